@@ -1,0 +1,1 @@
+"""Runnable studies: declare the variants, train the cells, report."""

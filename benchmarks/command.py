@@ -1,0 +1,81 @@
+"""The command line of every study: `--config FILE[:form] [--config.field=value] [--workdir DIR]`."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from absl import flags
+from ml_collections import config_flags
+
+from benchmarks.run import Mistake, run
+from benchmarks.settings import Settings
+from benchmarks.study import Study
+
+_USER_ERROR = 2
+
+
+def main(study: Study, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs a study from the command line and exits.
+
+    Exit status 0: finished, or the time budget is spent; 2: a mistake of the user, said in one
+    line; 128 + the signal's number: stopped by it.
+
+    Args:
+      study: what to run.
+      arguments: as `sys.argv`; default: that.
+    """
+    arguments = list(sys.argv if arguments is None else arguments)
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file(
+        "config", None, "the run: configs/FILE.py[:form]", flag_values=values, lock_config=True
+    )
+    flags.DEFINE_string(
+        "workdir", None, "where results go (default: a folder of its own under runs/)",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "dry_run", False, "print cells, cost and an estimate, train nothing", flag_values=values
+    )
+    if {"--help", "-h", "-help", "--helpfull"} & set(arguments[1:]):
+        print(_help(study))
+        sys.exit(0)
+    try:
+        rest = values(arguments)
+        if len(rest) > 1:
+            raise ValueError(f"unexpected argument {rest[1]!r}; see --help")
+        if config.value is None:
+            raise ValueError("--config is missing, for example --config configs/digits.py")
+        settings = study.settings.of(config.value)
+    except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        fail(error)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        status = run(
+            study, settings, workdir=values["workdir"].value, dry_run=values["dry_run"].value
+        )
+    except Mistake as error:
+        fail(error)
+    sys.exit(status)
+
+
+def fail(error: Exception) -> NoReturn:
+    """Says in one line what is wrong, and exits with status 2."""
+    text: Any = error.args[0] if isinstance(error, KeyError) and error.args else error
+    lines = [line.strip() for line in str(text).strip().splitlines() if line.strip()]
+    print(f"error: {' '.join(lines) or type(error).__name__}", file=sys.stderr)
+    sys.exit(_USER_ERROR)
+
+
+def _help(study: Study) -> str:
+    return f"""{study.question}
+
+  python -m benchmarks.{study.name} --config configs/FILE.py[:form] [options]
+
+  --config.FIELD=VALUE   override a field of the config, for example --config.seeds=5
+  --workdir DIR          where results go (default: a folder of its own under runs/)
+  --dry_run              print cells, cost and an estimate, train nothing
+
+The same command goes on where a run was stopped. Fields:
+{study.settings.__doc__}
+{Settings.__doc__}"""

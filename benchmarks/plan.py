@@ -1,0 +1,103 @@
+"""A run before it starts: its data, networks, cells and devices, all checked, nothing written."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import jax
+
+import flaxdrop.data
+from benchmarks.settings import Settings
+from benchmarks.study import Family, Study, Variant, families, restrict
+from benchmarks.workfolder import WorkFolder, default_folder
+from flaxdrop.data.dataset import Dataset
+from flaxdrop.placement import Placement
+from flaxdrop.results import ledger
+from flaxdrop.training import cells
+from flaxdrop.training.steps import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A study with its settings and its data, ready to train.
+
+    Attributes:
+      study: the study.
+      settings: of the run.
+      dataset: the examples that it uses.
+      families: of all variants of the study.
+      variants: the names of those to train.
+      devices: one cell trains on each.
+      folder: where results go.
+    """
+
+    study: Study
+    settings: Settings
+    dataset: Dataset
+    families: list[Family]
+    variants: tuple[str, ...]
+    devices: list[jax.Device]
+    folder: WorkFolder
+
+    @property
+    def total(self) -> int:
+        """How many cells the settings ask for."""
+        return len(self.variants) * self.settings.seeds
+
+    @property
+    def every_variant(self) -> Mapping[str, Variant]:
+        """All of the study's, in the table's order."""
+        return self.study.variants(self.settings, self.dataset.num_classes)
+
+    def placement(self, variant: str) -> Placement:
+        """What is on in a variant."""
+        return self.every_variant[variant].placement
+
+    def task(self, family: Family) -> Task:
+        """What the cells of a family have in common."""
+        return Task(family.model, self.settings.recipe, len(self.dataset.x_train))
+
+    def finished(self, rows: Sequence[ledger.Row]) -> list[ledger.Row]:
+        """The rows of the cells that the settings ask for."""
+        seeds = range(self.settings.seeds)
+        return [row for row in rows if row.variant in self.variants and row.seed in seeds]
+
+    def pending(self, family: Family, rows: Sequence[ledger.Row]) -> list[tuple[str, int]]:
+        """The cells (variant, seed) of a family that the ledger lacks, seed by seed."""
+        done = {(row.variant, row.seed) for row in rows}
+        own = [name for name in self.variants if name in family.placements]
+        every = [(name, seed) for seed in range(self.settings.seeds) for name in own]
+        return [cell for cell in every if cell not in done]
+
+
+def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
+    """Loads the data and checks everything that can be wrong, writing nothing.
+
+    Raises:
+      ValueError, OSError: what the user got wrong.
+    """
+    cells.use_cpu_cores()
+    jax.config.update("jax_default_matmul_precision", _PRODUCTS[settings.precision])
+    devices = cells.choose_devices(settings.devices)
+    dataset = flaxdrop.data.load(
+        settings.dataset,
+        image_size=settings.image_size or None,
+        data_dir=settings.data_dir or None,
+    ).first(settings.train_examples or None, settings.test_examples or None)
+    settings.recipe.steps_per_epoch(len(dataset.x_train))
+    chosen = restrict(study, settings, dataset.num_classes)
+    path = pathlib.Path(workdir) if workdir else default_folder(
+        study.name, settings.dataset, settings.identity()
+    )
+    return Plan(
+        study,
+        settings,
+        dataset,
+        families(study.variants(settings, dataset.num_classes)),
+        tuple(chosen),
+        devices,
+        WorkFolder(path),
+    )
+
+
+_PRODUCTS = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}

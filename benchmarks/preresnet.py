@@ -1,0 +1,88 @@
+"""Which position of dropout in a pre-activation residual network helps, and by how much?
+
+Kim et al., "How to Use Dropout Correctly on Residual Networks with Batch Normalization", UAI 2023.
+
+    python -m benchmarks.preresnet --config configs/digits.py
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+
+from benchmarks.command import main
+from benchmarks.settings import Settings
+from benchmarks.study import Study, Variant
+from flaxdrop.mask import parse_mask
+from flaxdrop.models.preresnet import BOTTLENECK_SLOTS, PreResNet
+from flaxdrop.placement import Placement
+
+POSITIONS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreResNetSettings(Settings):
+    """The network and the dropout of the position table.
+
+    Attributes:
+      depth: 6n + 2 with basic blocks, 9n + 2 with bottlenecks.
+      block: "basic" or "bottleneck".
+      widths: channels of the stages.
+      rate: of the one dropout of every variant, in [0, 1].
+      mask: what is dropped together.
+    """
+
+    depth: int
+    block: str = "basic"
+    widths: tuple[int, ...] = (16, 32, 64)
+    rate: float = 0.1
+    mask: str = "element"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.rate <= 1:
+            raise ValueError(f"rate: must be in [0, 1], got {self.rate}")
+        parse_mask(self.mask)
+        if not self.widths or min(self.widths) < 1:
+            raise ValueError(f"widths: must be one number or more above 0, got {self.widths}")
+        _ = self.network(classes=2).blocks_per_stage
+
+    def network(self, classes: int) -> PreResNet:
+        """The network that all variants share."""
+        return PreResNet(
+            depth=self.depth,
+            num_classes=classes,
+            block=self.block,
+            widths=self.widths,
+            dtype=jnp.bfloat16 if self.precision == "bfloat16" else jnp.float32,
+        )
+
+
+def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]:
+    """No dropout, and one dropout at the same place of every block, one place a variant."""
+    model = settings.network(classes)
+    slots = POSITIONS if settings.block == "basic" else BOTTLENECK_SLOTS
+    return {"none": Variant(model, Placement())} | {
+        slot: Variant(model, Placement({slot: settings.rate}, {slot: settings.mask}))
+        for slot in slots
+    }
+
+
+def published(settings: PreResNetSettings) -> Mapping[str, float]:
+    """Empty: which position and rate the paper's scores belong to is not known."""
+    del settings
+    return {}
+
+
+STUDY = Study(
+    name="preresnet",
+    question="Which position of dropout in a pre-activation residual network helps, which hurts?",
+    settings=PreResNetSettings,
+    variants=variants,
+    published=published,
+    baseline="none",
+    nulls=(("p5", "p6"), ("p2", "p3")),
+)
+
+if __name__ == "__main__":
+    main(STUDY)

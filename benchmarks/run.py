@@ -1,0 +1,221 @@
+"""Runs a study: trains every cell that the ledger lacks, then makes the table and the pictures."""
+
+import contextlib
+import datetime
+import sys
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.estimate import describe_plan
+from benchmarks.plan import Plan, make_plan
+from benchmarks.settings import Settings
+from benchmarks.study import Family, Study, parameter_count
+from flaxdrop.results import ledger, plots, provenance
+from flaxdrop.results.table import study_table
+from flaxdrop.training import checkpoint
+from flaxdrop.training.cells import Programs, compile_programs, images_of
+from flaxdrop.training.loop import Finished, Interrupted, train_cells
+from flaxdrop.training.steps import METRICS, Images, Task
+from flaxdrop.training.stopping import Stop
+
+
+class Mistake(Exception):
+    """What the user can put right; the message is one line that says how."""
+
+
+def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool) -> int:
+    """Trains what is missing and reports.
+
+    Returns:
+      The exit status.
+
+    Raises:
+      Mistake: what the user got wrong, or a disk that is full.
+    """
+    stop = Stop(settings.budget_seconds)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stop.listening())
+        try:
+            plan = make_plan(study, settings, workdir)
+            if dry_run:
+                print(describe_plan(plan))
+                return 0
+            stack.enter_context(plan.folder.claimed(study.name, settings.identity()))
+            rows, warnings = ledger.read(plan.folder.ledger)
+        except (ValueError, OSError) as error:
+            raise Mistake(str(error)) from error
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        try:
+            rows, interrupted = _train(plan, rows, stop)
+            _report(plan, rows)
+        except OSError as error:
+            raise Mistake(
+                f"{error}; the finished cells are in {plan.folder.ledger}:"
+                " put it right and run the same command to go on"
+            ) from error
+    if not interrupted:
+        return 0
+    print(
+        f"{stop.reason}: {len(plan.finished(rows))} of {plan.total} cells are finished, those in"
+        " training are saved; run the same command to go on"
+    )
+    return stop.exit_status
+
+
+def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.Row], bool]:
+    """Trains the pending cells; returns all rows, and whether it was stopped before the end."""
+    recipe = plan.settings.recipe
+    images = images_of(plan.dataset, recipe.mean, recipe.std)
+    pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
+    left = sum(map(len, pending.values()))
+    print(
+        f"{plan.study.name} on {plan.dataset.name}: {left} cells to train, {len(plan.finished(rows))}"
+        f" finished before, {len(plan.devices)} at a time on {plan.devices[0].device_kind};"
+        f" results in {plan.folder.path}",
+        flush=True,
+    )
+    if not left:
+        return rows, False
+    each = recipe.steps_per_epoch(len(plan.dataset.x_train)) * recipe.epochs * recipe.batch
+    with tqdm(
+        total=left * each, unit="img", unit_scale=True, smoothing=0.1,
+        mininterval=1 if sys.stderr.isatty() else 15,
+    ) as bar:
+        for i, family in enumerate(plan.families):
+            if not pending[i]:
+                continue
+            try:
+                for row in _train_family(plan, family, pending[i], images, stop, bar):
+                    rows = [*rows, row]
+                    bar.write(_line(row, len(plan.finished(rows)), plan.total))
+            except Interrupted:
+                return rows, True
+    return rows, False
+
+
+def _train_family(
+    plan: Plan,
+    family: Family,
+    pending: Sequence[tuple[str, int]],
+    images: Images,
+    stop: Stop,
+    bar: tqdm,
+) -> Iterator[ledger.Row]:
+    """Trains cells that one program serves; each is in the ledger before it is yielded."""
+    task = plan.task(family)
+    named = {f"{variant}-seed{seed}": (variant, seed) for variant, seed in pending}
+    jobs = {name: family.cell(variant, seed) for name, (variant, seed) in named.items()}
+    bar.set_postfix_str("compiling")
+    programs = compile_programs(task, images, next(iter(jobs.values())), plan.devices)
+    bar.unpause()
+    bar.set_postfix_str("")
+    provenance_of_run = {
+        "parameters": parameter_count(family.model, plan.dataset.image_shape),
+        "compile_seconds": programs.compile_seconds,
+        "versions": provenance.versions(),
+        "git_revision": provenance.git_revision(pathlib.Path(__file__).parent),
+    }
+    folder = plan.folder.checkpoints
+    for finished in train_cells(
+        task,
+        programs,
+        jobs,
+        folder,
+        stop=stop,
+        checkpoint_seconds=plan.settings.checkpoint_seconds,
+        advance=bar.update,
+    ):
+        variant, seed = named[finished.name]
+        row = _row(plan, task, variant, seed, finished, provenance_of_run)
+        ledger.append(plan.folder.ledger, row)
+        checkpoint.forget(folder, finished.name)
+        yield row
+
+
+def _row(
+    plan: Plan,
+    task: Task,
+    variant: str,
+    seed: int,
+    finished: Finished,
+    provenance_of_run: Mapping[str, Any],
+) -> ledger.Row:
+    state, device = finished.state, plan.devices[0]
+    curve = np.asarray(state.curve, np.float64)
+    epochs = int(state.step) // task.steps_per_epoch
+    lost = np.flatnonzero(~np.isfinite(curve[:epochs]).all(axis=1))
+    if len(lost):
+        epochs = int(lost[0]) + 1  # what comes after is of a network that is gone
+    curve = curve[:epochs]
+    accuracy = curve[:, METRICS.index("test_accuracy")]
+    last = dict(zip(METRICS, curve[-1], strict=True))
+    identity = plan.settings.identity()
+    return ledger.Row(
+        study=plan.study.name,
+        config=identity,
+        config_hash=provenance.config_hash(identity),
+        variant=variant,
+        placement=str(plan.placement(variant)),
+        seed=seed,
+        status="diverged" if len(lost) else "finished",
+        best_accuracy=np.nan if len(lost) else accuracy.max(),
+        best_epoch=None if len(lost) else int(accuracy.argmax()) + 1,
+        last_accuracy=np.nan if len(lost) else last["test_accuracy"],
+        last_nll=last["test_nll"],
+        last_ece=last["test_ece"],
+        curve={name: list(curve[:, i]) for i, name in enumerate(METRICS)},
+        digest=provenance.digest({"params": state.params, "batch_stats": state.batch_stats}),
+        device_kind=device.device_kind,
+        platform=device.platform,
+        precision=plan.settings.precision,
+        wall_seconds=finished.seconds,
+        images_per_second=int(state.step) * task.recipe.batch / finished.seconds,
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **provenance_of_run,
+    )
+
+
+def _line(row: ledger.Row, done: int, total: int) -> str:
+    if row.status == "diverged":
+        result = "diverged"
+    else:
+        result = (
+            f"best {100 * row.best_accuracy:.2f} % (epoch {row.best_epoch}),"
+            f" last {100 * row.last_accuracy:.2f} %"
+        )
+    return f"[{done}/{total}] {row.variant}, seed {row.seed}: {result}, {row.wall_seconds:.1f} s"
+
+
+def _report(plan: Plan, rows: Sequence[ledger.Row]) -> None:
+    rows = plan.finished(rows)
+    if not rows:
+        return
+    study, folder = plan.study, plan.folder
+    order = list(plan.every_variant)
+    table = study_table(
+        rows,
+        order=order,
+        published=study.published(plan.settings),
+        baseline=study.baseline,
+        nulls=study.nulls,
+    )
+    title = f"{study.name}, {plan.dataset.name}"
+    folder.table.write_text(table.markdown())
+    plots.positions(
+        rows,
+        folder.picture("positions"),
+        order=order,
+        baseline=study.baseline,
+        nulls=study.nulls,
+        title=title,
+    )
+    plots.curves(rows, folder.picture("curves"), order=order, title=title)
+    print(f"\n{table.text()}")
+    print(f"ledger    {folder.ledger}")
+    print(f"table     {folder.table}")
+    print(f"pictures  {folder.picture('positions')}, {folder.picture('curves')}")

@@ -1,0 +1,150 @@
+"""The settings of a run: a config file and its overrides, frozen and checked at the boundary."""
+
+import dataclasses
+import re
+from typing import Any, Self
+
+import ml_collections
+
+from flaxdrop.training.recipe import Recipe
+
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every study has in common; a study adds the fields of its networks.
+
+    Attributes:
+      dataset: "digits", "cifar10", "cifar100", "npz:FILE" or "folder:DIR".
+      data_dir: of tensorflow-datasets; empty: its own default.
+      image_size: side in pixels to resize to; 0: as they are.
+      train_examples: a fixed, balanced part of the training set; 0: all.
+      test_examples: likewise.
+      variants: names, separated by commas; empty: those of the study.
+      seeds: how many; seed 0 is the first.
+      precision: of products on accelerators: "float32", "tensorfloat32"; "bfloat16": also of the
+        activations, parameters and statistics stay f32.
+      devices: how many cells train at a time; 0: as many as there are devices.
+      checkpoint_seconds: between two checkpoints of a cell in training.
+      time_budget: for example "90s", "8m", "2h"; empty: none.
+
+    The others are those of `flaxdrop.training.recipe.Recipe`.
+    """
+
+    dataset: str
+    data_dir: str = ""
+    image_size: int = 0
+    train_examples: int = 0
+    test_examples: int = 0
+    variants: str = ""
+    seeds: int = 3
+    precision: str = "tensorfloat32"
+    devices: int = 0
+    checkpoint_seconds: float = 60.0
+    time_budget: str = ""
+
+    epochs: int
+    batch: int
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    schedule: str = "step"
+    decay_at: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    crop: int = 0
+    flip: bool = False
+
+    @classmethod
+    def of(cls, config: ml_collections.ConfigDict) -> Self:
+        """Freezes a config.
+
+        Raises:
+          ValueError: a field that is unknown, missing, of the wrong type or out of its range.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        values = dict(config.items())
+        for name in values:
+            if name not in fields:
+                raise ValueError(f"{name}: unknown field, choose one of {', '.join(fields)}")
+        for name, field in fields.items():
+            if name not in values and field.default is dataclasses.MISSING:
+                raise ValueError(f"{name}: missing in the config")
+        return cls(**{name: _typed(fields[name], value) for name, value in values.items()})
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "train_examples", "test_examples", "devices"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: must be at least 0, got {getattr(self, name)}")
+        if self.seeds < 1:
+            raise ValueError(f"seeds: must be at least 1, got {self.seeds}")
+        if self.precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise ValueError(f"precision: must be one of {known}, got {self.precision!r}")
+        if not self.checkpoint_seconds > 0:
+            raise ValueError(f"checkpoint_seconds: must be above 0, got {self.checkpoint_seconds}")
+        _ = self.recipe, self.budget_seconds
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its part about training."""
+        names = (field.name for field in dataclasses.fields(Recipe))
+        return Recipe(**{name: getattr(self, name) for name in names})
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """The time budget in seconds.
+
+        >>> from benchmarks.settings import Settings
+        >>> Settings(dataset="digits", epochs=1, batch=1, time_budget="1.5m").budget_seconds
+        90.0
+        """
+        if not self.time_budget:
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", self.time_budget.strip())
+        if not match:
+            raise ValueError(
+                f"time_budget: must be like 90s, 8m or 2h, got {self.time_budget!r}"
+            )
+        return float(match[1]) * _UNITS[match[2]]
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that a cell's result depends on, besides its variant and seed."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+            if name not in _NOT_IDENTITY
+        }
+
+
+# A run may grow by seeds and variants, move to another device count and stop when it likes.
+_NOT_IDENTITY = (
+    "data_dir",
+    "variants",
+    "seeds",
+    "devices",
+    "checkpoint_seconds",
+    "time_budget",
+)
+
+
+def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
+    """`value` as the field's type; numbers widen, nothing else is converted."""
+    wanted = field.type
+    if wanted == tuple[float, ...] or wanted == tuple[int, ...]:
+        number = float if wanted == tuple[float, ...] else int
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        if all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in values):
+            return tuple(number(item) for item in values)
+    elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(wanted, type) and type(value) is wanted:
+        return value
+    expected = getattr(wanted, "__name__", str(wanted))
+    raise ValueError(f"{field.name}: must be of type {expected}, got {value!r}")

@@ -1,0 +1,120 @@
+"""What a study declares: its question, its variants, and the published numbers beside them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from benchmarks.settings import Settings
+from flaxdrop.placement import Placement
+from flaxdrop.training.steps import Cell
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A row of a study: a network with a placement.
+
+    Attributes:
+      model: with `slots`.
+      placement: what is on in it.
+    """
+
+    model: Any
+    placement: Placement
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A published table as something that runs.
+
+    Attributes:
+      name: of the module, `python -m benchmarks.<name>`.
+      question: what it answers, one sentence.
+      settings: the class of its settings.
+      variants: (settings, classes) -> name -> variant, in the table's order.
+      published: settings -> variant -> published accuracy, in [0, 1].
+      baseline: the variant that the others are compared with.
+      nulls: pairs of variants that are one network with different masks: their difference is noise.
+    """
+
+    name: str
+    question: str
+    settings: type[Settings]
+    variants: Callable[[Any, int], Mapping[str, Variant]]
+    published: Callable[[Any], Mapping[str, float]]
+    baseline: str
+    nulls: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Variants that one compiled program serves.
+
+    Attributes:
+      model: the network they share.
+      placements: variant -> placement, all with the same slots, masks and shapes.
+    """
+
+    model: nn.Module
+    placements: Mapping[str, Placement]
+
+    def cell(self, variant: str, seed: int) -> Cell:
+        """What tells the cell from the others of its family."""
+        return Cell(key=jax.random.key(seed), placement=self.placements[variant])
+
+
+def families(variants: Mapping[str, Variant]) -> list[Family]:
+    """Groups variants by what must be compiled apart: the network, and masks that contradict.
+
+    Every placement of a family names the slots of all of them, at rate 0 where its own does not.
+    """
+    groups: list[tuple[Any, dict[str, str], dict[str, Placement]]] = []
+    for name, variant in variants.items():
+        variant.placement.validate(variant.model.slots)
+        own = {slot: variant.placement.mask(slot) for slot in variant.placement.slots}
+        for model, masks, members in groups:
+            if model == variant.model and all(masks.get(s, own[s]) == own[s] for s in own):
+                masks.update(own)
+                members[name] = variant.placement
+                break
+        else:
+            groups.append((variant.model, own, {name: variant.placement}))
+    return [_family(model, masks, members) for model, masks, members in groups]
+
+
+def _family(model: Any, masks: Mapping[str, str], members: Mapping[str, Placement]) -> Family:
+    off = Placement(
+        dict.fromkeys(sorted(masks), 0.0),
+        masks,
+    )
+    return Family(
+        model,
+        {name: (off | placement).over_blocks(model.slots) for name, placement in members.items()},
+    )
+
+
+def parameter_count(model: nn.Module, image_shape: tuple[int, ...]) -> int:
+    """How many trainable parameters a network has."""
+    x = jnp.zeros((1, *image_shape))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+
+
+def restrict(study: Study, settings: Settings, classes: int) -> dict[str, Variant]:
+    """The variants that the settings ask for, in their order.
+
+    Raises:
+      ValueError: an unknown variant; the message lists the known ones.
+    """
+    known = study.variants(settings, classes)
+    if not settings.variants.strip():
+        return dict(known)
+    names = [name.strip() for name in settings.variants.split(",")]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"variants: unknown {name!r}, choose among {', '.join(known)}")
+    return {name: known[name] for name in dict.fromkeys(names)}
+

@@ -1,0 +1,106 @@
+"""The folder of a run: whose it is, who is in it, and what lies where."""
+
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from flaxdrop.results.provenance import config_hash
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkFolder:
+    """Paths in the folder of a run.
+
+    Attributes:
+      path: of the folder.
+    """
+
+    path: pathlib.Path
+
+    @property
+    def ledger(self) -> pathlib.Path:
+        """Finished cells."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Cells in training, and the last state of finished ones."""
+        return self.path / "checkpoints"
+
+    @property
+    def table(self) -> pathlib.Path:
+        """The table, in Markdown."""
+        return self.path / "table.md"
+
+    def picture(self, name: str) -> pathlib.Path:
+        """A picture of the results."""
+        return self.path / f"{name}.png"
+
+    @contextmanager
+    def claimed(self, study: str, identity: Mapping[str, Any]) -> Iterator[None]:
+        """Creates the folder, or enters one that was made for the same cells, alone.
+
+        Args:
+          study: its name.
+          identity: the settings that a cell's result depends on.
+
+        Raises:
+          ValueError: it was made with other settings, or another run is in it.
+          OSError: it cannot be written.
+        """
+        self._check(study, identity)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / "lock", "a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"workdir: another run is in {self.path}, wait for it") from None
+            self._check(study, identity)
+            _write(self._settings, json.dumps({"study": study, **identity}, indent=2) + "\n")
+            yield
+
+    @property
+    def _settings(self) -> pathlib.Path:
+        return self.path / "settings.json"
+
+    def _check(self, study: str, identity: Mapping[str, Any]) -> None:
+        if not self._settings.exists():
+            if self.path.is_dir() and any(self.path.iterdir()) and not self._ours():
+                raise ValueError(f"workdir: {self.path} is not empty and not of a run, choose another")
+            return
+        try:
+            there = json.loads(self._settings.read_text())
+        except ValueError:
+            raise ValueError(f"workdir: {self._settings} is damaged, choose another folder") from None
+        here = {"study": study, **identity}
+        if config_hash(there) == config_hash(here):
+            return
+        differing = [
+            f"{name} ({there.get(name, 'missing')!r} there, {here.get(name, 'missing')!r} now)"
+            for name in {**there, **here}
+            if there.get(name, None) != here.get(name, None)
+        ]
+        raise ValueError(
+            f"workdir: {self.path} was made with other settings: {', '.join(differing)};"
+            " choose another --workdir"
+        )
+
+    def _ours(self) -> bool:
+        return all(path.name == "lock" for path in self.path.iterdir())
+
+
+def default_folder(study: str, dataset: str, identity: Mapping[str, Any]) -> pathlib.Path:
+    """Where results go unless said otherwise: the same settings find the same folder again."""
+    name = "".join(char if char.isalnum() else "-" for char in dataset.split("/")[-1])
+    return pathlib.Path("runs") / f"{study}-{name}-{config_hash(identity)}"
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    aside = path.with_suffix(".tmp")
+    aside.write_text(text)
+    os.replace(aside, path)

@@ -1,0 +1,94 @@
+"""Augmentation on the device: pure functions to run inside the compiled step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def normalise(
+    x_uint8: jax.Array, mean: jax.typing.ArrayLike, std: jax.typing.ArrayLike
+) -> jax.Array:
+    """Pixels as floats of zero mean and unit variance, channel by channel.
+
+    Args:
+        x_uint8: uint8 [N, H, W, C].
+        mean: [C], in units where a pixel is in [0, 1].
+        std: [C], in the same units.
+
+    Returns:
+        float32 [N, H, W, C].
+
+    >>> normalise(jnp.full((1, 1, 1, 1), 255, jnp.uint8), 0.5, 0.25).item()
+    2.0
+    """
+    pixels = x_uint8.astype(jnp.float32) / 255
+    return (pixels - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+
+
+def pad_crop(key: jax.Array, x: jax.Array, pad: int) -> jax.Array:
+    """Pads with zeros and crops back, every example at its own place.
+
+    Args:
+        key: typed key.
+        x: uint8 [N, H, W, C].
+        pad: pixels on each side. The offset is uniform over (2 * pad + 1)^2; 0 is the identity.
+
+    Returns:
+        uint8 [N, H, W, C].
+    """
+    if pad == 0:
+        return x
+    offsets = jax.random.randint(key, (len(x), 2), 0, 2 * pad + 1)
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+
+    def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), x.shape[1:])
+
+    # One slice an example: on a CPU half the time of gathering rows and columns by index.
+    return jax.vmap(crop)(padded, offsets)
+
+
+def flip(key: jax.Array, x: jax.Array) -> jax.Array:
+    """Mirrors left and right, every example with probability 1/2.
+
+    Args:
+        key: typed key.
+        x: [N, H, W, C], any dtype.
+
+    Returns:
+        [N, H, W, C], of the same dtype.
+    """
+    mirrored = jax.random.bernoulli(key, 0.5, (len(x), 1, 1, 1))
+    return jnp.where(mirrored, x[:, :, ::-1], x)
+
+
+def channel_statistics(x_uint8: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel, for `normalise`; exact, on the host.
+
+    Args:
+        x_uint8: uint8 [N, H, W, C].
+
+    Returns:
+        float32 [C] each, in units where a pixel is in [0, 1]. A constant channel has std 1, so that
+        it normalises to 0.
+
+    >>> mean, std = channel_statistics(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1))
+    >>> mean.item(), std.item()
+    (0.5, 0.5)
+    """
+    values = np.arange(256)
+    counts = np.stack([_histogram(x_uint8[..., c]) for c in range(x_uint8.shape[-1])])
+    total = counts.sum(axis=1)
+    mean = counts @ values / total
+    variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1) / total
+    std = np.sqrt(variance)
+    std[variance == 0] = 255
+    return (mean / 255).astype(np.float32), (std / 255).astype(np.float32)
+
+
+def _histogram(channel: np.ndarray) -> np.ndarray:
+    # In pieces: bincount makes 8 bytes of every pixel.
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(channel), 1024):
+        counts += np.bincount(channel[start : start + 1024].ravel(), minlength=256)
+    return counts

@@ -1,0 +1,134 @@
+"""A labelled set of images in memory, checked once."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels of a training and a test split.
+
+    Attributes:
+        name: what the dataset is called in messages.
+        x_train: uint8 [N, H, W, C], pixels 0..255.
+        y_train: int32 [N], labels 0..num_classes-1.
+        x_test: uint8 [M, H, W, C], of the same image shape.
+        y_test: int32 [M].
+        classes: the name of each label, [num_classes].
+
+    Raises:
+        ValueError: an array whose dtype, shape, length or labels do not fit; the message names it.
+
+    >>> x = np.zeros((4, 8, 8, 1), np.uint8)
+    >>> y = np.array([0, 1, 0, 1], np.int32)
+    >>> data = Dataset("tiny", x, y, x, y, classes=("zero", "one"))
+    >>> data.num_classes, data.image_shape
+    (2, (8, 8, 1))
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise ValueError(f"dataset {self.name}: classes is empty; name at least one")
+        for split in ("train", "test"):
+            self._check_split(split)
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise ValueError(
+                f"dataset {self.name}: x_test has images of shape {self.x_test.shape[1:]}, "
+                f"x_train of {self.x_train.shape[1:]}; they must be equal"
+            )
+
+    def _check_split(self, split: str) -> None:
+        x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
+        images, labels = f"dataset {self.name}: x_{split}", f"dataset {self.name}: y_{split}"
+        if x.dtype != np.uint8:
+            raise ValueError(f"{images} has dtype {x.dtype}; it must be uint8, pixels 0..255")
+        if x.ndim != 4:
+            raise ValueError(f"{images} has shape {x.shape}; it must be [N, H, W, C]")
+        if x.size == 0:
+            raise ValueError(f"{images} is empty (shape {x.shape})")
+        if y.dtype != np.int32:
+            raise ValueError(f"{labels} has dtype {y.dtype}; it must be int32")
+        if y.shape != x.shape[:1]:
+            raise ValueError(
+                f"{labels} has shape {y.shape}; for {len(x)} images it must be {x.shape[:1]}"
+            )
+        if y.min() < 0 or y.max() >= self.num_classes:
+            raise ValueError(
+                f"{labels} has labels from {y.min()} to {y.max()}; "
+                f"with {self.num_classes} classes they must be 0..{self.num_classes - 1}"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape (H, W, C) of an image."""
+        height, width, channels = self.x_train.shape[1:]
+        return height, width, channels
+
+    def first(self, train_examples: int | None, test_examples: int | None) -> "Dataset":
+        """A fixed stratified subset, the same for every seed and on every machine.
+
+        A smaller subset lies within a larger one; the examples keep their order. None keeps a
+        split whole.
+
+        Raises:
+            ValueError: fewer than one example, or more than there are.
+        """
+        train = self._first_of("train_examples", train_examples, self.y_train)
+        test = self._first_of("test_examples", test_examples, self.y_test)
+        return dataclasses.replace(
+            self,
+            x_train=self.x_train[train],
+            y_train=self.y_train[train],
+            x_test=self.x_test[test],
+            y_test=self.y_test[test],
+        )
+
+    def _first_of(self, field: str, examples: int | None, labels: np.ndarray) -> np.ndarray | slice:
+        if examples is None:
+            return slice(None)
+        if not 1 <= examples <= len(labels):
+            raise ValueError(
+                f"{field}={examples}: dataset {self.name} has 1 to {len(labels)} of them"
+            )
+        return np.sort(stratified_order(labels)[:examples])
+
+
+def stratified_order(labels: np.ndarray) -> np.ndarray:
+    """A fixed order of the examples of which every beginning is balanced over the classes.
+
+    In the first n examples a class has its share of n, to within one example where the classes are
+    of one size; all classes are there as soon as n is at least their number.
+
+    Args:
+        labels: int [N], not negative.
+
+    Returns:
+        int [N], a permutation of 0..N-1.
+
+    >>> order = stratified_order(np.array([0, 0, 0, 0, 1, 1, 1, 1]))
+    >>> sorted(int(i) // 4 for i in order[:4])
+    [0, 0, 1, 1]
+    """
+    # RandomState, because numpy promises its stream for ever; that of default_rng may change.
+    random = np.random.RandomState(20230206)
+    shuffled = random.permutation(len(labels))
+    shuffled = shuffled[np.argsort(labels[shuffled], kind="stable")]  # by class, shuffled within it
+    counts = np.bincount(labels)
+    starts = np.cumsum(counts) - counts
+    classes = labels[shuffled]
+    rank = np.arange(len(labels)) - starts[classes]
+    tie = random.permutation(len(counts))[classes]
+    return shuffled[np.lexsort((tie, rank / counts[classes]))]

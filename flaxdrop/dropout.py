@@ -1,0 +1,190 @@
+"""Inverted dropout with a traced rate: a pure function, and the Linen layer over it.
+
+While training, a unit is zeroed with probability `rate` and the others are scaled by
+1 / (1 - rate); without a rate the layer is the identity. The mask is a function of (key, element
+index): it is recomputed in the backward pass, never stored.
+"""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from flaxdrop import hashing
+from flaxdrop.mask import parse_mask
+from flaxdrop.placement import Placement
+
+_RESOLUTION = 1 << 24  # rates are resolved to 2^-24, the spacing of f32 below 1
+
+
+def check_rate(rate: jax.Array | float) -> None:
+    """Refuses a rate that is known and not a probability.
+
+    Args:
+      rate: one rate or an array of rates; traced ones pass, for their values are not known.
+
+    Raises:
+      ValueError: a rate outside [0, 1], or NaN.
+    """
+    if isinstance(rate, jax.core.Tracer):
+        return
+    values = jnp.asarray(rate, jnp.float32)
+    if not bool(jnp.all((values >= 0) & (values <= 1))):
+        raise ValueError(f"rate: must be in [0, 1], got {rate}")
+
+
+def dropout(
+    key: jax.Array, x: jax.Array, rate: jax.Array | float, mask: str = "element"
+) -> jax.Array:
+    """Zeroes units with probability `rate` and scales the others so that the mean is preserved.
+
+    Args:
+      key: one PRNG key; its value is not used when `rate` is the number 0.
+      x: f32, bf16 or f16 `[N, ..., C]`; `[N, H, W, C]` for "block", any rank for "element".
+      rate: the probability of a zero, in [0, 1]; a number or a (traced) scalar. 0 is exactly the
+        identity, 1 gives zeros. No gradient flows into it.
+      mask: what is zeroed together: "element"; "channel", the whole feature map of an example
+        (spatial dropout); "sample", the whole example (stochastic depth, on a branch); "block",
+        squares of 7x7 pixels of a feature map (DropBlock, Ghiasi et al. 2018), "block<size>" for
+        other sizes.
+
+    Returns:
+      An array like `x`.
+
+    Raises:
+      ValueError: `rate` is known and outside [0, 1], `mask` is unknown, or it does not fit the
+        rank of `x`.
+
+    >>> dropout(jax.random.key(0), jnp.ones(8), 0.5)
+    Array([2., 0., 0., 2., 2., 0., 2., 2.], dtype=float32)
+    """
+    kind, size = parse_mask(mask)
+    check_rate(rate)
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x: dropout needs floating-point units, got {x.dtype}")
+    if jnp.ndim(rate) != 0:
+        raise ValueError(f"rate: expected one rate, got an array of shape {jnp.shape(rate)}")
+    ranks = {"element": 0, "channel": 2, "sample": 1, "block": 4}
+    if x.ndim < ranks[kind] or (kind == "block" and x.ndim != 4):
+        raise ValueError(f"mask: {mask!r} does not fit an array of shape {x.shape}")
+    if isinstance(rate, (int, float)) and rate == 0:
+        return x
+    return _masked(hashing.words_of(key), x, jnp.asarray(rate, jnp.float32), kind, size)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _masked(words: jax.Array, x: jax.Array, rate: jax.Array, kind: str, size: int) -> jax.Array:
+    if kind == "block":
+        keep, scale = _blocks(words, x.shape, rate, size)
+    else:
+        shape = {
+            "element": x.shape,
+            "channel": x.shape[:1] + (1,) * (x.ndim - 2) + x.shape[-1:],
+            "sample": x.shape[:1] + (1,) * (x.ndim - 1),
+        }[kind]
+        keep = _keep(words, shape, rate)
+        scale = 1 / jnp.where(rate < 1, 1 - rate, 1)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.where(keep, wide * scale, 0).astype(x.dtype)
+
+
+def _forward(
+    words: jax.Array, x: jax.Array, rate: jax.Array, kind: str, size: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _masked(words, x, rate, kind, size), (words, rate)
+
+
+def _backward(
+    kind: str, size: int, residuals: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[None, jax.Array, None]:
+    words, rate = residuals
+    return None, _masked(words, g, rate, kind, size), None
+
+
+_masked.defvjp(_forward, _backward)
+
+
+def _keep(words: jax.Array, shape: tuple[int, ...], rate: jax.Array) -> jax.Array:
+    threshold = (rate * _RESOLUTION).astype(jnp.uint32)
+    return (hashing.bits(words, shape) >> 8) >= threshold
+
+
+def _blocks(
+    words: jax.Array, shape: tuple[int, ...], rate: jax.Array, size: int
+) -> tuple[jax.Array, jax.Array]:
+    """DropBlock's mask, and its scale: units / units kept (Ghiasi et al. 2018, Algorithm 1)."""
+    _, height, width, _ = shape
+    rows, columns = min(size, height), min(size, width)
+    corners = (height - rows + 1) * (width - columns + 1)
+    gamma = jnp.minimum(rate / (rows * columns) * (height * width / corners), 1)
+    gamma = jnp.where(rate < 1, gamma, 1)
+    starts = ~_keep(words, (shape[0], height - rows + 1, width - columns + 1, shape[3]), gamma)
+    dropped = jax.lax.reduce_window(
+        starts,
+        False,
+        jax.lax.bitwise_or,
+        window_dimensions=(1, rows, columns, 1),
+        window_strides=(1, 1, 1, 1),
+        padding=((0, 0), (rows - 1, rows - 1), (columns - 1, columns - 1), (0, 0)),
+    )
+    kept = jnp.sum(~dropped, dtype=jnp.int32).astype(jnp.float32)
+    return ~dropped, jnp.float32(math.prod(shape)) / jnp.maximum(kept, 1)
+
+
+class Dropout(nn.Module):
+    """A dropout slot: a named place in a network where a placement can put dropout.
+
+    The layer is the identity unless the placement names its slot. Its mask depends on the
+    "dropout" key, on the names of the modules around it and on the slot, and on nothing else: other
+    slots may come and go without changing it.
+
+    Attributes:
+      slot: the name, unique among the slots of the module around it; also the layer's own name.
+
+    >>> import jax, jax.numpy as jnp
+    >>> layer, x = Dropout("p6"), jnp.ones((2, 4))
+    >>> layer.apply({}, x, Placement.parse("p6=0.5"), rngs={"dropout": jax.random.key(1)}).shape
+    (2, 4)
+    >>> bool((layer.apply({}, x) == x).all())
+    True
+    """
+
+    slot: str
+
+    def __post_init__(self) -> None:
+        # An automatic name would count the dropouts before this one, and the mask hangs on it.
+        if self.name is None:
+            self.name = self.slot
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, placement: Placement | None = None) -> jax.Array:
+        """Drops units of `x` at the rate that `placement` gives this slot.
+
+        Args:
+          x: `[N, ..., C]`.
+          placement: None, or a placement; a slot that it does not name stays the identity.
+
+        Returns:
+          An array like `x`.
+
+        Raises:
+          ValueError: the slot has a rate, but no key was given (`rngs={"dropout": key}`).
+        """
+        if placement is None or self.slot not in placement:
+            return x
+        if not self.has_rng("dropout"):
+            raise ValueError(f'slot {self.slot} has a rate: pass rngs={{"dropout": key}} to apply')
+        return dropout(_slot_key(self), x, placement.rate(self.slot), placement.mask(self.slot))
+
+
+def _slot_key(module: nn.Module) -> jax.Array:
+    # As make_rng, but hashed with `hashing`: a threefry call a slot would cost more than the mask.
+    assert module.scope is not None
+    rng = module.scope.rngs["dropout"]
+    names = (str(part) for part in rng.suffix)
+    words = hashing.fold_in(hashing.words_of(rng.rng), hashing.name_word(*names))
+    return words

@@ -1,0 +1,93 @@
+"""Counter-based random words: a few integer operations an element, the same on every backend.
+
+A mask needs no cryptographic generator, only words without visible structure that XLA can compute
+inside the neighbouring element-wise loop. A word is a hash of (key, element index); keys are
+refined by hashing names and numbers into them. The mixer is `lowbias32` (C. Wellons, "Prospecting
+for Hash Functions", 2018), whose avalanche bias is below that of the MurmurHash3 finaliser.
+"""
+
+import zlib
+
+import jax
+import jax.numpy as jnp
+
+_GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: separates inputs that differ by small integers
+
+
+def mix(word: jax.Array) -> jax.Array:
+    """Hashes 32-bit words one to one (lowbias32).
+
+    Args:
+      word: uint32, any shape.
+
+    Returns:
+      uint32 of the same shape; a bijection, so distinct words stay distinct.
+    """
+    word = word ^ (word >> 16)
+    word = word * jnp.uint32(0x7FEB352D)
+    word = word ^ (word >> 15)
+    word = word * jnp.uint32(0x846CA68B)
+    return word ^ (word >> 16)
+
+
+def words_of(key: jax.Array) -> jax.Array:
+    """Condenses a PRNG key of any implementation to two words.
+
+    Args:
+      key: one typed key (`jax.random.key`) or one raw key (`jax.random.PRNGKey`).
+
+    Returns:
+      uint32 [2].
+
+    Raises:
+      ValueError: `key` is not one key.
+    """
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    data = jax.random.key_data(key) if typed else key
+    if data.ndim != 1 or data.dtype != jnp.uint32:
+        raise ValueError(f"key: expected one PRNG key, got {data.dtype} of shape {data.shape}")
+    first, second = data[0], data[1]
+    for i in range(2, data.shape[0]):
+        first, second = second, mix(first + jnp.uint32(_GOLDEN)) ^ data[i]
+    return jnp.stack([first, second])
+
+
+def fold_in(words: jax.Array, data: jax.Array | int) -> jax.Array:
+    """Derives new words from words and a number.
+
+    Args:
+      words: uint32 [2].
+      data: a 32-bit number, a Python integer or a (traced) uint32 scalar.
+
+    Returns:
+      uint32 [2].
+    """
+    first = mix(words[0] ^ mix(jnp.asarray(data, jnp.uint32) + jnp.uint32(_GOLDEN)))
+    return jnp.stack([first, mix(words[1] + first)])
+
+
+def name_word(*names: str) -> int:
+    """The number that stands for a path of names: CRC-32, fixed for all time, unlike `hash`.
+
+    >>> name_word("stage1", "p6") == name_word("stage1", "p6") != name_word("stage1", "p5")
+    True
+    """
+    return zlib.crc32("/".join(names).encode())
+
+
+def bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """One random word for every element.
+
+    Args:
+      words: uint32 [2], what the words depend on.
+      shape: up to 2^32 elements.
+
+    Returns:
+      uint32 of `shape`; the word of an element depends on `words` and on its row-major index only.
+    """
+    index = jnp.zeros(shape, jnp.uint32)
+    stride = 1
+    for axis in reversed(range(len(shape))):
+        index = index + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)
+        stride *= shape[axis]
+    return mix(mix(index ^ words[0]) + words[1])

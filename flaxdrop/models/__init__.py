@@ -1,0 +1,5 @@
+"""Networks with every candidate dropout slot."""
+
+from flaxdrop.models.preresnet import PreResNet
+
+__all__ = ["PreResNet"]

@@ -1,0 +1,257 @@
+"""Pre-activation residual networks (He et al. 2016) with every candidate dropout slot.
+
+The branch of the basic block is BN1-ReLU-Conv1-BN2-ReLU-Conv2; Kim et al. 2023 (UAI, Section 3)
+number the positions in it. P6 and H4 are confirmed, the other labels are inferred:
+
+  p0 trunk, before it splits   p1 before BN1   p2 before ReLU   p3 before Conv1   p4 before BN2
+  p5 before the second ReLU    p6 before Conv2 (the recommended one)   p7 before the addition
+
+The blocks of a stage after its first run in one `nn.scan`: they compile once.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from flaxdrop.dropout import Dropout
+from flaxdrop.models.convolution import conv_general_dilated
+from flaxdrop.placement import Placement
+
+BASIC_SLOTS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "shortcut", "post_add")
+# Named after the module they follow; only P6, before the last convolution, is confirmed here.
+BOTTLENECK_SLOTS = (
+    "trunk",
+    "branch",
+    "norm1",
+    "relu1",
+    "conv1",
+    "norm2",
+    "relu2",
+    "conv2",
+    "norm3",
+    "p6",
+    "conv3",
+    "shortcut",
+    "post_add",
+)
+HEAD_SLOTS = ("h4", "h5", "logits")
+
+Layer = Callable[..., Any]
+he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions.
+
+    Attributes:
+      width: channels of the output.
+      stride: of the first convolution.
+      conv: makes a convolution from (features, kernel size, strides=...).
+      norm: makes a normalisation.
+    """
+
+    width: int
+    stride: int
+    conv: Layer
+    norm: Layer
+
+    @nn.compact
+    def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
+        """Maps `[N, H, W, C]` to `[N, H / stride, W / stride, width]`."""
+        drop = functools.partial(_drop, placement)
+        x = drop("p0", x)
+        y = drop("p1", x)
+        y = drop("p2", self.norm(name="norm1")(y))
+        y = drop("p3", nn.relu(y))
+        y = self.conv(self.width, (3, 3), strides=self.stride, name="conv1")(y)
+        y = drop("p4", y)
+        y = drop("p5", self.norm(name="norm2")(y))
+        y = drop("p6", nn.relu(y))
+        y = self.conv(self.width, (3, 3), name="conv2")(y)
+        y = drop("p7", y)
+        return drop("post_add", _shortcut(self, x, self.width, drop) + y)
+
+
+class BottleneckBlock(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions; the last one has four times the width.
+
+    Attributes:
+      width: channels of the inner convolutions.
+      stride: of the 3x3 convolution.
+      conv: makes a convolution from (features, kernel size, strides=...).
+      norm: makes a normalisation.
+    """
+
+    width: int
+    stride: int
+    conv: Layer
+    norm: Layer
+
+    @nn.compact
+    def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
+        """Maps `[N, H, W, C]` to `[N, H / stride, W / stride, 4 width]`."""
+        drop = functools.partial(_drop, placement)
+        x = drop("trunk", x)
+        y = drop("branch", x)
+        y = drop("norm1", self.norm(name="norm1")(y))
+        y = drop("relu1", nn.relu(y))
+        y = drop("conv1", self.conv(self.width, (1, 1), name="conv1")(y))
+        y = drop("norm2", self.norm(name="norm2")(y))
+        y = drop("relu2", nn.relu(y))
+        y = self.conv(self.width, (3, 3), strides=self.stride, name="conv2")(y)
+        y = drop("conv2", y)
+        y = drop("norm3", self.norm(name="norm3")(y))
+        y = drop("p6", nn.relu(y))
+        y = drop("conv3", self.conv(4 * self.width, (1, 1), name="conv3")(y))
+        return drop("post_add", _shortcut(self, x, 4 * self.width, drop) + y)
+
+
+class PreResNet(nn.Module):
+    """Pre-activation ResNet in the form for CIFAR: a 3x3 stem and three stages.
+
+    PreResNet-110 with the default widths has 1,730,522 parameters for 10 classes.
+
+    Attributes:
+      depth: 6n + 2 with basic blocks (20, 32, 44, 56, 110, 1202), 9n + 2 with bottlenecks
+        (164, 1001).
+      num_classes: size of the output.
+      block: "basic" or "bottleneck".
+      widths: channels of the stages; one stage each, every one after the first halves the image.
+      unroll: blocks a loop iteration runs: more compile time for less loop overhead.
+      dtype: of the computation; parameters and batch statistics are f32.
+
+    Raises:
+      ValueError: when called, for a depth or a block that does not exist.
+
+    >>> import jax, jax.numpy as jnp
+    >>> model = PreResNet(depth=8, num_classes=10)
+    >>> x = jnp.zeros((1, 8, 8, 3))
+    >>> model.apply(model.init(jax.random.key(0), x), x).shape
+    (1, 10)
+    >>> model.slots["p6"]
+    3
+    """
+
+    depth: int
+    num_classes: int
+    block: str = "basic"
+    widths: tuple[int, ...] = (16, 32, 64)
+    unroll: int = 1
+    dtype: Any = jnp.float32
+
+    @property
+    def blocks_per_stage(self) -> int:
+        """How many blocks a stage has.
+
+        Raises:
+          ValueError: a depth or a block that does not exist.
+        """
+        if self.block not in ("basic", "bottleneck"):
+            raise ValueError(f"block: unknown {self.block!r}, choose basic or bottleneck")
+        layers = len(self.widths) * (2 if self.block == "basic" else 3)
+        blocks, rest = divmod(self.depth - 2, layers)
+        if blocks < 1 or rest:
+            raise ValueError(
+                f"depth: must be {layers}n + 2 with {self.block} blocks"
+                f" ({layers + 2}, {2 * layers + 2}, {3 * layers + 2}, ...), got {self.depth}"
+            )
+        return blocks
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """Slot -> how many places the network has for it: its blocks, or 1 in the head."""
+        names = BASIC_SLOTS if self.block == "basic" else BOTTLENECK_SLOTS
+        blocks = self.blocks_per_stage * len(self.widths)
+        return dict.fromkeys(names, blocks) | dict.fromkeys(HEAD_SLOTS, 1)
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool = False, placement: Placement | None = None
+    ) -> jax.Array:
+        """Computes the logits.
+
+        Args:
+          x: normalised images `[N, H, W, C]`.
+          train: batch norm uses the batch's statistics (apply with `mutable=["batch_stats"]`).
+          placement: where dropout is on (apply with `rngs={"dropout": key}`); None: nowhere.
+
+        Returns:
+          Logits `[N, num_classes]`, f32.
+
+        Raises:
+          ValueError: an unknown slot, or a depth or a block that does not exist.
+        """
+        placement = (placement or Placement()).over_blocks(self.slots)
+        conv = functools.partial(_conv, dtype=self.dtype)
+        norm = functools.partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+        )
+        count = self.blocks_per_stage
+        x = conv(self.widths[0], (3, 3), name="stem")(x.astype(self.dtype))
+        in_blocks = placement.only(self.slots.keys() - set(HEAD_SLOTS))
+        for stage, width in enumerate(self.widths, start=1):
+            block = _BLOCKS[self.block]
+            own = jax.tree.map(lambda rate: rate[(stage - 1) * count : stage * count], in_blocks)
+            first = block(width, 1 if stage == 1 else 2, conv, norm, name=f"stage{stage}_first")
+            x = first(x, jax.tree.map(lambda rate: rate[0], own))
+            if count > 1:
+                rest = block(width, 1, conv, norm, name=f"stage{stage}_rest")
+                x, _ = _scan(count - 1, self.unroll)(rest, x, jax.tree.map(lambda r: r[1:], own))
+        x = Dropout("h4")(nn.relu(norm(name="norm")(x)), placement)
+        x = Dropout("h5")(jnp.mean(x.astype(jnp.float32), axis=(1, 2)), placement)
+        x = nn.Dense(
+            self.num_classes,
+            kernel_init=_torch_uniform(x.shape[-1]),
+            bias_init=_torch_uniform(x.shape[-1]),
+            name="classifier",
+        )(x)
+        return Dropout("logits")(x, placement)
+
+
+_BLOCKS: dict[str, Callable[..., Any]] = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
+
+
+def _drop(placement: Placement, slot: str, x: jax.Array) -> jax.Array:
+    return Dropout(slot)(x, placement)
+
+
+def _conv(features: int, size: tuple[int, int], strides: int = 1, **options: Any) -> nn.Conv:
+    return nn.Conv(
+        features,
+        size,
+        strides=strides,
+        padding=[(side // 2, side // 2) for side in size],
+        use_bias=False,
+        kernel_init=he_fan_out,
+        conv_general_dilated=conv_general_dilated,
+        **options,
+    )
+
+
+def _shortcut(block: Any, x: jax.Array, features: int, drop: Layer) -> jax.Array:
+    if block.stride != 1 or x.shape[-1] != features:
+        x = block.conv(features, (1, 1), strides=block.stride, name="projection")(x)
+    return drop("shortcut", x)
+
+
+def _scan(length: int, unroll: int) -> Callable[..., Any]:
+    return nn.scan(
+        lambda block, x, placement: (block(x, placement), None),
+        variable_axes={"params": 0, "batch_stats": 0},
+        split_rngs={"params": True, "dropout": True},
+        length=length,
+        unroll=unroll,
+    )
+
+
+def _torch_uniform(fan_in: int) -> Callable[..., jax.Array]:
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)

@@ -1,0 +1,1 @@
+"""What became of the cells: ledger, statistics, tables, plots and where a number comes from."""

@@ -1,0 +1,161 @@
+"""Means with intervals, paired differences, Holm's correction and the null's noise.
+
+Student's t throughout: the seeds of a study are few.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+BySeed = Mapping[int, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Mean of `n` values, their standard deviation (ddof 1) and the mean's t interval.
+
+    In the unit of the values. What `n` is too small for is NaN: the mean of 0 values, the
+    standard deviation and the interval of 1.
+    """
+
+    n: int
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Paired(Summary):
+    """`Summary` of the differences of `n` pairs, with the two-sided p of the paired t test."""
+
+    p_value: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Null:
+    """What pairs of variants that are one network tell about noise.
+
+    differences: pair name to the paired difference of its two variants.
+    p_values: pair name to Holm's p over the pairs.
+    std: standard deviation of a single difference about 0, which the null expects.
+    freedom: its degrees of freedom, the number of single differences.
+    """
+
+    differences: Mapping[str, Paired]
+    p_values: Mapping[str, float]
+    std: float
+    freedom: int
+    confidence: float
+
+    def noise(self, n: int) -> float:
+        """Half-width of the interval that holds a mean of `n` differences when all is noise.
+
+        A real effect over `n` seeds that is smaller than this cannot be told from noise.
+        NaN when there are no differences.
+        """
+        if not (n and self.freedom):
+            return math.nan
+        return _quantile(self.confidence, self.freedom) * self.std / math.sqrt(n)
+
+
+def summary(values: Iterable[float], confidence: float = 0.95) -> Summary:
+    """Mean, standard deviation and t interval of `values`.
+
+    Raises:
+      ValueError: a value that is not finite, or a confidence outside (0, 1).
+
+    >>> s = summary([1.0, 2.0, 3.0])
+    >>> s.mean, s.std, round(s.low, 3), round(s.high, 3)
+    (2.0, 1.0, -0.484, 4.484)
+    """
+    x = np.asarray(list(values), float)
+    if not np.isfinite(x).all():
+        raise ValueError(f"values: {x[~np.isfinite(x)][0]}, must be finite")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: {confidence}, must be in (0, 1)")
+    n = len(x)
+    if n == 0:
+        return Summary(0, math.nan, math.nan, math.nan, math.nan)
+    if n == 1:
+        return Summary(1, float(x[0]), math.nan, math.nan, math.nan)
+    if np.ptp(x) == 0:
+        # The rounded mean of equal values may differ from them: here it must not.
+        return Summary(n, float(x[0]), 0.0, float(x[0]), float(x[0]))
+    mean, std = float(x.mean()), float(x.std(ddof=1))
+    half = _quantile(confidence, n - 1) * std / math.sqrt(n)
+    return Summary(n, mean, std, mean - half, mean + half)
+
+
+def paired(a: BySeed, b: BySeed, confidence: float = 0.95) -> Paired:
+    """The differences a - b over the seeds that both have, tested against 0.
+
+    a, b: seed to value. With equal differences p is 1 when they are 0 and 0 otherwise; with
+    fewer than two it is NaN.
+
+    Raises:
+      ValueError: as `summary`.
+
+    >>> paired({0: 0.9, 1: 0.8, 2: 0.7}, {0: 0.8, 1: 0.6, 7: 0.1}).n
+    2
+    """
+    differences = _differences(a, b)
+    s = summary(differences, confidence)
+    if s.n < 2:
+        p_value = math.nan
+    elif s.std == 0:
+        p_value = 1.0 if s.mean == 0 else 0.0
+    else:
+        t = s.mean / (s.std / math.sqrt(s.n))
+        p_value = float(2 * stats.t.sf(abs(t), s.n - 1))
+    return Paired(s.n, s.mean, s.std, s.low, s.high, p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction, in the order given; NaN stays NaN and counts as no test.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, 1979.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
+    [0.03, 0.06, 0.06, 0.02]
+    """
+    tested = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    adjusted = [math.nan] * len(p_values)
+    floor = 0.0
+    for rank, i in enumerate(sorted(tested, key=lambda i: p_values[i])):
+        floor = max(floor, min(1.0, (len(tested) - rank) * p_values[i]))
+        adjusted[i] = floor
+    return adjusted
+
+
+def null_noise(pairs: Mapping[str, tuple[BySeed, BySeed]], confidence: float = 0.95) -> Null:
+    """The noise of a study, from pairs of variants that differ in nothing but their masks.
+
+    pairs: name to (a, b), each seed to value. The expectation of every difference is 0, so the
+    noise is pooled about 0 over all pairs and seeds: k pairs of n seeds give k n degrees of
+    freedom.
+
+    Raises:
+      ValueError: as `summary`.
+    """
+    differences = {name: paired(a, b, confidence) for name, (a, b) in pairs.items()}
+    p_values = holm([difference.p_value for difference in differences.values()])
+    pooled = np.array([d for a, b in pairs.values() for d in _differences(a, b)])
+    return Null(
+        differences=differences,
+        p_values=dict(zip(pairs, p_values, strict=True)),
+        std=math.sqrt(float(np.mean(pooled**2))) if len(pooled) else math.nan,
+        freedom=len(pooled),
+        confidence=confidence,
+    )
+
+
+def _differences(a: BySeed, b: BySeed) -> list[float]:
+    return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+
+
+def _quantile(confidence: float, freedom: int) -> float:
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))

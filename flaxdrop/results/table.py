@@ -1,0 +1,190 @@
+"""The table of a study: a row a variant, with intervals, paired differences and the null."""
+
+import dataclasses
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+
+from flaxdrop.results.comparison import (
+    CONFIDENCE,
+    MEASURES,
+    Effect,
+    Outcome,
+    effects,
+    null_of,
+    outcomes,
+)
+from flaxdrop.results.ledger import Row
+from flaxdrop.results.statistics import Null, Summary, summary
+
+WIDTH = 120
+EMPTY = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """columns: names; cells: a row a variant, one text a column; notes: lines below the table."""
+
+    columns: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+    def markdown(self) -> str:
+        """A Markdown table with the notes as a list below it."""
+        lines = [self.columns, tuple("---" for _ in self.columns), *self.cells]
+        table = ["| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines]
+        return "\n".join([*table, "", *(f"- {note}" for note in self.notes)]) + "\n"
+
+    def text(self) -> str:
+        """Aligned columns for a terminal of 120 columns.
+
+        What does not fit goes on below, with the first column again.
+        """
+        fewest = len(self._blocks(WIDTH))
+        narrowest = next(w for w in range(WIDTH + 1) if len(self._blocks(w)) == fewest)
+        widths = self._widths()
+        rule = tuple("-" * width for width in widths)
+        lines = []
+        for block in self._blocks(narrowest):
+            for line in (self.columns, rule, *self.cells):
+                lines.append("  ".join(line[i].ljust(widths[i]) for i in block).rstrip())
+            lines.append("")
+        for note in self.notes:
+            lines += textwrap.wrap(note, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+        return "\n".join(lines) + "\n"
+
+    def _widths(self) -> list[int]:
+        return [max(map(len, column)) for column in zip(self.columns, *self.cells, strict=True)]
+
+    def _blocks(self, width: int) -> list[list[int]]:
+        widths = self._widths()
+        blocks = [[0]]
+        for i in range(1, len(widths)):
+            used = sum(widths[j] + 2 for j in blocks[-1])
+            if len(blocks[-1]) > 1 and used + widths[i] > width:
+                blocks.append([0])
+            blocks[-1].append(i)
+        return blocks
+
+
+def study_table(
+    rows: Iterable[Row],
+    *,
+    order: Sequence[str],
+    published: Mapping[str, float],
+    baseline: str,
+    nulls: Sequence[tuple[str, str]] = (),
+) -> Table:
+    """The table of the `rows` of one study, which may be any part of it.
+
+    order: the study's variants from top to bottom.
+    published: variant to published accuracy, fraction in [0, 1]; may be empty.
+    baseline: the variant that the others are compared with, seed by seed.
+    nulls: pairs of variants that are one network with different masks.
+
+    Accuracies are in percent of the test set, differences in percentage points; diverged cells
+    are counted and stay out of all other numbers.
+
+    Raises:
+      ValueError: a variant has two rows of one seed.
+    """
+    found = outcomes(rows, order)
+    null = {measure: null_of(found, measure, nulls) for measure in MEASURES}
+    effect = {measure: effects(found, measure, baseline, null[measure]) for measure in MEASURES}
+    columns = {"variant": [o.variant for o in found], "n": [_count(o) for o in found]}
+    for measure in reversed(MEASURES):
+        columns[f"{measure}, % ± std [95 %]"] = [
+            _accuracy(summary(o.accuracy[measure].values(), CONFIDENCE)) for o in found
+        ]
+        if measure == "best" and any(o.variant in published for o in found):
+            columns["published, %"] = [
+                f"{100 * published[o.variant]:.2f}" if o.variant in published else "not stated"
+                for o in found
+            ]
+    columns["time a cell"] = [_duration(o.seconds) for o in found]
+    for measure in MEASURES:
+        if effect[measure]:
+            by_variant = [effect[measure].get(o.variant) for o in found]
+            columns[f"{measure} - {baseline}, points"] = [
+                _difference(e.difference, e.p_value) if e else EMPTY for e in by_variant
+            ]
+    notes = [
+        "± standard deviation over n seeds; [95 % t interval of the mean]; differences are paired "
+        "by seed; p is corrected over the table after Holm."
+    ]
+    if any(o.diverged for o in found):
+        notes.append("Diverged cells are in none of the means.")
+    notes += _null_notes(null, nulls)
+    for measure in MEASURES:
+        notes += _effect_notes(measure, effect[measure], baseline, null[measure])
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
+
+
+def _null_notes(null: Mapping[str, Null | None], nulls: Sequence[tuple[str, str]]) -> Iterable[str]:
+    run = {measure: of for measure, of in null.items() if of}
+    for name in (f"{a} - {b}" for a, b in nulls):
+        found = {measure: of for measure, of in run.items() if name in of.differences}
+        if not found:
+            yield f"{name}: not run."
+            continue
+        words = "; ".join(
+            f"{measure} {_difference(of.differences[name], of.p_values[name], ' points')}"
+            for measure, of in found.items()
+        )
+        yield f"{name}: {words} (one network, different masks: noise)."
+        for measure, of in found.items():
+            if of.p_values[name] < 1 - CONFIDENCE:
+                yield (
+                    f"WARNING: the null {name} of the {measure} accuracy is significant: one "
+                    "network differs from itself by more than noise: a bug, or n too small."
+                )
+    if run:
+        n = max(difference.n for of in run.values() for difference in of.differences.values())
+        words = ", ".join(f"{measure} ± {of.noise(n):.2f} points" for measure, of in run.items())
+        yield f"Noise, a mean difference of one network to itself over n = {n} seeds: {words}."
+
+
+def _effect_notes(
+    measure: str, effect: Mapping[str, Effect], baseline: str, null: Null | None
+) -> Iterable[str]:
+    if not effect:
+        return
+    if all(math.isnan(e.p_value) for e in effect.values()):
+        yield f"{measure.capitalize()} accuracy against {baseline}: a test needs two seeds or more."
+        return
+    words = [
+        f"{variant} {'helps' if e.difference.mean > 0 else 'hurts'} "
+        f"({e.difference.mean:+.2f} points, {_p(e.p_value)})"
+        for variant, e in effect.items()
+        if e.stands_out
+    ]
+    bar = "significant and larger than the noise" if null else "significant"
+    yield f"{measure.capitalize()} accuracy against {baseline}, {bar}: {'; '.join(words) or 'none'}."
+
+
+def _count(outcome: Outcome) -> str:
+    return f"{outcome.n}, {outcome.diverged} diverged" if outcome.diverged else f"{outcome.n}"
+
+
+def _accuracy(s: Summary) -> str:
+    if s.n < 2:
+        return f"{s.mean:.2f}" if s.n else EMPTY
+    return f"{s.mean:.2f} ± {s.std:.2f} [{s.low:.2f}, {s.high:.2f}]"
+
+
+def _difference(s: Summary, p_value: float, unit: str = "") -> str:
+    if s.n < 2:
+        return f"{s.mean:+.2f}{unit}" if s.n else EMPTY
+    return f"{s.mean:+.2f}{unit} [{s.low:+.2f}, {s.high:+.2f}], {_p(p_value)}"
+
+
+def _p(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    if math.isnan(seconds):
+        return EMPTY
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

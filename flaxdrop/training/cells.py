@@ -1,0 +1,162 @@
+"""Cells across devices: with n devices, n cells train at a time, each whole on one device.
+
+No collective runs: a cell's batch norm sees all of its batch, and a cell's result does not depend
+on its neighbours. CPU cores count as devices.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flaxdrop.data.augment import channel_statistics
+from flaxdrop.data.dataset import Dataset
+from flaxdrop.training import steps
+from flaxdrop.training.steps import Cell, Images, State, Task
+
+_AXIS = "cells"
+
+
+def use_cpu_cores() -> None:
+    """Makes every CPU core a device; to be called before jax first looks for devices."""
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def choose_devices(count: int) -> list[jax.Device]:
+    """The devices to train on.
+
+    Args:
+      count: how many; 0: all there are.
+
+    Raises:
+      ValueError: more than there are.
+    """
+    there = jax.local_devices()
+    if not 0 <= count <= len(there):
+        kind = there[0].device_kind
+        raise ValueError(f"devices: must be at most {len(there)} ({kind}), or 0 for all, got {count}")
+    return there[: count or None]
+
+
+def images_of(dataset: Dataset, mean: Sequence[float], std: Sequence[float]) -> Images:
+    """The data set as the steps take it.
+
+    Args:
+      dataset: images as uint8.
+      mean: by channel, in [0, 1]; empty: of the training images.
+      std: likewise.
+
+    Raises:
+      ValueError: not one mean for every channel.
+    """
+    channels = dataset.image_shape[-1]
+    if not mean:
+        mean, std = channel_statistics(dataset.x_train)
+    if len(mean) != channels:
+        raise ValueError(f"mean: must have one value for each of {channels} channels, got {mean}")
+    return Images(
+        x_train=dataset.x_train,
+        y_train=dataset.y_train,
+        x_test=dataset.x_test,
+        y_test=dataset.y_test,
+        mean=np.asarray(mean, np.float32),
+        std=np.asarray(std, np.float32),
+    )
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """One tree whose leaves have a leading axis over `trees`."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def unstack(tree: Any, index: int) -> Any:
+    """One of the trees of `stack`."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The compiled programs of a task: they serve all its cells.
+
+    Attributes:
+      start: cells -> states before the first step.
+      train: (count, cells, states) -> states after `count` steps within the epoch.
+      evaluate: states -> states with the epoch's row of the curve.
+      lanes: how many cells they take at a time, one for each device.
+      like: shapes and dtypes of one cell's state.
+      place: puts a list of `lanes` trees on the devices.
+      compile_seconds: what compiling them took.
+    """
+
+    start: Callable[[Cell], State]
+    train: Callable[[int, Cell, State], State]
+    evaluate: Callable[[State], State]
+    lanes: int
+    like: State
+    place: Callable[[Sequence[Any]], Any]
+    compile_seconds: float
+
+
+def compile_programs(
+    task: Task, images: Images, example: Cell, devices: Sequence[jax.Device]
+) -> Programs:
+    """Compiles what a task needs, once.
+
+    Args:
+      task: what is trained.
+      images: the data set; it is copied to every device.
+      example: any cell of the task; all must have its structure and shapes.
+      devices: one cell trains on each.
+    """
+    began = time.perf_counter()
+    lanes = len(devices)
+    mesh = Mesh(np.asarray(devices), (_AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+    one_each = NamedSharding(mesh, PartitionSpec(_AXIS))
+    data = jax.device_put(images, NamedSharding(mesh, PartitionSpec()))
+
+    def over_cells(function: Callable[..., Any], shared: int, donate: tuple[int, ...] = ()) -> Any:
+        def of_one(*arguments: Any) -> Any:
+            own = jax.tree.map(lambda leaf: leaf[0], arguments[shared:])
+            out = function(*arguments[:shared], *own)
+            return jax.tree.map(lambda leaf: leaf[None], out)
+
+        def of_all(*arguments: Any) -> Any:
+            specs = tuple(
+                PartitionSpec() if i < shared else PartitionSpec(_AXIS)
+                for i in range(len(arguments))
+            )
+            mapped = jax.shard_map(
+                of_one, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(_AXIS), check_vma=False
+            )
+            return mapped(*arguments)
+
+        return jax.jit(of_all, donate_argnums=donate)
+
+    def place(trees: Sequence[Any]) -> Any:
+        return jax.device_put(stack(trees), one_each)
+
+    cells = place([example] * lanes)
+    start = over_cells(lambda data, cell: steps.initial_state(task, data, cell), 1)
+    start = start.lower(data, cells).compile()
+    states = start(data, cells)
+    train = over_cells(
+        lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state), 2, (3,)
+    )
+    train = train.lower(jnp.int32(0), data, cells, states).compile()
+    evaluate = over_cells(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
+    evaluate = evaluate.lower(data, states).compile()
+    return Programs(
+        start=lambda cells: start(data, cells),
+        train=lambda count, cells, states: train(jnp.int32(count), data, cells, states),
+        evaluate=lambda states: evaluate(data, states),
+        lanes=lanes,
+        like=jax.eval_shape(lambda: unstack(states, 0)),
+        place=place,
+        compile_seconds=time.perf_counter() - began,
+    )

@@ -1,0 +1,152 @@
+"""The one training loop: takes cells through their epochs, a device's worth at a time."""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from flaxdrop.training import checkpoint
+from flaxdrop.training.cells import Programs, unstack
+from flaxdrop.training.steps import Cell, State, Task
+from flaxdrop.training.stopping import Stop
+
+_DISPATCH_SECONDS = 1.0  # between looks at the clock and at signals
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A cell that was trained to its end.
+
+    Attributes:
+      name: of the cell.
+      state: its last one, as NumPy arrays.
+      seconds: of training and evaluation, without compilation, over all its runs.
+    """
+
+    name: str
+    state: State
+    seconds: float
+
+
+class Interrupted(Exception):
+    """Training stopped before the end; checkpoints are written. The message says why."""
+
+
+def train_cells(
+    task: Task,
+    programs: Programs,
+    cells: dict[str, Cell],
+    folder: pathlib.Path,
+    *,
+    stop: Stop,
+    checkpoint_seconds: float,
+    advance: Callable[[int], None],
+) -> Iterator[Finished]:
+    """Trains cells, resuming those that have a checkpoint.
+
+    Args:
+      task: what is trained.
+      programs: compiled for the task.
+      cells: name -> cell, in the order to train them in.
+      folder: of the checkpoints.
+      stop: asked between dispatches.
+      checkpoint_seconds: between two checkpoints of a cell; its last state is always saved.
+      advance: called with the number of training images done since the last call.
+
+    Yields:
+      Each cell once it is finished and its last state is saved.
+
+    Raises:
+      Interrupted: `stop` gave a reason; all cells in training are saved.
+      OSError: a checkpoint cannot be written.
+    """
+    saved = {name: checkpoint.load(folder, name, programs.like) for name in cells}
+    resumed = {name: found for name, found in saved.items() if found}
+    at_step = {name: int(resumed[name][0].step) if name in resumed else 0 for name in cells}
+    # Those under way first; cells train together only from the same step on.
+    queue = sorted(cells, key=lambda name: -at_step[name])
+    while queue:
+        if stop.reason:
+            raise Interrupted(stop.reason)
+        step = at_step[queue[0]]
+        group = [name for name in queue[: programs.lanes] if at_step[name] == step]
+        queue = queue[len(group) :]
+        together = _Group(task, programs, {name: cells[name] for name in group}, resumed)
+        yield from together.train(folder, stop, checkpoint_seconds, advance)
+
+
+class _Group:
+    """Cells that train together, one on each device; spare devices repeat the first cell."""
+
+    def __init__(
+        self,
+        task: Task,
+        programs: Programs,
+        cells: dict[str, Cell],
+        resumed: dict[str, tuple[State, float]],
+    ) -> None:
+        self.task, self.programs, self.names = task, programs, list(cells)
+        spare = programs.lanes - len(cells)
+        lanes = self.names + self.names[:1] * spare
+        self.cells = programs.place([cells[name] for name in lanes])
+        if self.names[0] in resumed:
+            self.states = programs.place([resumed[name][0] for name in lanes])
+            self.step = int(resumed[self.names[0]][0].step)
+        else:
+            self.states = programs.start(self.cells)
+            self.step = 0
+        self.seconds = {name: resumed[name][1] if name in resumed else 0.0 for name in self.names}
+
+    def train(
+        self,
+        folder: pathlib.Path,
+        stop: Stop,
+        checkpoint_seconds: float,
+        advance: Callable[[int], None],
+    ) -> Iterator[Finished]:
+        last_saved = time.monotonic()
+        pace = _DISPATCH_SECONDS  # seconds a step; not known yet: one step at first
+        images = self.task.recipe.batch * len(self.names)
+        while self.step < self.task.steps:
+            began = time.perf_counter()
+            in_epoch = self.step % self.task.steps_per_epoch
+            left = self.task.steps_per_epoch - in_epoch
+            count = min(left, max(1, int(_DISPATCH_SECONDS / pace)))
+            self.states = self.programs.train(count, self.cells, self.states)
+            jax.block_until_ready(self.states.step)
+            pace = (time.perf_counter() - began) / count
+            self.step += count
+            if count == left:
+                self.states = self.programs.evaluate(self.states)
+                jax.block_until_ready(self.states.step)
+            for name in self.names:
+                self.seconds[name] += time.perf_counter() - began
+            advance(count * images)
+            if count == left and self._all_diverged():
+                advance((self.task.steps - self.step) * images)
+                break
+            if self.step == self.task.steps:
+                break
+            if stop.reason or time.monotonic() - last_saved >= checkpoint_seconds:
+                self._save(folder)
+                last_saved = time.monotonic()
+            if stop.reason:
+                raise Interrupted(stop.reason)
+        yield from (
+            Finished(name, state, self.seconds[name]) for name, state in self._save(folder).items()
+        )
+
+    def _all_diverged(self) -> bool:
+        epoch = self.step // self.task.steps_per_epoch - 1
+        return not np.isfinite(np.asarray(self.states.curve)[:, epoch, 0]).any()
+
+    def _save(self, folder: pathlib.Path) -> dict[str, State]:
+        host: Any = jax.device_get(self.states)
+        states = {name: unstack(host, lane) for lane, name in enumerate(self.names)}
+        both = {name: (state, self.seconds[name]) for name, state in states.items()}
+        checkpoint.save(folder, both)
+        return states

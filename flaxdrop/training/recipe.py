@@ -1,0 +1,109 @@
+"""A recipe: optimiser, schedule, batch, epochs and augmentation, as data."""
+
+import dataclasses
+import math
+
+import optax
+
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("constant", "step", "cosine")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a cell is trained.
+
+    Attributes:
+      epochs: passes over the training examples, at least 1.
+      batch: examples a step. An epoch has `examples // batch` steps; what is left over differs from
+        epoch to epoch.
+      optimizer: "sgd" or "adam".
+      learning_rate: the first one, above 0.
+      schedule: "constant"; "step": times `decay` at each of `decay_at`; "cosine": to 0.
+      decay_at: where the step schedule decays, as fractions of the training, ascending in (0, 1).
+      decay: the factor.
+      momentum: of SGD, in [0, 1).
+      nesterov: Nesterov's momentum (SGD only).
+      weight_decay: added to the gradient of every parameter, as in PyTorch; at least 0.
+      mean: of the pixels by channel, in [0, 1], subtracted; empty: of the training images.
+      std: of the pixels by channel, divided by; empty: of the training images.
+      crop: pixels of zeros around the image before it is cropped at random; 0: no crop.
+      flip: mirror half of the examples.
+
+    Raises:
+      ValueError: a field out of its range; the message names it.
+    """
+
+    epochs: int
+    batch: int
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    schedule: str = "step"
+    decay_at: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    crop: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            value = getattr(self, name)
+            _require(value in known, name, value, f"one of {', '.join(known)}")
+        _require(
+            self.learning_rate > 0 and math.isfinite(self.learning_rate),
+            "learning_rate",
+            self.learning_rate,
+            "above 0",
+        )
+        _require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        _require(0 < self.decay <= 1, "decay", self.decay, "in (0, 1]")
+        ascending = list(self.decay_at) == sorted(set(self.decay_at))
+        inside = all(0 < at < 1 for at in self.decay_at)
+        _require(ascending and inside, "decay_at", self.decay_at, "ascending fractions in (0, 1)")
+        _require(self.crop >= 0, "crop", self.crop, "at least 0")
+        _require(len(self.mean) == len(self.std), "std", self.std, "one value for each of mean")
+        _require(all(value > 0 for value in self.std), "std", self.std, "above 0")
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Whole batches in an epoch.
+
+        Raises:
+          ValueError: a batch larger than the training set.
+
+        >>> Recipe(epochs=164, batch=128).steps_per_epoch(50_000)
+        390
+        """
+        _require(self.batch <= examples, "batch", self.batch, f"at most the {examples} examples")
+        return examples // self.batch
+
+    def rate_schedule(self, steps: int) -> optax.Schedule:
+        """The learning rate as a function of the step, for a training of `steps` steps."""
+        if self.schedule == "cosine":
+            return optax.cosine_decay_schedule(self.learning_rate, steps)
+        if self.schedule == "constant":
+            return optax.constant_schedule(self.learning_rate)
+        boundaries = {round(at * steps): self.decay for at in self.decay_at}
+        return optax.piecewise_constant_schedule(self.learning_rate, boundaries)
+
+    def transformation(self, steps: int) -> optax.GradientTransformation:
+        """The optimiser, for a training of `steps` steps."""
+        schedule = self.rate_schedule(steps)
+        if self.optimizer == "adam":
+            base = optax.adam(schedule)
+        else:
+            base = optax.sgd(schedule, self.momentum or None, self.nesterov)
+        if not self.weight_decay:
+            return base
+        return optax.chain(optax.add_decayed_weights(self.weight_decay), base)
+
+
+def _require(holds: bool, field: str, value: object, right: str) -> None:
+    if not holds:
+        raise ValueError(f"{field}: must be {right}, got {value!r}")

@@ -1,0 +1,244 @@
+"""The pure functions that train and evaluate one cell.
+
+Randomness is derived from (seed, step), never carried: a cell that resumes at step N is at step N.
+Cells of the same seed share initial weights, data order, augmentation and masks.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from flaxdrop.data import augment, order
+from flaxdrop.placement import Placement
+from flaxdrop.training.recipe import Recipe
+
+METRICS = ("train_loss", "train_accuracy", "test_accuracy", "test_nll", "test_ece")
+CALIBRATION_BINS = 15
+_EVALUATION_BATCH = 500
+
+
+class Images(flax.struct.PyTreeNode):
+    """A data set on the device.
+
+    Attributes:
+      x_train: uint8 `[N, H, W, C]`.
+      y_train: int32 `[N]`.
+      x_test: uint8 `[M, H, W, C]`.
+      y_test: int32 `[M]`.
+      mean: f32 `[C]`, of pixels in [0, 1].
+      std: f32 `[C]`.
+    """
+
+    x_train: jax.Array
+    y_train: jax.Array
+    x_test: jax.Array
+    y_test: jax.Array
+    mean: jax.Array
+    std: jax.Array
+
+
+class Cell(flax.struct.PyTreeNode):
+    """What tells one cell from another.
+
+    Attributes:
+      key: the key that all its randomness is derived from.
+      placement: its rates, spelled out (`Placement.over_blocks`).
+    """
+
+    key: jax.Array
+    placement: Placement
+
+
+class State(flax.struct.PyTreeNode):
+    """What training changes.
+
+    Attributes:
+      step: int32, steps taken.
+      params: of the network.
+      batch_stats: of the network.
+      opt_state: of the optimiser.
+      loss_sum: f32, the training loss of the epoch so far, summed over examples.
+      correct: int32, training examples of the epoch so far that were classified correctly.
+      curve: f32 `[epochs, len(METRICS)]`; NaN where an epoch is not finished.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    loss_sum: jax.Array
+    correct: jax.Array
+    curve: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What all the cells of one compiled program have in common.
+
+    Attributes:
+      model: takes `(x, train, placement)` and returns logits.
+      recipe: how it is trained.
+      examples: in the training set.
+    """
+
+    model: nn.Module
+    recipe: Recipe
+    examples: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch."""
+        return self.recipe.steps_per_epoch(self.examples)
+
+    @property
+    def steps(self) -> int:
+        """Steps in the whole training."""
+        return self.recipe.epochs * self.steps_per_epoch
+
+    @property
+    def transformation(self) -> optax.GradientTransformation:
+        """The optimiser."""
+        return self.recipe.transformation(self.steps)
+
+
+def _purpose(key: jax.Array, number: int) -> jax.Array:
+    return jax.random.fold_in(key, number)
+
+
+def initial_state(task: Task, data: Images, cell: Cell) -> State:
+    """A cell's state before its first step: the same for every placement."""
+    x = augment.normalise(data.x_train[:1], data.mean, data.std)
+    variables = task.model.init(_purpose(cell.key, 0), x)
+    return State(
+        step=jnp.int32(0),
+        params=variables["params"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=task.transformation.init(variables["params"]),
+        loss_sum=jnp.float32(0),
+        correct=jnp.int32(0),
+        curve=jnp.full((task.recipe.epochs, len(METRICS)), jnp.nan, jnp.float32),
+    )
+
+
+def training_batch(
+    task: Task, data: Images, cell: Cell, order_of_epoch: jax.Array, step: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The augmented and normalised examples of a step.
+
+    Returns:
+      x f32 `[batch, H, W, C]` and y int32 `[batch]`.
+    """
+    recipe = task.recipe
+    rows = order.batch_indices(order_of_epoch, step % task.steps_per_epoch, recipe.batch)
+    x, y = data.x_train[rows], data.y_train[rows]
+    key = jax.random.fold_in(_purpose(cell.key, 2), step)
+    x = augment.pad_crop(jax.random.fold_in(key, 0), x, recipe.crop)
+    if recipe.flip:
+        x = augment.flip(jax.random.fold_in(key, 1), x)
+    return augment.normalise(x, data.mean, data.std), y
+
+
+def train_step(
+    task: Task, data: Images, cell: Cell, order_of_epoch: jax.Array, state: State
+) -> State:
+    """One step of the optimiser.
+
+    Args:
+      task: what is trained, static.
+      data: the images.
+      cell: seed and rates.
+      order_of_epoch: int32 `[N]`, the permutation of this epoch (`order.epoch_order`).
+      state: before the step.
+
+    Returns:
+      The state after the step.
+    """
+    x, y = training_batch(task, data, cell, order_of_epoch, state.step)
+    dropout_key = jax.random.fold_in(_purpose(cell.key, 3), state.step)
+
+    def loss_of(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+        logits, updates = task.model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            x,
+            train=True,
+            placement=cell.placement,
+            rngs={"dropout": dropout_key},
+            mutable=["batch_stats"],
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
+        return jnp.mean(losses), (logits, updates.get("batch_stats", {}))
+
+    (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    changes, opt_state = task.transformation.update(grads, state.opt_state, state.params)
+    return state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, changes),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        loss_sum=state.loss_sum + loss * task.recipe.batch,
+        correct=state.correct + jnp.sum(jnp.argmax(logits, axis=-1) == y, dtype=jnp.int32),
+    )
+
+
+def train_steps(task: Task, count: jax.Array, data: Images, cell: Cell, state: State) -> State:
+    """`count` steps (int32, may be traced) of one epoch, from where `state` is."""
+    epoch = state.step // task.steps_per_epoch
+    order_of_epoch = order.epoch_order(_purpose(cell.key, 1), epoch, task.examples)
+    return lax.fori_loop(
+        0, count, lambda _, state: train_step(task, data, cell, order_of_epoch, state), state
+    )
+
+
+def eval_step(task: Task, data: Images, state: State) -> State:
+    """Evaluates on the whole test set and closes the epoch in the curve.
+
+    The expected calibration error has 15 bins of equal width (Guo et al. 2017).
+    """
+    examples = data.x_test.shape[0]
+    batches = -(-examples // _EVALUATION_BATCH)
+    batch = -(-examples // batches)
+
+    def add(i: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        correct, nll, bins = sums
+        rows = i * batch + jnp.arange(batch)
+        real = rows < examples
+        rows = jnp.minimum(rows, examples - 1)
+        x = augment.normalise(data.x_test[rows], data.mean, data.std)
+        logits = task.model.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
+        y = data.y_test[rows]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
+        hit = (jnp.argmax(logits, axis=-1) == y) & real
+        confidence = jnp.max(jax.nn.softmax(logits), axis=-1)
+        bin_of = jnp.clip(jnp.ceil(confidence * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1)
+        in_bin = jax.nn.one_hot(bin_of.astype(jnp.int32), CALIBRATION_BINS) * real[:, None]
+        gaps = jnp.sum((confidence - hit)[:, None] * in_bin, axis=0)
+        return (
+            correct + jnp.sum(hit, dtype=jnp.int32),
+            nll + jnp.sum(jnp.where(real, losses, 0)),
+            bins + gaps,
+        )
+
+    zero = (jnp.int32(0), jnp.float32(0), jnp.zeros(CALIBRATION_BINS))
+    correct, nll, bins = lax.fori_loop(0, batches, add, zero)
+    seen = task.steps_per_epoch * task.recipe.batch
+    row = jnp.stack(
+        [
+            state.loss_sum / seen,
+            state.correct / seen,
+            correct / examples,
+            nll / examples,
+            jnp.sum(jnp.abs(bins)) / examples,
+        ]
+    )
+    epoch = state.step // task.steps_per_epoch - 1
+    return state.replace(
+        loss_sum=jnp.float32(0),
+        correct=jnp.int32(0),
+        curve=state.curve.at[epoch].set(row),
+    )

@@ -1,0 +1,110 @@
+import os
+
+import numpy as np
+import pytest
+
+from flaxdrop.data import cache
+
+
+@pytest.fixture
+def source(dataset):
+    """Something to decode, which counts how often it was decoded."""
+
+    class Source:
+        decoded = 0
+
+        def __call__(self):
+            self.decoded += 1
+            return dataset
+
+    return Source()
+
+
+def assert_same(data, dataset):
+    for key in ("x_train", "y_train", "x_test", "y_test"):
+        np.testing.assert_array_equal(getattr(data, key), getattr(dataset, key))
+        assert getattr(data, key).dtype == getattr(dataset, key).dtype
+    assert data.classes == dataset.classes
+    assert data.name == dataset.name
+
+
+def test_decodes_once(source, dataset, cache_folder):
+    for _ in range(3):
+        assert_same(cache.cached("key", "small", source), dataset)
+    assert source.decoded == 1
+    assert [path.name for path in cache_folder.iterdir()] == ["key.npz"]
+
+
+def test_another_key_is_another_dataset(source):
+    cache.cached("one", "small", source)
+    cache.cached("two", "small", source)
+    assert source.decoded == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[:0],
+        lambda whole: whole[:100],
+        lambda whole: whole[:-1],
+        lambda whole: whole[::-1],
+        lambda whole: whole[:400] + bytes([whole[400] ^ 1]) + whole[401:],  # one pixel
+    ],
+    ids=["empty", "cut off early", "cut off late", "reversed", "one bit"],
+)
+def test_a_damaged_file_is_made_anew(source, dataset, cache_folder, damage):
+    cache.cached("key", "small", source)
+    file = cache_folder / "key.npz"
+    file.write_bytes(damage(file.read_bytes()))
+    assert_same(cache.cached("key", "small", source), dataset)
+    assert source.decoded == 2
+    assert_same(cache.cached("key", "small", source), dataset)
+    assert source.decoded == 2
+
+
+def test_works_where_nothing_can_be_written(source, dataset, tmp_path, monkeypatch):
+    # A file in place of the folder: it stops even the superuser.
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FLAXDROP_CACHE", str(tmp_path / "file" / "cache"))
+    for _ in range(2):
+        assert_same(cache.cached("key", "small", source), dataset)
+    assert source.decoded == 2
+
+
+def test_a_full_disk_leaves_nothing_behind(source, dataset, cache_folder, monkeypatch):
+    def half(file, **_):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", half)
+    assert_same(cache.cached("key", "small", source), dataset)
+    assert list(cache_folder.iterdir()) == []
+
+
+def test_the_default_is_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("FLAXDROP_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache.directory() == tmp_path / ".cache" / "flaxdrop"
+
+
+def test_fingerprint_tells_changes_of_the_files(tmp_path):
+    def folder(name, text="abc", file="a"):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / file
+        path.write_text(text)
+        os.utime(path, ns=(5, 5))
+        return path
+
+    def fingerprint(path):
+        return cache.fingerprint(path.parent, [path])
+
+    path = folder("one")
+    before = fingerprint(path)
+    assert fingerprint(path) == before
+    prints = {before, fingerprint(folder("two")), fingerprint(folder("three", file="b"))}
+    os.utime(path, ns=(6, 6))
+    prints.add(fingerprint(path))
+    path.write_text("abcd")
+    os.utime(path, ns=(5, 5))
+    prints.add(fingerprint(path))
+    assert len(prints) == 5

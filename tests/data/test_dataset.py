@@ -1,0 +1,99 @@
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from flaxdrop.data import Dataset
+from flaxdrop.data.dataset import stratified_order
+
+
+def many(counts):
+    """A dataset with so many examples of each class, mixed; the pixels are the example's number."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    labels = np.random.RandomState(1).permutation(labels).astype(np.int32)
+    images = np.arange(len(labels), dtype=np.uint32).view(np.uint8).reshape(-1, 1, 1, 4)
+    names = tuple(f"class {i}" for i in range(len(counts)))
+    return Dataset("many", images, labels, images, labels, names)
+
+
+def numbers(images):
+    return set(images.reshape(-1, 4).view(np.uint32).ravel().tolist())
+
+
+def test_tells_its_classes_and_image_shape(dataset):
+    assert dataset.num_classes == 3
+    assert dataset.image_shape == (6, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        ("x_train", lambda x: x.astype(np.float32), "x_train has dtype float32"),
+        ("x_test", lambda x: x[..., 0], "x_test has shape (6, 6, 5)"),
+        ("x_test", lambda x: x[:, :5], "x_test has images of shape (5, 5, 3)"),
+        ("x_train", lambda x: x[:0], "x_train is empty"),
+        ("x_train", lambda x: x[:, :0], "x_train is empty"),
+        ("y_train", lambda y: y.astype(np.int64), "y_train has dtype int64"),
+        ("y_test", lambda y: y[:-1], "y_test has shape (5,)"),
+        ("y_test", lambda y: y[:, None], "y_test has shape (6, 1)"),
+        ("y_train", lambda y: y - 1, "y_train has labels from -1 to 1"),
+        ("y_test", lambda y: y + 1, "y_test has labels from 1 to 3"),
+        ("classes", lambda _: (), "classes is empty"),
+    ],
+)
+def test_refuses_what_does_not_fit(dataset, field, change, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        dataclasses.replace(dataset, **{field: change(getattr(dataset, field))})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("examples", [1, 7, 30, 100, 299, 300])
+def test_first_is_balanced(examples):
+    subset = many([100, 100, 100]).first(examples, None)
+    counts = np.bincount(subset.y_train, minlength=3)
+    assert counts.sum() == examples
+    assert counts.max() - counts.min() <= 1
+
+
+def test_first_follows_the_class_sizes_and_leaves_no_class_out():
+    data = many([1, 50, 250])
+    assert np.bincount(data.first(3, None).y_train).tolist() == [1, 1, 1]
+    counts = np.bincount(data.first(61, None).y_train)
+    assert np.abs(counts - np.array([1, 10, 50])).max() <= 1
+
+
+def test_first_is_nested_and_keeps_order_and_labels():
+    data = many([100, 120, 80])
+    label_of = dict(zip(range(300), data.y_train.tolist(), strict=True))
+    smaller = set()
+    for examples in (5, 100, 200, 300):
+        subset = data.first(None, examples)
+        found = numbers(subset.x_test)
+        assert len(found) == examples
+        assert smaller < found
+        in_order = sorted(found)
+        assert subset.x_test.reshape(-1, 4).view(np.uint32).ravel().tolist() == in_order
+        assert subset.y_test.tolist() == [label_of[i] for i in in_order]
+        smaller = found
+
+
+def test_first_of_all_changes_nothing():
+    data = many([10, 20])
+    for subset in (data.first(None, None), data.first(30, 30)):
+        np.testing.assert_array_equal(subset.x_train, data.x_train)
+        np.testing.assert_array_equal(subset.y_test, data.y_test)
+
+
+@pytest.mark.parametrize("examples", [0, -1, 301])
+@pytest.mark.parametrize("split", ["train_examples", "test_examples"])
+def test_first_refuses_more_than_there_are(split, examples):
+    asked = {"train_examples": None, "test_examples": None, split: examples}
+    with pytest.raises(ValueError, match=f"^{split}={examples}: .* 1 to 300"):
+        many([300]).first(**asked)
+
+
+def test_stratified_order_is_the_same_everywhere():
+    # Written down: another numpy or machine must choose the same subset.
+    order = stratified_order(np.array([0, 0, 0, 1, 1, 1, 2, 2, 2]))
+    assert order.tolist() == [5, 8, 2, 3, 6, 1, 4, 7, 0]
