@@ -1,9 +1,12 @@
 """The command line of every study: `--config FILE[:form] [--config.field=value] [--workdir DIR]`."""
 
+import dataclasses
+import itertools
 import logging
+import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from absl import flags
 from ml_collections import config_flags
@@ -41,6 +44,7 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> NoReturn:
         print(_help(study))
         sys.exit(0)
     try:
+        _check_words(study, arguments)
         rest = values(arguments)
         if len(rest) > 1:
             raise ValueError(f"unexpected argument {rest[1]!r}; see --help")
@@ -61,10 +65,32 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> NoReturn:
 
 def fail(error: Exception) -> NoReturn:
     """Says in one line what is wrong, and exits with status 2."""
-    text: Any = error.args[0] if isinstance(error, KeyError) and error.args else error
-    lines = [line.strip() for line in str(text).strip().splitlines() if line.strip()]
-    print(f"error: {' '.join(lines) or type(error).__name__}", file=sys.stderr)
+    print(f"error: {_one_line(error)}", file=sys.stderr)
     sys.exit(_USER_ERROR)
+
+
+def _check_words(study: Study, arguments: Sequence[str]) -> None:
+    """Finds the two commonest mistakes first: the config's parser says them in 10 lines."""
+    known = [field.name for field in dataclasses.fields(study.settings)]
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        if not argument.startswith("-"):
+            continue
+        name, equals, value = argument.lstrip("-").partition("=")
+        path = (value if equals else following).partition(":")[0]
+        if name == "config" and not pathlib.Path(path).is_file():
+            raise ValueError(f"config: there is no file {path!r}, see configs/")
+        field = name.removeprefix("config.")
+        if field != name and field.partition("[")[0] not in known:
+            raise ValueError(f"{field}: unknown field, choose one of {', '.join(known)}")
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any(line.startswith("Traceback") or "Traceback (" in line for line in lines):
+        # An error inside a config file: its own last words, without the exception's name.
+        return lines[-1].partition(": ")[2] or lines[-1]
+    return " ".join(lines) or type(error).__name__
 
 
 def _help(study: Study) -> str:

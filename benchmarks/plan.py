@@ -13,7 +13,8 @@ from benchmarks.workfolder import WorkFolder, default_folder
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
-from flaxdrop.training import cells
+from flaxdrop.training.cells import choose_devices
+from flaxdrop.training.host import use_host
 from flaxdrop.training.steps import Task
 
 
@@ -76,9 +77,9 @@ def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
     Raises:
       ValueError, OSError: what the user got wrong.
     """
-    cells.use_cpu_cores()
+    use_host()
     jax.config.update("jax_default_matmul_precision", _PRODUCTS[settings.precision])
-    devices = cells.choose_devices(settings.devices)
+    devices = choose_devices(settings.devices)
     dataset = flaxdrop.data.load(
         settings.dataset,
         image_size=settings.image_size or None,

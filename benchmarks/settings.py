@@ -61,6 +61,17 @@ class Settings:
     flip: bool = False
 
     @classmethod
+    def config(cls) -> ml_collections.ConfigDict:
+        """Every field with its default, for a config file to fill in; unknown ones are refused."""
+        values = {
+            field.name: ml_collections.config_dict.placeholder(field.type)
+            if field.default is dataclasses.MISSING
+            else field.default
+            for field in dataclasses.fields(cls)
+        }
+        return ml_collections.ConfigDict(values).lock()
+
+    @classmethod
     def of(cls, config: ml_collections.ConfigDict) -> Self:
         """Freezes a config.
 
@@ -73,7 +84,7 @@ class Settings:
             if name not in fields:
                 raise ValueError(f"{name}: unknown field, choose one of {', '.join(fields)}")
         for name, field in fields.items():
-            if name not in values and field.default is dataclasses.MISSING:
+            if values.get(name) is None and field.default is dataclasses.MISSING:
                 raise ValueError(f"{name}: missing in the config")
         return cls(**{name: _typed(fields[name], value) for name, value in values.items()})
 

@@ -54,8 +54,12 @@ class WorkFolder:
           OSError: it cannot be written.
         """
         self._check(study, identity)
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / "lock", "a") as lock:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / "lock", "a")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            raise OSError(f"workdir: cannot write {self.path}: {error.strerror}") from None
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -5,9 +5,11 @@
 
 import ml_collections
 
+from benchmarks.preresnet import PreResNetSettings
+
 
 def get_config() -> ml_collections.ConfigDict:
-    config = ml_collections.ConfigDict()
+    config = PreResNetSettings.config()
     config.dataset = "digits"
     config.train_examples = 200
     config.depth = 8

@@ -14,25 +14,9 @@ import jax.numpy as jnp
 
 from flaxdrop import hashing
 from flaxdrop.mask import parse_mask
-from flaxdrop.placement import Placement
+from flaxdrop.placement import Placement, check_rate
 
 _RESOLUTION = 1 << 24  # rates are resolved to 2^-24, the spacing of f32 below 1
-
-
-def check_rate(rate: jax.Array | float) -> None:
-    """Refuses a rate that is known and not a probability.
-
-    Args:
-      rate: one rate or an array of rates; traced ones pass, for their values are not known.
-
-    Raises:
-      ValueError: a rate outside [0, 1], or NaN.
-    """
-    if isinstance(rate, jax.core.Tracer):
-        return
-    values = jnp.asarray(rate, jnp.float32)
-    if not bool(jnp.all((values >= 0) & (values <= 1))):
-        raise ValueError(f"rate: must be in [0, 1], got {rate}")
 
 
 def dropout(

@@ -20,6 +20,25 @@ from flaxdrop.mask import parse_mask
 NAMED = {"none": "", "uai2023": "p6=0.1,h4=0.2", "wide_resnet": "p6=0.1"}
 
 
+def check_rate(rate: jax.Array | float, field: str = "rate") -> None:
+    """Refuses a rate that is known and not a probability.
+
+    Args:
+      rate: one rate or an array of rates; traced ones pass, for their values are not known.
+      field: what the message names.
+
+    Raises:
+      ValueError: a rate outside [0, 1], or NaN.
+    """
+    if isinstance(rate, jax.core.Tracer):
+        return
+    # NumPy, for jnp would trace the comparison inside jit, where a rate may well be known.
+    values = np.ravel(np.asarray(rate, np.float32))
+    refused = values[~((values >= 0) & (values <= 1))]
+    if refused.size:
+        raise ValueError(f"{field}: must be in [0, 1], got {refused[0]:g}")
+
+
 @jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True)
 class Placement:
@@ -147,6 +166,8 @@ class Placement:
     def over_blocks(self, slots: Mapping[str, int]) -> Self:
         """Spells every rate out: `[blocks]` for a slot of the blocks, a scalar for one place.
 
+        The slots come in the network's order, so that the order of writing changes nothing.
+
         Args:
           slots: slot -> how many places the network has for it, `model.slots`.
 
@@ -155,11 +176,16 @@ class Placement:
           structure and shapes.
 
         Raises:
-          ValueError: an unknown slot, or a list of rates that is not one for every block.
+          ValueError: an unknown slot, a known rate outside [0, 1], or a list of rates that is not
+            one for every block.
         """
         self.validate(slots)
         return type(self)(
-            {slot: _spread(slot, rate, slots[slot]) for slot, rate in self.rates.items()},
+            {
+                slot: _spread(slot, self.rates[slot], places)
+                for slot, places in slots.items()
+                if slot in self
+            },
             self.masks,
         )
 
@@ -206,13 +232,16 @@ def _probability(text: str) -> float:
 
 def _print_rate(rate: Any) -> str:
     if isinstance(rate, Ramp):
-        return f"{rate.first:g}..{rate.last:g}"
+        return f"{_print_rate(rate.first)}..{_print_rate(rate.last)}"
     if isinstance(rate, jax.core.Tracer):
         return "traced"
-    return "/".join(f"{value:g}" for value in np.ravel(rate))
+    # The shortest digits that read back as the same number.
+    return "/".join(np.format_float_positional(value, trim="-") for value in np.ravel(rate))
 
 
 def _spread(slot: str, rate: Any, places: int) -> jax.Array:
+    for known in jax.tree.leaves(rate):
+        check_rate(known, f"placement: the rate of {slot!r}")
     if isinstance(rate, Ramp):
         at = jnp.linspace(0.0, 1.0, places) if places > 1 else jnp.ones((1,))
         values = rate.first + (rate.last - rate.first) * at

@@ -21,7 +21,11 @@ def conv_general_dilated(
     rhs: jax.Array,
     window_strides: tuple[int, int],
     padding: str | Padding,
-    **options: Any,
+    lhs_dilation: tuple[int, int] | None = None,
+    rhs_dilation: tuple[int, int] | None = None,
+    dimension_numbers: Any = _LAYOUT,
+    feature_group_count: int = 1,
+    precision: Any = None,
 ) -> jax.Array:
     """`lax.conv_general_dilated` for undilated 2-D convolutions in one group.
 
@@ -32,7 +36,11 @@ def conv_general_dilated(
       rhs: the kernel, `[h, w, C, O]`.
       window_strides: of the two spatial axes.
       padding: "SAME", "VALID", or pixels (before, after) for both axes.
-      **options: what else `flax.linen.Conv` passes; only its defaults are supported.
+      lhs_dilation: None or 1 for both axes: as Flax passes it, nothing else is supported.
+      rhs_dilation: likewise.
+      dimension_numbers: NHWC, HWIO, NHWC, likewise.
+      feature_group_count: 1, likewise.
+      precision: of the products and sums, as in `lax`.
 
     Returns:
       `[N, H', W', O]`.
@@ -40,20 +48,23 @@ def conv_general_dilated(
     Raises:
       ValueError: a dilated or grouped convolution, or another layout.
     """
-    for name in ("lhs_dilation", "rhs_dilation"):
-        if tuple(options.get(name) or (1, 1)) != (1, 1):
-            raise ValueError(f"{name}: must be 1, got {options[name]}")
-    if options.get("feature_group_count", 1) != 1:
-        raise ValueError(f"feature_group_count: must be 1, got {options['feature_group_count']}")
     if lhs.ndim != 4 or rhs.ndim != 4:
         raise ValueError(f"lhs: expected [N, H, W, C], got an array of shape {lhs.shape}")
+    for name, dilation in (("lhs_dilation", lhs_dilation), ("rhs_dilation", rhs_dilation)):
+        if dilation is not None and tuple(dilation) != (1, 1):
+            raise ValueError(f"{name}: must be 1, got {dilation}")
+    asked = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    if asked != lax.conv_dimension_numbers(lhs.shape, rhs.shape, _LAYOUT):
+        raise ValueError(f"dimension_numbers: must be {_LAYOUT}, got {dimension_numbers}")
+    if feature_group_count != 1:
+        raise ValueError(f"feature_group_count: must be 1, got {feature_group_count}")
     if isinstance(padding, str):
         pads = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
     else:
         pads = padding
     before_after = tuple((int(before), int(after)) for before, after in pads)
     strides = (int(window_strides[0]), int(window_strides[1]))
-    return _conv(lhs, rhs, strides, before_after, options.get("precision"))  # type: ignore[arg-type]
+    return _conv(lhs, rhs, strides, before_after, precision)  # type: ignore[arg-type]
 
 
 def _plain(

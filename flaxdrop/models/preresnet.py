@@ -196,7 +196,10 @@ class PreResNet(nn.Module):
         )
         count = self.blocks_per_stage
         x = conv(self.widths[0], (3, 3), name="stem")(x.astype(self.dtype))
-        in_blocks = placement.only(self.slots.keys() - set(HEAD_SLOTS))
+        # At least 1-d: a network of a single block has scalars here.
+        in_blocks = jax.tree.map(
+            jnp.atleast_1d, placement.only(self.slots.keys() - set(HEAD_SLOTS))
+        )
         for stage, width in enumerate(self.widths, start=1):
             block = _BLOCKS[self.block]
             own = jax.tree.map(lambda rate: rate[(stage - 1) * count : stage * count], in_blocks)

@@ -159,7 +159,8 @@ def _effect_notes(
         if e.stands_out
     ]
     bar = "significant and larger than the noise" if null else "significant"
-    yield f"{measure.capitalize()} accuracy against {baseline}, {bar}: {'; '.join(words) or 'none'}."
+    found = "; ".join(words) or "no variant"
+    yield f"{measure.capitalize()} accuracy against {baseline}, {bar}: {found}."
 
 
 def _count(outcome: Outcome) -> str:

@@ -5,7 +5,6 @@ on its neighbours. CPU cores count as devices.
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,11 +20,6 @@ from flaxdrop.training import steps
 from flaxdrop.training.steps import Cell, Images, State, Task
 
 _AXIS = "cells"
-
-
-def use_cpu_cores() -> None:
-    """Makes every CPU core a device; to be called before jax first looks for devices."""
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
 def choose_devices(count: int) -> list[jax.Device]:

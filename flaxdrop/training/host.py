@@ -1,0 +1,38 @@
+"""What this host offers, to be said before jax first looks for devices."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+
+import jax
+
+from flaxdrop.data.cache import directory
+
+
+def use_host() -> None:
+    """Makes every CPU core a device, and keeps compiled programs from run to run.
+
+    Where the platform is not the CPU, the first has no effect. In a process where jax has already
+    looked for devices, as in a notebook, its devices stay as they are.
+    """
+    with contextlib.suppress(RuntimeError):  # jax has its devices already
+        jax.config.update("jax_num_cpu_devices", _cores())
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(directory() / "xla" / _processor()))
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    # A home folder may be shared by machines that cannot run each other's programs.
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    about = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:12]
