@@ -1,4 +1,4 @@
-"""The command line of every study: `--config FILE[:form] [--config.field=value] [--workdir DIR]`."""
+"""The command line of every study: `--config FILE[:form] [--config.field=value] ...`."""
 
 import dataclasses
 import itertools
@@ -18,23 +18,35 @@ from benchmarks.study import Study
 _USER_ERROR = 2
 
 
-def main(study: Study, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs a study from the command line and exits.
+def main(study: Study) -> NoReturn:
+    """Runs a study from the command line and exits."""
+    sys.exit(execute(study, sys.argv))
 
-    Exit status 0: finished, or the time budget is spent; 2: a mistake of the user, said in one
-    line; 128 + the signal's number: stopped by it.
+
+def execute(study: Study, arguments: Sequence[str]) -> int:
+    """Runs a study as a command line says.
 
     Args:
       study: what to run.
-      arguments: as `sys.argv`; default: that.
+      arguments: as `sys.argv`, the program's name first.
+
+    Returns:
+      The exit status: 0, finished, or the time budget is spent; 2, a mistake of the user, said in
+      one line on stderr; 128 + the signal's number, stopped by it.
     """
-    arguments = list(sys.argv if arguments is None else arguments)
     values = flags.FlagValues()
     config = config_flags.DEFINE_config_file(
-        "config", None, "the run: configs/FILE.py[:form]", flag_values=values, lock_config=True
+        "config",
+        None,
+        "the run: configs/FILE.py[:form]",
+        flag_values=values,
+        lock_config=True,
+        sys_argv=arguments,
     )
     flags.DEFINE_string(
-        "workdir", None, "where results go (default: a folder of its own under runs/)",
+        "workdir",
+        None,
+        "where results go (default: a folder of its own under runs/)",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -42,7 +54,7 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> NoReturn:
     )
     if {"--help", "-h", "-help", "--helpfull"} & set(arguments[1:]):
         print(_help(study))
-        sys.exit(0)
+        return 0
     try:
         _check_words(study, arguments)
         rest = values(arguments)
@@ -52,21 +64,19 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> NoReturn:
             raise ValueError("--config is missing, for example --config configs/digits.py")
         settings = study.settings.of(config.value)
     except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        fail(error)
+        return _fail(error)
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
-        status = run(
-            study, settings, workdir=values["workdir"].value, dry_run=values["dry_run"].value
+        return run(
+            study, settings, workdir=values["workdir"].value, dry_run=bool(values["dry_run"].value)
         )
     except Mistake as error:
-        fail(error)
-    sys.exit(status)
+        return _fail(error)
 
 
-def fail(error: Exception) -> NoReturn:
-    """Says in one line what is wrong, and exits with status 2."""
+def _fail(error: Exception) -> int:
     print(f"error: {_one_line(error)}", file=sys.stderr)
-    sys.exit(_USER_ERROR)
+    return _USER_ERROR
 
 
 def _check_words(study: Study, arguments: Sequence[str]) -> None:

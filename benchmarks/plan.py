@@ -87,8 +87,10 @@ def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
     ).first(settings.train_examples or None, settings.test_examples or None)
     settings.recipe.steps_per_epoch(len(dataset.x_train))
     chosen = restrict(study, settings, dataset.num_classes)
-    path = pathlib.Path(workdir) if workdir else default_folder(
-        study.name, settings.dataset, settings.identity()
+    path = (
+        pathlib.Path(workdir)
+        if workdir
+        else default_folder(study.name, settings.dataset, settings.identity())
     )
     return Plan(
         study,

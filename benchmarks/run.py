@@ -2,8 +2,8 @@
 
 import contextlib
 import datetime
-import sys
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,8 +17,8 @@ from benchmarks.study import Family, Study, parameter_count
 from flaxdrop.results import ledger, plots, provenance
 from flaxdrop.results.table import study_table
 from flaxdrop.training import checkpoint
-from flaxdrop.training.cells import Programs, compile_programs, images_of
-from flaxdrop.training.loop import Finished, Interrupted, train_cells
+from flaxdrop.training.cells import compile_programs, images_of
+from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Images, Task
 from flaxdrop.training.stopping import Stop
 
@@ -74,16 +74,19 @@ def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.
     pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
     left = sum(map(len, pending.values()))
     print(
-        f"{plan.study.name} on {plan.dataset.name}: {left} cells to train, {len(plan.finished(rows))}"
-        f" finished before, {len(plan.devices)} at a time on {plan.devices[0].device_kind};"
-        f" results in {plan.folder.path}",
+        f"{plan.study.name} on {plan.dataset.name}: {left} cells to train,"
+        f" {len(plan.finished(rows))} finished before, {len(plan.devices)} at a time on"
+        f" {plan.devices[0].device_kind}; results in {plan.folder.path}",
         flush=True,
     )
     if not left:
         return rows, False
     each = recipe.steps_per_epoch(len(plan.dataset.x_train)) * recipe.epochs * recipe.batch
     with tqdm(
-        total=left * each, unit="img", unit_scale=True, smoothing=0.1,
+        total=left * each,
+        unit="img",
+        unit_scale=True,
+        smoothing=0.1,
         mininterval=1 if sys.stderr.isatty() else 15,
     ) as bar:
         for i, family in enumerate(plan.families):
@@ -93,7 +96,7 @@ def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.
                 for row in _train_family(plan, family, pending[i], images, stop, bar):
                     rows = [*rows, row]
                     bar.write(_line(row, len(plan.finished(rows)), plan.total))
-            except Interrupted:
+            except TrainingStopped:
                 return rows, True
     return rows, False
 

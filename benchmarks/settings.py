@@ -119,9 +119,7 @@ class Settings:
             return None
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", self.time_budget.strip())
         if not match:
-            raise ValueError(
-                f"time_budget: must be like 90s, 8m or 2h, got {self.time_budget!r}"
-            )
+            raise ValueError(f"time_budget: must be like 90s, 8m or 2h, got {self.time_budget!r}")
         return float(match[1]) * _UNITS[match[2]]
 
     def identity(self) -> dict[str, Any]:

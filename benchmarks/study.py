@@ -117,4 +117,3 @@ def restrict(study: Study, settings: Settings, classes: int) -> dict[str, Varian
         if name not in known:
             raise ValueError(f"variants: unknown {name!r}, choose among {', '.join(known)}")
     return {name: known[name] for name in dict.fromkeys(names)}
-

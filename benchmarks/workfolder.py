@@ -75,19 +75,23 @@ class WorkFolder:
     def _check(self, study: str, identity: Mapping[str, Any]) -> None:
         if not self._settings.exists():
             if self.path.is_dir() and any(self.path.iterdir()) and not self._ours():
-                raise ValueError(f"workdir: {self.path} is not empty and not of a run, choose another")
+                raise ValueError(
+                    f"workdir: {self.path} is not empty and not of a run, choose another"
+                )
             return
         try:
             there = json.loads(self._settings.read_text())
         except ValueError:
-            raise ValueError(f"workdir: {self._settings} is damaged, choose another folder") from None
+            raise ValueError(
+                f"workdir: {self._settings} is damaged, choose another folder"
+            ) from None
         here = {"study": study, **identity}
         if config_hash(there) == config_hash(here):
             return
         differing = [
             f"{name} ({there.get(name, 'missing')!r} there, {here.get(name, 'missing')!r} now)"
             for name in {**there, **here}
-            if there.get(name, None) != here.get(name, None)
+            if there.get(name, None) != here.get(name)
         ]
         raise ValueError(
             f"workdir: {self.path} was made with other settings: {', '.join(differing)};"

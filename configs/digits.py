@@ -1,6 +1,6 @@
 """The position table on scikit-learn's handwritten digits, small enough for a laptop.
 
-    python -m benchmarks.preresnet --config configs/digits.py
+python -m benchmarks.preresnet --config configs/digits.py
 """
 
 import ml_collections

@@ -1,8 +1,9 @@
 """Where dropout belongs in a convolutional network: layers, placements, networks, benchmarks."""
 
+from flaxdrop.describe import describe
 from flaxdrop.dropout import Dropout, dropout
 from flaxdrop.placement import Placement
 
 __version__ = "0.1.0"
 
-__all__ = ["Dropout", "Placement", "dropout"]
+__all__ = ["Dropout", "Placement", "describe", "dropout"]

@@ -15,8 +15,9 @@ import numpy as np
 
 from flaxdrop.mask import parse_mask
 
-# Published placements. Kim et al. 2023 recommend p6 in the branch, h4 in the head; their head's rate
-# is 0.2, their branch's is not known to us and 0.1 is ours. Wide ResNet drops at the same place.
+# Published placements. Kim et al. 2023 recommend p6 in the branch, h4 in the head; their head's
+# rate is 0.2, their branch's is not known to us and 0.1 is ours. Wide ResNet drops at the same
+# place.
 NAMED = {"none": "", "uai2023": "p6=0.1,h4=0.2", "wide_resnet": "p6=0.1"}
 
 
@@ -193,7 +194,7 @@ class Placement:
 @jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True)
 class Ramp:
-    """Rates that run linearly from the first block to the last (stochastic depth's linear decay)."""
+    """Rates that run linearly from the first block to the last (as stochastic depth's do)."""
 
     first: Any
     last: Any

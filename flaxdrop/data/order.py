@@ -7,7 +7,8 @@ import jax.numpy as jnp
 def epoch_order(key: jax.Array, epoch: jax.typing.ArrayLike, examples: int) -> jax.Array:
     """The permutation of the examples in one epoch.
 
-    It depends on the key and the epoch alone, so that all variants of a seed see the same order.
+    It depends on the key and the epoch alone, so that all variants of a seed see the same order. It
+    sorts, which takes longer than a step's augmentation: compute it once an epoch.
 
     Args:
         key: typed key (`jax.random.key`) of the data order, the same in every epoch.

@@ -59,12 +59,12 @@ def conv_general_dilated(
     if feature_group_count != 1:
         raise ValueError(f"feature_group_count: must be 1, got {feature_group_count}")
     if isinstance(padding, str):
-        pads = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
+        rows, columns = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
     else:
-        pads = padding
-    before_after = tuple((int(before), int(after)) for before, after in pads)
+        rows, columns = padding
+    pads = (int(rows[0]), int(rows[1])), (int(columns[0]), int(columns[1]))
     strides = (int(window_strides[0]), int(window_strides[1]))
-    return _conv(lhs, rhs, strides, before_after, precision)  # type: ignore[arg-type]
+    return _conv(lhs, rhs, strides, pads, precision)
 
 
 def _plain(
@@ -97,9 +97,7 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     # Rows and columns that the strides skipped come back as zeros: as if the stride had been 1.
-    sizes = [
-        x.shape[axis + 1] + sum(pads[axis]) - kernel.shape[axis] + 1 for axis in range(2)
-    ]
+    sizes = [x.shape[axis + 1] + sum(pads[axis]) - kernel.shape[axis] + 1 for axis in range(2)]
     gaps = [
         (0, size - ((length - 1) * stride + 1), stride - 1)
         for size, length, stride in zip(sizes, g.shape[1:3], strides, strict=True)
@@ -114,9 +112,7 @@ def _backward(
     dx = _plain(spread, flipped, (1, 1), around, precision)  # type: ignore[arg-type]
 
     # The batch is summed over, as channels are: it takes their place.
-    dkernel = _plain(
-        x.transpose(3, 1, 2, 0), spread.transpose(1, 2, 0, 3), (1, 1), pads, precision
-    )
+    dkernel = _plain(x.transpose(3, 1, 2, 0), spread.transpose(1, 2, 0, 3), (1, 1), pads, precision)
     return dx, dkernel.transpose(1, 2, 0, 3)
 
 

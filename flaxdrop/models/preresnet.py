@@ -39,6 +39,15 @@ BOTTLENECK_SLOTS = (
     "post_add",
 )
 HEAD_SLOTS = ("h4", "h5", "logits")
+BASIC_LAYOUT = (
+    "{p0} -> [ {p1} -> BN -> {p2} -> ReLU -> {p3} -> Conv3x3 -> {p4} -> BN -> {p5} -> ReLU ->"
+    " {p6} -> Conv3x3 -> {p7} ] + {shortcut} -> {post_add}"
+)
+BOTTLENECK_LAYOUT = (
+    "{trunk} -> [ {branch} -> BN -> {norm1} -> ReLU -> {relu1} -> Conv1x1 -> {conv1} -> BN ->"
+    " {norm2} -> ReLU -> {relu2} -> Conv3x3 -> {conv2} -> BN -> {norm3} -> ReLU -> {p6} -> Conv1x1"
+    " -> {conv3} ] + {shortcut} -> {post_add}"
+)
 
 Layer = Callable[..., Any]
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -168,6 +177,17 @@ class PreResNet(nn.Module):
         blocks = self.blocks_per_stage * len(self.widths)
         return dict.fromkeys(names, blocks) | dict.fromkeys(HEAD_SLOTS, 1)
 
+    @property
+    def layout(self) -> Mapping[str, str]:
+        """Part -> chain of its operations, with every slot in braces; for `flaxdrop.describe`."""
+        widths = "-".join(map(str, self.widths))
+        return {
+            "network": f"depth {self.depth}: Conv3x3 -> {len(self.widths)} stages of"
+            f" {self.blocks_per_stage} {self.block} blocks, widths {widths} -> head",
+            "block": BASIC_LAYOUT if self.block == "basic" else BOTTLENECK_LAYOUT,
+            "head": "BN -> ReLU -> {h4} -> mean over pixels -> {h5} -> Dense -> {logits}",
+        }
+
     @nn.compact
     def __call__(
         self, x: jax.Array, train: bool = False, placement: Placement | None = None
@@ -196,18 +216,15 @@ class PreResNet(nn.Module):
         )
         count = self.blocks_per_stage
         x = conv(self.widths[0], (3, 3), name="stem")(x.astype(self.dtype))
-        # At least 1-d: a network of a single block has scalars here.
-        in_blocks = jax.tree.map(
-            jnp.atleast_1d, placement.only(self.slots.keys() - set(HEAD_SLOTS))
-        )
+        in_blocks = placement.only(self.slots.keys() - set(HEAD_SLOTS))
         for stage, width in enumerate(self.widths, start=1):
             block = _BLOCKS[self.block]
-            own = jax.tree.map(lambda rate: rate[(stage - 1) * count : stage * count], in_blocks)
+            own = _blocks_of(in_blocks, slice((stage - 1) * count, stage * count))
             first = block(width, 1 if stage == 1 else 2, conv, norm, name=f"stage{stage}_first")
-            x = first(x, jax.tree.map(lambda rate: rate[0], own))
+            x = first(x, _blocks_of(own, 0))
             if count > 1:
                 rest = block(width, 1, conv, norm, name=f"stage{stage}_rest")
-                x, _ = _scan(count - 1, self.unroll)(rest, x, jax.tree.map(lambda r: r[1:], own))
+                x, _ = _scan(count - 1, self.unroll)(rest, x, _blocks_of(own, slice(1, None)))
         x = Dropout("h4")(nn.relu(norm(name="norm")(x)), placement)
         x = Dropout("h5")(jnp.mean(x.astype(jnp.float32), axis=(1, 2)), placement)
         x = nn.Dense(
@@ -220,6 +237,11 @@ class PreResNet(nn.Module):
 
 
 _BLOCKS: dict[str, Callable[..., Any]] = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
+
+
+def _blocks_of(placement: Placement, index: int | slice) -> Placement:
+    # At least 1-d: the rates of a network with a single block are scalars.
+    return jax.tree.map(lambda rate: jnp.atleast_1d(rate)[index], placement)
 
 
 def _drop(placement: Placement, slot: str, x: jax.Array) -> jax.Array:

@@ -109,10 +109,10 @@ class Row:
             accuracy = getattr(self, name)
             if not (0 <= accuracy <= 1 or (math.isnan(accuracy) and not finished)):
                 raise ValueError(f"{name}: {accuracy}, must be a fraction in [0, 1]")
-        if self.best_epoch is None and finished:
-            raise ValueError("best_epoch: missing, must be 1 or more")
-        if self.best_epoch is not None and self.best_epoch < 1:
-            raise ValueError(f"best_epoch: {self.best_epoch}, must be 1 or more")
+        epochs = len(self.curve["test_accuracy"])
+        known = range(1, epochs + 1) if finished else (None, *range(1, epochs + 1))
+        if self.best_epoch not in known:
+            raise ValueError(f"best_epoch: {self.best_epoch}, must be one of the {epochs} epochs")
 
     def to_json(self) -> str:
         """One line of strict JSON without its newline."""

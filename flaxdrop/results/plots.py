@@ -38,7 +38,13 @@ COLOURS = (
     "#AA4499",
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
-DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1)))
+DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (4, 1, 1, 1, 1, 1)),
+)
 # Judgement of an effect: label, colour, marker, filled.
 HELPS = ("helps", "#332288", ">", True)
 HURTS = ("hurts", "#CC6677", "<", True)
@@ -103,13 +109,13 @@ def curves(
     known = [variant for variant in order if variant in cells]
     drawn = known + [variant for variant in cells if variant not in known]
     names = [textwrap.fill(variant, 40) for variant in drawn]
-    columns = legend_columns(names, 9.6, line=4)
-    rows_high = math.ceil(len(names) / columns) * max((n.count("\n") + 1 for n in names), default=0)
-    figure = new_figure(10, 5.6 + 0.2 * rows_high, title)
+    legend_rows = math.ceil(len(names) / legend_columns(names, 9.6, line=4))
+    text_rows = legend_rows * max((name.count("\n") + 1 for name in names), default=0)
+    figure = new_figure(10, 5.6 + 0.2 * text_rows, title)
     axes = figure.subplot_mosaic("AAB;AAC")
     for axis in axes.values():
         axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes["A"].set_ylabel("test accuracy, %")
     axes["B"].set_ylabel("training - test\naccuracy, points")
     axes["C"].set_ylabel("test - training\nloss, nats")
@@ -120,7 +126,11 @@ def curves(
         _draw_curve(axes["B"], i, name, 100 * gap, band=False)
         _draw_curve(axes["C"], i, name, curve["test_nll"] - curve["train_loss"], band=False)
     if drawn:
+        epochs = max(len(row.curve["test_accuracy"]) for of in cells.values() for row in of)
+        for axis in axes.values():
+            axis.set_xlim(0.5, epochs + 0.5)
         _leave_out_start(axes["A"])
+        columns = math.ceil(len(names) / legend_rows)
         legend_below(figure, axes["A"], "outside lower center", columns, line=4)
     else:
         for axis in axes.values():
@@ -177,8 +187,11 @@ def _draw_effects(
     label = f"last accuracy minus that of {baseline}, points"
     axis.set_xlabel(textwrap.fill(label, 50), parse_math=False)
     axis.tick_params(axis="y", length=0)
-    shown = [(p, h, effect[o.variant]) for p, h, o in zip(y, heights, found, strict=True)
-             if o.variant in effect and effect[o.variant].difference.n]  # fmt: skip
+    shown = [
+        (place, height, effect[o.variant])
+        for place, height, o in zip(y, heights, found, strict=True)
+        if o.variant in effect and effect[o.variant].difference.n
+    ]
     if not shown:
         say(axis, "nothing to compare")
         return
@@ -186,17 +199,23 @@ def _draw_effects(
     axis.set_axisbelow(True)
     axis.axvline(0, color=INK, linewidth=0.8)
     if null:
-        noise = [e.noise for _, _, e in shown]
-        places = [p for p, _, _ in shown]
-        axis.barh(places, 2 * np.array(noise), [h for _, h, _ in shown], [-n for n in noise],
-                  color=BAND, zorder=0.5, label="noise, by the null")  # fmt: skip
+        noise = np.array([e.noise for _, _, e in shown])
+        axis.barh(
+            [place for place, _, _ in shown],
+            width=2 * noise,
+            left=-noise,
+            height=[height for _, height, _ in shown],
+            color=BAND,
+            zorder=0.5,
+            label="noise, by the null",
+        )
     for kind in (HELPS, HURTS, UNSURE):
         label, colour, marker, filled = kind
-        of_kind = [(p, e.difference) for p, _, e in shown if _judge(e) == kind]
+        of_kind = [(place, e.difference) for place, _, e in shown if _judge(e) == kind]
         if of_kind:
             draw_intervals(
                 axis,
-                np.array([p for p, _ in of_kind]),
+                np.array([place for place, _ in of_kind]),
                 [difference for _, difference in of_kind],
                 label=label,
                 color=colour,
@@ -241,7 +260,6 @@ def _draw_curve(axis: Axes, i: int, label: str, values: np.ndarray, *, band: boo
         markevery=(i % every, every),
         label=label,
     )
-    axis.set_xlim(0.5, max(axis.get_xlim()[1], len(epoch) + 0.5))
     if band:
         low, high = [s.low for s in points], [s.high for s in points]
         axis.fill_between(epoch, low, high, color=colour, alpha=0.12, linewidth=0)
@@ -249,5 +267,10 @@ def _draw_curve(axis: Axes, i: int, label: str, values: np.ndarray, *, band: boo
 
 def _leave_out_start(axis: Axes) -> None:
     # The steep first fifth would press the ends of the curves, which are compared, together.
-    lowest = min(np.nanquantile(line.get_ydata(), 0.2) for line in axis.get_lines())
-    axis.set_ylim(bottom=lowest)
+    means = [np.asarray(line.get_ydata(), float) for line in axis.get_lines()]
+    means = [mean[np.isfinite(mean)] for mean in means if np.isfinite(mean).sum() >= 10]
+    if means:
+        low = min(float(np.quantile(mean, 0.2)) for mean in means)
+        high = max(float(mean.max()) for mean in means)
+        margin = 0.05 * (high - low) or 1
+        axis.set_ylim(low - margin, high + margin)

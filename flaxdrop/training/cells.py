@@ -34,7 +34,9 @@ def choose_devices(count: int) -> list[jax.Device]:
     there = jax.local_devices()
     if not 0 <= count <= len(there):
         kind = there[0].device_kind
-        raise ValueError(f"devices: must be at most {len(there)} ({kind}), or 0 for all, got {count}")
+        raise ValueError(
+            f"devices: must be at most {len(there)} ({kind}), or 0 for all, got {count}"
+        )
     return there[: count or None]
 
 
@@ -51,7 +53,7 @@ def images_of(dataset: Dataset, mean: Sequence[float], std: Sequence[float]) -> 
     """
     channels = dataset.image_shape[-1]
     if not mean:
-        mean, std = channel_statistics(dataset.x_train)
+        mean, std = (tuple(of.tolist()) for of in channel_statistics(dataset.x_train))
     if len(mean) != channels:
         raise ValueError(f"mean: must have one value for each of {channels} channels, got {mean}")
     return Images(

@@ -68,7 +68,7 @@ def load(folder: pathlib.Path, cell: str, like: Any) -> tuple[Any, float] | None
         try:
             with ocp.StandardCheckpointer() as checkpointer:
                 tree = checkpointer.restore(path, wanted)
-        except Exception as error:  # noqa: BLE001 (orbax raises whatever its storage raises)
+        except Exception as error:
             reason = (str(error).splitlines() or [repr(error)])[0]
             logging.warning("checkpoint %s is damaged and passed over: %s", path, reason)
             continue

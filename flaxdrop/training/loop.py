@@ -32,7 +32,7 @@ class Finished:
     seconds: float
 
 
-class Interrupted(Exception):
+class TrainingStopped(Exception):
     """Training stopped before the end; checkpoints are written. The message says why."""
 
 
@@ -61,7 +61,7 @@ def train_cells(
       Each cell once it is finished and its last state is saved.
 
     Raises:
-      Interrupted: `stop` gave a reason; all cells in training are saved.
+      TrainingStopped: `stop` gave a reason; all cells in training are saved.
       OSError: a checkpoint cannot be written.
     """
     saved = {name: checkpoint.load(folder, name, programs.like) for name in cells}
@@ -71,7 +71,7 @@ def train_cells(
     queue = sorted(cells, key=lambda name: -at_step[name])
     while queue:
         if stop.reason:
-            raise Interrupted(stop.reason)
+            raise TrainingStopped(stop.reason)
         step = at_step[queue[0]]
         group = [name for name in queue[: programs.lanes] if at_step[name] == step]
         queue = queue[len(group) :]
@@ -135,7 +135,7 @@ class _Group:
                 self._save(folder)
                 last_saved = time.monotonic()
             if stop.reason:
-                raise Interrupted(stop.reason)
+                raise TrainingStopped(stop.reason)
         yield from (
             Finished(name, state, self.seconds[name]) for name, state in self._save(folder).items()
         )

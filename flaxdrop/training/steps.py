@@ -35,12 +35,12 @@ class Images(flax.struct.PyTreeNode):
       std: f32 `[C]`.
     """
 
-    x_train: jax.Array
-    y_train: jax.Array
-    x_test: jax.Array
-    y_test: jax.Array
-    mean: jax.Array
-    std: jax.Array
+    x_train: Any
+    y_train: Any
+    x_test: Any
+    y_test: Any
+    mean: Any
+    std: Any
 
 
 class Cell(flax.struct.PyTreeNode):
@@ -210,7 +210,8 @@ def eval_step(task: Task, data: Images, state: State) -> State:
         real = rows < examples
         rows = jnp.minimum(rows, examples - 1)
         x = augment.normalise(data.x_test[rows], data.mean, data.std)
-        logits = task.model.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        logits: Any = task.model.apply(variables, x)
         y = data.y_test[rows]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
         hit = (jnp.argmax(logits, axis=-1) == y) & real

@@ -92,8 +92,11 @@ class Official:
 
 
 @contextlib.contextmanager
-def serve(folder, status=None):
-    """A local server of the folder; yields its address and the list of what was asked for."""
+def serve(folder, status=None, length=None):
+    """A local server of the folder; yields its address and the list of what was asked for.
+
+    With a status it refuses with that; with a length it promises so many bytes.
+    """
     asked = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -103,9 +106,14 @@ def serve(folder, status=None):
         def do_GET(self):
             return self.send_error(status) if status else super().do_GET()
 
+        def send_header(self, keyword, value):
+            promised = length if length and keyword == "Content-Length" else value
+            super().send_header(keyword, promised)
+
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Handler, directory=folder)
     )
+    server.handle_error = lambda *_: None  # whoever asks whether it is there hangs up early
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -258,6 +266,14 @@ def test_a_name_server_that_never_answers(tmp_path, official, downloads_from, mo
     assert "(no answer within 0.2 s)" in error_of("cifar10", tmp_path / "tfds")
     assert time.monotonic() - start < 10
     done.set()
+
+
+def test_a_download_that_breaks_off(tmp_path, official, downloads_from):
+    with serve(official.path.parent, length=2 * official.path.stat().st_size) as (address, _):
+        downloads_from(address, official)
+        message = error_of("cifar10", tmp_path / "tfds")
+    assert f"cannot be prepared in {tmp_path / 'tfds'} (" in message
+    assert not list((tmp_path / "tfds").glob("cifar10/[0-9]*"))
 
 
 @pytest.mark.parametrize("status", [404, 503])

@@ -1,0 +1,70 @@
+"""A network's slots, drawn as text in the chain of operations around them."""
+
+import math
+import textwrap
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from flaxdrop.placement import Placement
+
+_WIDTH = 100  # columns of a line
+
+
+def describe(
+    model: Any, placement: Placement | None = None, image_shape: tuple[int, int, int] = (32, 32, 3)
+) -> str:
+    """Draws a network with its slots, and the rates that a placement gives them.
+
+    Args:
+      model: a network with `slots` and `layout`: part -> chain of operations, in which every slot
+        stands in braces, as in "Conv -> {conv1} -> ReLU".
+      placement: None, or what to draw: `(p6 0.1)` is a slot with a rate, `·p5·` one without.
+      image_shape: (H, W, C), what the parameters are counted for.
+
+    Returns:
+      A line with the number of parameters and one for every part, folded at 100 columns.
+
+    Raises:
+      ValueError: the network cannot follow the placement.
+
+    >>> from flaxdrop.models import PreResNet
+    >>> print(describe(PreResNet(depth=110, num_classes=10), Placement.parse("p6=0.1,h4=0.2")))
+    PreResNet: 1,730,522 parameters for images of 32x32x3
+    network  depth 110: Conv3x3 -> 3 stages of 18 basic blocks, widths 16-32-64 -> head
+    block    ·p0· -> [ ·p1· -> BN -> ·p2· -> ReLU -> ·p3· -> Conv3x3 -> ·p4· -> BN -> ·p5· -> ReLU ->
+             (p6 0.1) -> Conv3x3 -> ·p7· ] + ·shortcut· -> ·post_add·
+    head     BN -> ReLU -> (h4 0.2) -> mean over pixels -> ·h5· -> Dense -> ·logits·
+    """
+    placement = placement or Placement()
+    placement.over_blocks(model.slots)  # refuses what the network cannot follow
+    drawn = {slot: _draw(slot, placement) for slot in model.slots}
+    parts = model.layout
+    margin = max(map(len, parts)) + 2
+    lines = [
+        textwrap.fill(
+            chain.format_map(drawn),
+            _WIDTH,
+            initial_indent=part.ljust(margin),
+            subsequent_indent=" " * margin,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for part, chain in parts.items()
+    ]
+    image = "x".join(map(str, image_shape))
+    count = f"{_parameters(model, image_shape):,} parameters for images of {image}"
+    return "\n".join([f"{type(model).__name__}: {count}", *lines])
+
+
+def _draw(slot: str, placement: Placement) -> str:
+    if slot not in placement:
+        return f"·{slot}·"
+    return f"({placement.only([slot])})".replace("=", " ")
+
+
+def _parameters(model: Any, image_shape: tuple[int, int, int]) -> int:
+    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

@@ -1,0 +1,268 @@
+import dataclasses
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flaxdrop.results import ledger
+from flaxdrop.results.ledger import NewerSchemaError, Row
+
+# Loads the module by its file: what is tested needs no JAX, whose import takes seconds.
+LOAD = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("ledger", sys.argv[1])
+ledger = sys.modules["ledger"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(ledger)
+row = ledger.Row.from_json(sys.argv[3])
+"""
+
+
+def run_python(code, *arguments):
+    command = [sys.executable, "-c", LOAD + code, ledger.__file__, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ledger.jsonl"
+
+
+def test_a_row_survives_the_round_trip(make_row):
+    row = make_row(config={"rates": (0.1, 0.2), "nested": {"a": None}})
+    assert Row.from_json(row.to_json()) == row
+
+
+def test_a_line_is_strict_json_with_every_documented_field(make_row):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = make_row(last_nll=math.inf).to_json()
+    assert "\n" not in text
+    fields = json.loads(text, parse_constant=refuse)
+    documented = [line.split("|")[1].strip() for line in ledger.__doc__.splitlines() if "|" in line]
+    assert [*fields, *(f"curve.{name}" for name in fields["curve"])] == sorted(
+        documented[2:], key=lambda name: name.startswith("curve.")
+    )
+
+
+def test_numbers_that_are_not_finite_are_null_in_the_file_and_nan_in_memory(make_row):
+    row = make_row(status="diverged", best_accuracy=None, best_epoch=None, last_accuracy=math.nan)
+    curve = {**row.curve, "train_loss": [1.0, math.inf, math.nan, None]}
+    row = dataclasses.replace(row, curve=curve)
+    fields = json.loads(row.to_json())
+    assert fields["best_accuracy"] is fields["last_accuracy"] is fields["best_epoch"] is None
+    assert fields["curve"]["train_loss"] == [1.0, None, None, None]
+    again = Row.from_json(row.to_json())
+    assert again == row
+    assert math.isnan(again.last_accuracy)
+    assert np.isnan(again.curve["train_loss"]).tolist() == [False, True, True, True]
+
+
+def test_array_scalars_become_plain_numbers(make_row):
+    row = make_row(
+        seed=np.int64(3),
+        parameters=jnp.int32(7),
+        last_accuracy=jnp.float32(0.5),
+        best_accuracy=np.float32(0.5),
+    )
+    kinds = [type(v) for v in (row.seed, row.parameters, row.last_accuracy, row.best_accuracy)]
+    assert kinds == [int, int, float, float]
+    assert Row.from_json(row.to_json()) == row
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"status": "running"}, "status: 'running', must be one of finished, diverged"),
+        ({"last_accuracy": 93.0}, r"last_accuracy: 93.0, must be a fraction in \[0, 1\]"),
+        ({"best_accuracy": None}, "best_accuracy: nan, must be"),
+        ({"best_epoch": 0}, "best_epoch: 0, must be one of the 4 epochs"),
+        ({"best_epoch": 5}, "best_epoch: 5, must be"),
+        ({"best_epoch": None}, "best_epoch: None, must be"),
+        ({"seed": 1.5}, "seed: 1.5, must be an integer"),
+        ({"seed": True}, "seed: True, must be an integer"),
+        ({"seed": None}, "seed: None, must be an integer"),
+        ({"wall_seconds": "9"}, "wall_seconds: '9', must be a number"),
+        ({"variant": 6}, "variant: 6, must be a string"),
+        ({"config": [1]}, "config: a list, must be a dict"),
+        ({"config": {"rate": object()}}, "config: .* must be plain JSON"),
+        ({"config": {"rate": math.nan}}, "config: .* must be plain JSON"),
+        ({"versions": {"jax": 1}}, "versions: .* must map names to version strings"),
+        ({"curve": {"train_loss": []}}, "curve: must be a dict of train_loss"),
+        ({"schema": 0}, "schema: 0, must be 1"),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line(make_row, fields, message):
+    with pytest.raises(ValueError, match=message) as error:
+        make_row(**fields)
+    assert "\n" not in str(error.value)
+
+
+def test_curves_of_different_lengths_are_refused(make_row):
+    row = make_row()
+    with pytest.raises(ValueError, match="curve: lengths differ .*train_loss 1"):
+        dataclasses.replace(row, curve={**row.curve, "train_loss": [1.0]})
+
+
+def test_a_missing_and_an_unknown_field_are_refused_by_name(make_row):
+    fields = json.loads(make_row().to_json())
+    del fields["digest"]
+    fields["colour"] = "red"
+    with pytest.raises(ValueError, match="fields missing or unknown: colour, digest"):
+        Row.from_json(json.dumps(fields))
+
+
+def test_rows_come_back_in_order(path, make_row):
+    rows = [make_row(variant, seed) for seed in range(2) for variant in ("none", "p6")]
+    for row in rows:
+        ledger.append(path, row)
+    assert ledger.read(path) == (rows, [])
+
+
+def test_no_file_has_no_rows(path):
+    assert ledger.read(path) == ([], [])
+
+
+def test_cut_anywhere_no_earlier_row_is_lost_and_none_is_glued(path, make_row):
+    rows = [make_row(seed=seed, epochs=1) for seed in range(2)]
+    later = make_row(seed=9, epochs=1)
+    lines = [row.to_json().encode() + b"\n" for row in rows]
+    whole = b"".join(lines)
+    # A row is complete when its JSON is, with or without its newline.
+    ends = np.cumsum([len(line) for line in lines]) - 1
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        ledger.append(path, later)
+        found, warnings = ledger.read(path)
+        complete = [row for row, end in zip(rows, ends, strict=True) if cut >= end]
+        assert found == [*complete, later], cut
+        fragment = cut not in (0, *ends, *(ends + 1))
+        assert len(warnings) == fragment, cut
+
+
+def test_a_corrupt_line_is_reported_with_its_number_and_left_out(path, make_row):
+    good = make_row().to_json().encode()
+    bad = [b"\x00" * 9, b"\xff\xfe", b"[1]", b"{}", b"null", b"{" + good]
+    path.write_bytes(b"\n".join([*bad, good, b""]))
+    rows, warnings = ledger.read(path)
+    assert rows == [make_row()]
+    assert len(warnings) == len(bad)
+    for number, warning in enumerate(warnings, start=1):
+        assert warning.startswith(f"{path} line {number}: left out, ")
+        assert "\n" not in warning
+
+
+def test_a_newer_schema_is_refused(path, make_row):
+    ledger.append(path, make_row())
+    with path.open("a") as file:
+        file.write('{"schema": 2, "kind_of_row": "new"}\n')
+    with pytest.raises(NewerSchemaError, match=r"line 2: schema: 2 is newer than 1.*update"):
+        ledger.read(path)
+
+
+def test_the_first_of_two_rows_of_one_cell_counts(path, make_row):
+    first, again = make_row(accuracy=0.9), make_row(accuracy=0.8)
+    others = [make_row(seed=1), make_row("p5"), make_row(config_hash="f" * 12)]
+    for row in (first, *others, again):
+        ledger.append(path, row)
+    rows, warnings = ledger.read(path)
+    assert rows == [first, *others]
+    assert len(warnings) == 1
+    assert "line 5: left out, p6 with seed 0 is already in" in warnings[0]
+
+
+def test_appends_of_several_processes_lose_nothing(path, make_row):
+    code = """
+import dataclasses
+for i in range(40):
+    ledger.append(sys.argv[2], dataclasses.replace(row, seed=int(sys.argv[4]) + i))
+"""
+    workers = [run_python(code, path, make_row().to_json(), 100 * i) for i in range(4)]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=60)
+        assert worker.returncode == 0, errors
+    rows, warnings = ledger.read(path)
+    assert warnings == []
+    assert {row.seed for row in rows} == {100 * i + j for i in range(4) for j in range(40)}
+
+
+def test_the_lock_is_held_while_writing(path, make_row, monkeypatch):
+    code = """
+import fcntl
+with open(sys.argv[2]) as file:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("locked")
+"""
+    seen = []
+    write = os.write
+
+    def watched(descriptor, data):
+        seen.append(run_python(code, path, make_row().to_json()).communicate(timeout=60)[0])
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", watched)
+    ledger.append(path, make_row())
+    assert seen == ["locked\n"]
+
+
+@pytest.mark.parametrize("fragment", [b"", b'{"schema": 1, "stu'])
+@pytest.mark.parametrize("room", [0, 1, 100])
+def test_a_full_disk_leaves_the_ledger_as_it_was(path, make_row, fragment, room):
+    # The operating system's own limit on the size of a file, in a process of its own.
+    code = """
+import os, resource
+size = os.path.getsize(sys.argv[2]) + int(sys.argv[4])
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    ledger.append(sys.argv[2], row)
+except OSError as error:
+    print(error)
+"""
+    ledger.append(path, make_row(seed=1))
+    with path.open("ab") as file:
+        file.write(fragment)
+    before = path.read_bytes()
+    output, errors = run_python(code, path, make_row(seed=2).to_json(), room).communicate(
+        timeout=60
+    )
+    assert not errors
+    assert path.read_bytes() == before
+    assert len(output.splitlines()) == 1
+    assert "p6 with seed 2 is not in the ledger; make room and run the same command again" in output
+    ledger.append(path, make_row(seed=2))
+    assert [row.seed for row in ledger.read(path)[0]] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["write", "fsync"])
+def test_no_space_left_is_an_oserror_of_that_number_and_undone(path, make_row, monkeypatch, name):
+    ledger.append(path, make_row(seed=1))
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, full)
+        with pytest.raises(OSError, match="No space left on device: p6 with seed 2") as error:
+            ledger.append(path, make_row(seed=2))
+    assert error.value.errno == errno.ENOSPC
+    assert error.value.filename == str(path)
+    assert path.read_bytes() == before
+
+
+def test_a_short_write_is_a_full_disk(path, make_row, monkeypatch):
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
+        with pytest.raises(OSError, match="No space left on device") as error:
+            ledger.append(path, make_row())
+    assert error.value.errno == errno.ENOSPC
+    assert path.read_bytes() == b""

@@ -1,0 +1,223 @@
+import itertools
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib._pylab_helpers import Gcf
+from PIL import Image
+
+from flaxdrop.results.drawing import DPI
+from flaxdrop.results.plots import COLOURS, DASHES, MARKERS, curves, positions
+
+ORDER = ["none", *(f"p{i}" for i in range(8))]
+LONG = [f"blocks {i} and 2: channel dropout before pooling, W $x_1$" for i in range(20)]
+TITLE = "PreResNet-110 on CIFAR-100"
+NULLS = [("p5", "p6"), ("p2", "p3")]
+
+
+def draw_positions(rows, path, order, title=TITLE):
+    return positions(rows, path, order=order, baseline=order[0], nulls=NULLS, title=title)
+
+
+def draw_curves(rows, path, order, title=TITLE):
+    return curves(rows, path, order=order, title=title)
+
+
+def nine(make_study, make_row):
+    return make_study({v: 0.9 + 0.005 * i for i, v in enumerate(ORDER)}, epochs=20), ORDER
+
+
+def twenty_long_names(make_study, make_row):
+    return make_study({v: 0.9 + 0.002 * i for i, v in enumerate(LONG)}, seeds=2), LONG
+
+
+def one_cell(make_study, make_row):
+    return [make_row("p6", epochs=1)], ORDER
+
+
+def one_seed(make_study, make_row):
+    return make_study(dict.fromkeys(ORDER, 0.9), seeds=1), ORDER
+
+
+def some_diverged(make_study, make_row):
+    rows = make_study({"none": 0.9, "p5": 0.92, "p6": 0.92}, seeds=3)
+    nothing = {"best_accuracy": None, "best_epoch": None, "last_accuracy": None}
+    rows += [make_row("p1", s, status="diverged", **nothing) for s in range(3)]
+    return [*rows, make_row("p6", 3, status="diverged")], ORDER
+
+
+def all_diverged(make_study, make_row):
+    return [make_row("p6", s, status="diverged") for s in range(2)], ORDER
+
+
+def all_equal(make_study, make_row):
+    return [make_row(v, s, accuracy=1.0) for v in ORDER for s in range(2)], ORDER
+
+
+def nothing(make_study, make_row):
+    return [], ORDER
+
+
+STUDIES = [
+    nine,
+    twenty_long_names,
+    one_cell,
+    one_seed,
+    some_diverged,
+    all_diverged,
+    all_equal,
+    nothing,
+]
+each_study = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
+each_picture = pytest.mark.parametrize("draw", [draw_positions, draw_curves])
+
+
+def visible_texts(figure):
+    """The texts that the picture shows, with their boxes in pixels."""
+    legend_texts = [text for legend in figure.legends for text in legend.get_texts()]
+    texts = [figure._suptitle, *legend_texts]
+    for axis in figure.axes:
+        texts += [axis.xaxis.label, axis.yaxis.label, *axis.texts]
+        for side, limits in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
+            low, high = sorted(limits)
+            texts += [
+                tick.label1
+                for tick in side.get_major_ticks()
+                if low <= tick.get_loc() <= high and tick.label1.get_visible()
+            ]
+            texts.append(side.get_offset_text())
+    shown = [text for text in texts if text.get_text().strip()]
+    return [(text.get_text(), text.get_window_extent()) for text in shown]
+
+
+@each_picture
+@each_study
+def test_no_text_lies_on_another_or_outside(make_study, make_row, tmp_path, study, draw):
+    rows, order = study(make_study, make_row)
+    figure = draw(rows, tmp_path / "picture.png", order)
+    texts = visible_texts(figure)
+    for (a, box), (b, other) in itertools.combinations(texts, 2):
+        overlap = box.intersection(box, other)
+        assert overlap is None or overlap.width < 1 or overlap.height < 1, (a, b)
+    page = figure.bbox
+    for text, box in texts:
+        inside = page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
+        assert inside, text
+
+
+@each_picture
+@each_study
+def test_the_file_is_a_png_of_the_figure_s_size(make_study, make_row, tmp_path, study, draw):
+    rows, order = study(make_study, make_row)
+    path = tmp_path / "picture.png"
+    figure = draw(rows, path, order)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.size == tuple(np.floor(figure.get_size_inches() * DPI + 1e-6).astype(int))
+        assert image.convert("L").getextrema()[0] < 128
+
+
+@each_picture
+def test_every_variant_is_named(make_study, make_row, tmp_path, draw):
+    rows, order = twenty_long_names(make_study, make_row)
+    shown = {
+        text.replace("\n", " ") for text, _ in visible_texts(draw(rows, tmp_path / "p", order))
+    }
+    assert set(order) <= shown
+
+
+@each_picture
+def test_a_long_title_is_broken(make_row, tmp_path, draw):
+    figure = draw([make_row()], tmp_path / "p", ["p6"], title="dropout " * 30)
+    box = figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
+@each_picture
+def test_global_settings_and_pyplot_stay_untouched(make_row, tmp_path, draw):
+    before = dict(mpl.rcParams)
+    draw([make_row()], tmp_path / "p", ["p6"])
+    assert dict(mpl.rcParams) == before
+    assert Gcf.get_all_fig_managers() == []
+
+
+@each_picture
+def test_a_path_that_cannot_be_written_is_an_oserror(make_row, tmp_path, draw):
+    with pytest.raises(OSError, match="missing"):
+        draw([make_row()], tmp_path / "missing" / "p.png", ["p6"])
+
+
+def test_positions_show_each_seed_and_the_mean(make_study, tmp_path):
+    rows = make_study({"none": 0.9, "p6": 0.95}, seeds=4)
+    left, _ = draw_positions(rows, tmp_path / "p", ["none", "p6"]).axes
+    drawn = {line.get_label(): line for line in left.get_lines()}
+    seeds = drawn["a seed"].get_xdata()
+    assert sorted(seeds) == sorted(100 * row.last_accuracy for row in rows)
+    means = [bar.lines[0].get_xdata() for bar in left.containers if bar.get_label() == "last epoch"]
+    expected = [
+        np.mean([100 * r.last_accuracy for r in rows if r.variant == v]) for v in ("none", "p6")
+    ]
+    np.testing.assert_allclose(means[0], expected)
+
+
+def test_the_noise_is_shaded_about_zero(make_study, tmp_path):
+    rows, order = nine(make_study, None)
+    _, right = draw_positions(rows, tmp_path / "p", order).axes
+    bars = [patch for patch in right.patches if patch.get_width()]
+    assert len(bars) == 8
+    for bar in bars:
+        assert bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
+
+
+def test_a_diverged_cell_is_told_beside_its_variant(make_study, make_row, tmp_path):
+    rows, order = some_diverged(make_study, make_row)
+    shown = [text for text, _ in visible_texts(draw_positions(rows, tmp_path / "p", order))]
+    assert {"none", "p1 (3 diverged)", "p5", "p6 (1 diverged)"} <= set(shown)
+
+
+def test_curves_are_the_means_over_the_seeds(make_row, tmp_path):
+    rows = [make_row("p6", 0, accuracy=0.5), make_row("p6", 1, accuracy=0.7)]
+    rows += [make_row("p6", 2, accuracy=0.1, status="diverged")]
+    axis = draw_curves(rows, tmp_path / "p", ["p6"]).axes[0]
+    (line,) = axis.get_lines()
+    assert line.get_xdata().tolist() == [1, 2, 3, 4]
+    assert line.get_ydata()[-1] == pytest.approx(60)
+
+
+def test_thirty_variants_have_thirty_styles():
+    styles = {
+        (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
+        for i in range(30)
+    }
+    without_colour = {(MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)]) for i in range(30)}
+    assert len(styles) == len(without_colour) == 30
+
+
+def _linear(colour):
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        # Full protanopia and deuteranopia in linear RGB, after Machado et al. 2009.
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ],
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ],
+    ],
+    ids=["protanopia", "deuteranopia"],
+)
+def test_the_colour_blind_can_tell_the_colours_apart(matrix):
+    seen = [np.array(matrix) @ _linear(colour) for colour in COLOURS]
+    # Cube roots are about as the eye sees steps of light.
+    seen = [np.cbrt(np.clip(rgb, 0, 1)) for rgb in seen]
+    closest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
+    assert closest > 0.1

@@ -1,0 +1,173 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from flaxdrop.results.statistics import holm, null_noise, paired, summary
+
+# Simulations draw with fixed seeds; with any other seed each bound below would fail by chance
+# with this probability.
+FALSE_ALARM = 1e-6
+
+
+def within_binomial(count, trials, probability):
+    low, high = stats.binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], trials, probability)
+    return low <= count <= high
+
+
+def by_seed(values):
+    return dict(enumerate(values))
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+@pytest.mark.parametrize("n", [2, 5])
+def test_the_interval_covers_the_mean_as_often_as_it_says(confidence, n):
+    draws = np.random.default_rng(n).normal(3, 2, (3000, n))
+    found = [summary(x, confidence) for x in draws]
+    covered = sum(s.low <= 3 <= s.high for s in found)
+    assert within_binomial(covered, 3000, confidence)
+
+
+def test_summary_agrees_with_numpy_and_scipy():
+    x = np.random.default_rng(0).normal(size=7)
+    s = summary(x)
+    interval = stats.t.interval(0.95, 6, loc=x.mean(), scale=stats.sem(x))
+    assert s.n == 7
+    np.testing.assert_allclose([s.mean, s.std], [x.mean(), x.std(ddof=1)], rtol=1e-12)
+    np.testing.assert_allclose([s.low, s.high], interval, rtol=1e-12)
+
+
+def test_what_n_is_too_small_for_is_nan():
+    one, none = summary([0.5]), summary([])
+    assert (one.n, one.mean) == (1, 0.5)
+    assert np.isnan([one.std, one.low, one.high]).all()
+    assert none.n == 0
+    assert np.isnan([none.mean, none.std, none.low, none.high]).all()
+
+
+def test_equal_values_have_an_interval_of_no_width():
+    s = summary([0.1] * 3)
+    assert (s.mean, s.std, s.low, s.high) == (0.1, 0.0, 0.1, 0.1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_value_that_is_not_finite_is_refused(value):
+    with pytest.raises(ValueError, match=f"values: {value}, must be finite"):
+        summary([1.0, value])
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95, math.nan])
+def test_a_confidence_outside_0_and_1_is_refused(confidence):
+    with pytest.raises(ValueError, match="confidence: .*, must be in"):
+        summary([1.0, 2.0], confidence)
+
+
+def test_paired_is_the_paired_t_test():
+    a, b = np.random.default_rng(1).normal(size=(2, 6))
+    expected = stats.ttest_rel(a, b)
+    found = paired(by_seed(a), by_seed(b), 0.9)
+    interval = expected.confidence_interval(0.9)
+    np.testing.assert_allclose(found.p_value, expected.pvalue, rtol=1e-10)
+    np.testing.assert_allclose([found.low, found.high], interval, rtol=1e-10)
+    np.testing.assert_allclose(found.mean, np.mean(a - b), rtol=1e-10)
+
+
+def test_paired_takes_the_common_seeds_only():
+    found = paired({0: 1.0, 1: 2.0, 5: 100.0}, {1: 1.5, 0: 0.0, 6: -100.0})
+    assert (found.n, found.mean) == (2, 0.75)
+
+
+def test_paired_changes_sign_with_its_sides():
+    a, b = (by_seed(x) for x in np.random.default_rng(2).normal(size=(2, 5)))
+    there, back = paired(a, b), paired(b, a)
+    assert (there.mean, there.low, there.high) == (-back.mean, -back.high, -back.low)
+    assert there.p_value == back.p_value
+
+
+def test_equal_differences_are_certain():
+    nothing = paired(by_seed([0.9, 0.8]), by_seed([0.9, 0.8]))
+    assert (nothing.mean, nothing.std, nothing.p_value) == (0.0, 0.0, 1.0)
+    something = paired(by_seed([1.0, 2.0, 3.0]), by_seed([0.5, 1.5, 2.5]))
+    assert (something.mean, something.low, something.p_value) == (0.5, 0.5, 0.0)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_fewer_than_two_pairs_have_no_p(n):
+    found = paired(by_seed([0.5] * n), by_seed([0.4] * 3))
+    assert found.n == n
+    assert math.isnan(found.p_value)
+
+
+def test_p_is_uniform_when_nothing_differs():
+    draws = np.random.default_rng(3).normal(size=(2000, 2, 5))
+    rejected = sum(paired(by_seed(a), by_seed(b)).p_value < 0.05 for a, b in draws)
+    assert within_binomial(rejected, 2000, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "adjusted"),
+    [
+        # By hand: 4 x .005, 3 x .01, 2 x .03, and 1 x .04 raised to the one before it.
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.5, 0.6], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([0.01, 0.01, 0.01], [0.03, 0.03, 0.03]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(p_values, adjusted):
+    assert holm(p_values) == pytest.approx(adjusted)
+
+
+def test_holm_counts_nan_as_no_test():
+    adjusted = holm([math.nan, 0.01, math.nan, 0.04])
+    assert np.isnan(adjusted).tolist() == [True, False, True, False]
+    assert [adjusted[1], adjusted[3]] == pytest.approx([0.02, 0.04])
+
+
+def test_holm_keeps_the_familywise_error():
+    # With p uniform and independent, Holm's first step rejects with 1 - (1 - .05 / 8)^8.
+    draws = np.random.default_rng(4).uniform(size=(4000, 8))
+    rejected = sum(min(holm(list(p))) < 0.05 for p in draws)
+    assert within_binomial(rejected, 4000, 1 - (1 - 0.05 / 8) ** 8)
+
+
+def test_the_noise_holds_a_new_difference_of_one_network_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(1000):
+        a, b, c, d, e, f = rng.normal(90, 0.3, (6, 5))
+        null = null_noise({"a - b": (by_seed(a), by_seed(b)), "c - d": (by_seed(c), by_seed(d))})
+        held += abs(np.mean(e - f)) <= null.noise(5)
+    assert within_binomial(held, 1000, 0.95)
+
+
+def test_the_null_by_hand():
+    pairs = {
+        "a - b": (by_seed([1.0, 3.0]), by_seed([0.0, 1.0])),
+        "c - d": (by_seed([0.0, 0.0]), by_seed([2.0, 0.0])),
+    }
+    null = null_noise(pairs)
+    # Differences 1, 2, -2, 0: about 0 their mean square is 9 / 4.
+    assert (null.std, null.freedom) == (1.5, 4)
+    assert null.noise(2) == pytest.approx(stats.t.ppf(0.975, 4) * 1.5 / math.sqrt(2))
+    assert null.differences == {name: paired(*pair) for name, pair in pairs.items()}
+    raw = [difference.p_value for difference in null.differences.values()]
+    assert list(null.p_values.values()) == holm(raw)
+
+
+def test_more_seeds_have_less_noise():
+    null = null_noise({"a - b": (by_seed([1.0, 2.0]), by_seed([2.0, 1.0]))})
+    assert null.noise(16) == pytest.approx(null.noise(4) / 2)
+    assert math.isnan(null.noise(0))
+
+
+def test_a_null_of_one_seed_has_noise_but_no_p():
+    null = null_noise({"a - b": ({0: 1.0}, {0: 0.5})})
+    assert null.noise(1) == pytest.approx(stats.t.ppf(0.975, 1) * 0.5)
+    assert math.isnan(null.p_values["a - b"])
+
+
+def test_a_null_without_common_seeds_tells_nothing():
+    assert math.isnan(null_noise({"a - b": ({0: 1.0}, {1: 1.0})}).noise(3))
