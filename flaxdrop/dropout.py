@@ -41,8 +41,8 @@ def dropout(
       ValueError: `rate` is known and outside [0, 1], `mask` is unknown, or it does not fit the
         rank of `x`.
 
-    >>> dropout(jax.random.key(0), jnp.ones(8), 0.5)
-    Array([2., 0., 0., 2., 2., 0., 2., 2.], dtype=float32)
+    >>> dropout(jax.random.key(1), jnp.ones(8), 0.5)
+    Array([2., 2., 0., 0., 0., 0., 2., 2.], dtype=float32)
     """
     kind, size = parse_mask(mask)
     check_rate(rate)

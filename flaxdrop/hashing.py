@@ -90,5 +90,5 @@ def bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     for axis in reversed(range(len(shape))):
         index = index + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)
         stride *= shape[axis]
-    # 0 is a fixed point of the mixer: without the constant, `jax.random.key(0)` would meet it first.
+    # 0 is a fixed point of the mixer, and without the constant the first word of `key(0)`.
     return mix(mix(index ^ (words[0] ^ jnp.uint32(_GOLDEN))) + words[1])

@@ -59,7 +59,7 @@ class NewerSchemaError(ValueError):
     """A row that a newer flaxdrop wrote."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
     """One finished cell; fields and units in the table of this module.
 
@@ -113,6 +113,13 @@ class Row:
         known = range(1, epochs + 1) if finished else (None, *range(1, epochs + 1))
         if self.best_epoch not in known:
             raise ValueError(f"best_epoch: {self.best_epoch}, must be one of the {epochs} epochs")
+
+    def __eq__(self, other: object) -> bool:
+        # Of dicts, which take one NaN object to be equal to itself: dataclasses do so only
+        # before Python 3.13.
+        return isinstance(other, Row) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def to_json(self) -> str:
         """One line of strict JSON without its newline."""

@@ -62,14 +62,15 @@ class Recipe:
             "above 0",
         )
         _require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "at least 0")
         _require(0 < self.decay <= 1, "decay", self.decay, "in (0, 1]")
         ascending = list(self.decay_at) == sorted(set(self.decay_at))
         inside = all(0 < at < 1 for at in self.decay_at)
         _require(ascending and inside, "decay_at", self.decay_at, "ascending fractions in (0, 1)")
         _require(self.crop >= 0, "crop", self.crop, "at least 0")
         _require(len(self.mean) == len(self.std), "std", self.std, "one value for each of mean")
-        _require(all(value > 0 for value in self.std), "std", self.std, "above 0")
+        _require(all(0 <= value <= 1 for value in self.mean), "mean", self.mean, "in [0, 1]")
+        _require(all(0 < value < math.inf for value in self.std), "std", self.std, "above 0")
 
     def steps_per_epoch(self, examples: int) -> int:
         """Whole batches in an epoch.
@@ -89,7 +90,10 @@ class Recipe:
             return optax.cosine_decay_schedule(self.learning_rate, steps)
         if self.schedule == "constant":
             return optax.constant_schedule(self.learning_rate)
-        boundaries = {round(at * steps): self.decay for at in self.decay_at}
+        # In a short training two decays may come to the same step: both count.
+        boundaries: dict[int, float] = {}
+        for step in (round(at * steps) for at in self.decay_at):
+            boundaries[step] = boundaries.get(step, 1.0) * self.decay
         return optax.piecewise_constant_schedule(self.learning_rate, boundaries)
 
     def transformation(self, steps: int) -> optax.GradientTransformation:

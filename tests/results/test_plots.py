@@ -11,6 +11,7 @@ from flaxdrop.results.plots import COLOURS, DASHES, MARKERS, curves, positions
 
 ORDER = ["none", *(f"p{i}" for i in range(8))]
 LONG = [f"blocks {i} and 2: channel dropout before pooling, W $x_1$" for i in range(20)]
+LONG[0] += ", of a name longer than any line of a legend" * 4
 TITLE = "PreResNet-110 on CIFAR-100"
 NULLS = [("p5", "p6"), ("p2", "p3")]
 
@@ -23,52 +24,40 @@ def draw_curves(rows, path, order, title=TITLE):
     return curves(rows, path, order=order, title=title)
 
 
-def nine(make_study, make_row):
-    return make_study({v: 0.9 + 0.005 * i for i, v in enumerate(ORDER)}, epochs=20), ORDER
+@pytest.fixture
+def studies(make_study, make_row):
+    """Name to (rows, order) of studies that are hard to draw."""
+    empty = {"best_accuracy": None, "best_epoch": None, "last_accuracy": None}
+    some_diverged = [
+        *make_study({"none": 0.9, "p5": 0.92, "p6": 0.92}, seeds=3),
+        *(make_row("p1", seed, status="diverged", **empty) for seed in range(3)),
+        make_row("p6", 3, status="diverged"),
+    ]
+    nine = make_study({v: 0.9 + 0.005 * i for i, v in enumerate(ORDER)}, epochs=20)
+    twenty = make_study({v: 0.9 + 0.002 * i for i, v in enumerate(LONG)}, seeds=2)
+    return {
+        "nine": (nine, ORDER),
+        "twenty_long_names": (twenty, LONG),
+        "one_cell": ([make_row("p6", epochs=1)], ORDER),
+        "one_seed": (make_study(dict.fromkeys(ORDER, 0.9), seeds=1), ORDER),
+        "some_diverged": (some_diverged, ORDER),
+        "all_diverged": ([make_row("p6", s, status="diverged") for s in range(2)], ORDER),
+        "all_equal": ([make_row(v, s, accuracy=1.0) for v in ORDER for s in range(2)], ORDER),
+        "nothing": ([], ORDER),
+    }
 
 
-def twenty_long_names(make_study, make_row):
-    return make_study({v: 0.9 + 0.002 * i for i, v in enumerate(LONG)}, seeds=2), LONG
-
-
-def one_cell(make_study, make_row):
-    return [make_row("p6", epochs=1)], ORDER
-
-
-def one_seed(make_study, make_row):
-    return make_study(dict.fromkeys(ORDER, 0.9), seeds=1), ORDER
-
-
-def some_diverged(make_study, make_row):
-    rows = make_study({"none": 0.9, "p5": 0.92, "p6": 0.92}, seeds=3)
-    nothing = {"best_accuracy": None, "best_epoch": None, "last_accuracy": None}
-    rows += [make_row("p1", s, status="diverged", **nothing) for s in range(3)]
-    return [*rows, make_row("p6", 3, status="diverged")], ORDER
-
-
-def all_diverged(make_study, make_row):
-    return [make_row("p6", s, status="diverged") for s in range(2)], ORDER
-
-
-def all_equal(make_study, make_row):
-    return [make_row(v, s, accuracy=1.0) for v in ORDER for s in range(2)], ORDER
-
-
-def nothing(make_study, make_row):
-    return [], ORDER
-
-
-STUDIES = [
-    nine,
-    twenty_long_names,
-    one_cell,
-    one_seed,
-    some_diverged,
-    all_diverged,
-    all_equal,
-    nothing,
-]
-each_study = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
+STUDIES = (
+    "nine",
+    "twenty_long_names",
+    "one_cell",
+    "one_seed",
+    "some_diverged",
+    "all_diverged",
+    "all_equal",
+    "nothing",
+)
+each_study = pytest.mark.parametrize("study", STUDIES)
 each_picture = pytest.mark.parametrize("draw", [draw_positions, draw_curves])
 
 
@@ -92,9 +81,12 @@ def visible_texts(figure):
 
 @each_picture
 @each_study
-def test_no_text_lies_on_another_or_outside(make_study, make_row, tmp_path, study, draw):
-    rows, order = study(make_study, make_row)
-    figure = draw(rows, tmp_path / "picture.png", order)
+def test_a_picture_is_a_png_in_which_no_text_lies_on_another_or_outside(
+    studies, tmp_path, study, draw
+):
+    rows, order = studies[study]
+    path = tmp_path / "picture.png"
+    figure = draw(rows, path, order)
     texts = visible_texts(figure)
     for (a, box), (b, other) in itertools.combinations(texts, 2):
         overlap = box.intersection(box, other)
@@ -103,14 +95,6 @@ def test_no_text_lies_on_another_or_outside(make_study, make_row, tmp_path, stud
     for text, box in texts:
         inside = page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
         assert inside, text
-
-
-@each_picture
-@each_study
-def test_the_file_is_a_png_of_the_figure_s_size(make_study, make_row, tmp_path, study, draw):
-    rows, order = study(make_study, make_row)
-    path = tmp_path / "picture.png"
-    figure = draw(rows, path, order)
     with Image.open(path) as image:
         assert image.format == "PNG"
         assert image.size == tuple(np.floor(figure.get_size_inches() * DPI + 1e-6).astype(int))
@@ -118,8 +102,8 @@ def test_the_file_is_a_png_of_the_figure_s_size(make_study, make_row, tmp_path, 
 
 
 @each_picture
-def test_every_variant_is_named(make_study, make_row, tmp_path, draw):
-    rows, order = twenty_long_names(make_study, make_row)
+def test_every_variant_is_named(studies, tmp_path, draw):
+    rows, order = studies["twenty_long_names"]
     shown = {
         text.replace("\n", " ") for text, _ in visible_texts(draw(rows, tmp_path / "p", order))
     }
@@ -149,19 +133,18 @@ def test_a_path_that_cannot_be_written_is_an_oserror(make_row, tmp_path, draw):
 
 def test_positions_show_each_seed_and_the_mean(make_study, tmp_path):
     rows = make_study({"none": 0.9, "p6": 0.95}, seeds=4)
-    left, _ = draw_positions(rows, tmp_path / "p", ["none", "p6"]).axes
+    order = ["none", "p6"]
+    left, _ = draw_positions(rows, tmp_path / "p", order).axes
     drawn = {line.get_label(): line for line in left.get_lines()}
     seeds = drawn["a seed"].get_xdata()
     assert sorted(seeds) == sorted(100 * row.last_accuracy for row in rows)
-    means = [bar.lines[0].get_xdata() for bar in left.containers if bar.get_label() == "last epoch"]
-    expected = [
-        np.mean([100 * r.last_accuracy for r in rows if r.variant == v]) for v in ("none", "p6")
-    ]
-    np.testing.assert_allclose(means[0], expected)
+    (marks,) = [bars.lines[0] for bars in left.containers if bars.get_label() == "last epoch"]
+    expected = [np.mean([100 * r.last_accuracy for r in rows if r.variant == v]) for v in order]
+    np.testing.assert_allclose(marks.get_xdata(orig=False), expected)
 
 
-def test_the_noise_is_shaded_about_zero(make_study, tmp_path):
-    rows, order = nine(make_study, None)
+def test_the_noise_is_shaded_about_zero(studies, tmp_path):
+    rows, order = studies["nine"]
     _, right = draw_positions(rows, tmp_path / "p", order).axes
     bars = [patch for patch in right.patches if patch.get_width()]
     assert len(bars) == 8
@@ -169,8 +152,8 @@ def test_the_noise_is_shaded_about_zero(make_study, tmp_path):
         assert bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
 
 
-def test_a_diverged_cell_is_told_beside_its_variant(make_study, make_row, tmp_path):
-    rows, order = some_diverged(make_study, make_row)
+def test_a_diverged_cell_is_told_beside_its_variant(studies, tmp_path):
+    rows, order = studies["some_diverged"]
     shown = [text for text, _ in visible_texts(draw_positions(rows, tmp_path / "p", order))]
     assert {"none", "p1 (3 diverged)", "p5", "p6 (1 diverged)"} <= set(shown)
 

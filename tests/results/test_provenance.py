@@ -104,7 +104,7 @@ def test_the_hash_tells_configs_apart(other):
 
 @pytest.mark.parametrize("value", [object(), float("nan"), {1, 2}])
 def test_a_config_that_is_not_plain_json_is_refused(value):
-    with pytest.raises(ValueError, match="config: .*, must be plain JSON"):
+    with pytest.raises(ValueError, match=r"config: .*, must be plain JSON"):
         config_hash({"a": value})
 
 

@@ -59,7 +59,7 @@ def test_a_value_that_is_not_finite_is_refused(value):
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95, math.nan])
 def test_a_confidence_outside_0_and_1_is_refused(confidence):
-    with pytest.raises(ValueError, match="confidence: .*, must be in"):
+    with pytest.raises(ValueError, match=r"confidence: .*, must be in"):
         summary([1.0, 2.0], confidence)
 
 

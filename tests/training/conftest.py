@@ -1,0 +1,81 @@
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+import flaxdrop
+from flaxdrop.placement import Placement
+from flaxdrop.results.provenance import digest
+from flaxdrop.training.cells import compile_programs, images_of
+from flaxdrop.training.recipe import Recipe
+from flaxdrop.training.steps import Cell, Task
+
+
+class SmallNetwork(nn.Module):
+    """Everything that the steps deal with, and nothing that takes long to compile."""
+
+    num_classes: int = 10
+
+    @property
+    def slots(self):
+        return {"hidden": 1}
+
+    @nn.compact
+    def __call__(self, x, train=False, placement=None):
+        x = nn.Dense(16)(x.reshape(len(x), -1))
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
+        x = flaxdrop.Dropout("hidden")(x, (placement or Placement()).over_blocks(self.slots))
+        return nn.Dense(self.num_classes)(x)
+
+
+@pytest.fixture(scope="session")
+def dataset():
+    """70 digits to train, 60 to test."""
+    return flaxdrop.data.load("digits").first(70, 60)
+
+
+@pytest.fixture(scope="session")
+def images(dataset):
+    return images_of(dataset, (), ())
+
+
+@pytest.fixture(scope="session")
+def task():
+    """Three epochs of four steps; six examples are left over in every epoch."""
+    return Task(SmallNetwork(), Recipe(epochs=3, batch=16, crop=1, flip=True), examples=70)
+
+
+@pytest.fixture(scope="session")
+def make_cell(task):
+    def make(rate=0.0, seed=0):
+        placement = Placement({"hidden": rate}).over_blocks(task.model.slots)
+        return Cell(key=jax.random.key(seed), placement=placement)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def programs_of(images, make_cell):
+    """The compiled programs of a task, made once for each number of devices."""
+
+    @functools.cache
+    def compiled(task, lanes):
+        return compile_programs(task, images, make_cell(), jax.devices("cpu")[:lanes])
+
+    return compiled
+
+
+@pytest.fixture(scope="session")
+def diverging(task):
+    """The same task at a learning rate that no network survives."""
+    recipe = dataclasses.replace(task.recipe, learning_rate=1e30, momentum=0.0)
+    return dataclasses.replace(task, recipe=recipe)
+
+
+@pytest.fixture(scope="session")
+def bits_of():
+    """The digest of everything in a state."""
+    return lambda state: digest(jax.tree.map(np.asarray, state))
