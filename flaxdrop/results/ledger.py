@@ -119,8 +119,6 @@ class Row:
         # before Python 3.13.
         return isinstance(other, Row) and vars(self) == vars(other)
 
-    __hash__ = None  # type: ignore[assignment]
-
     def to_json(self) -> str:
         """One line of strict JSON without its newline."""
         fields = dataclasses.asdict(self)

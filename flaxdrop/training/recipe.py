@@ -59,10 +59,15 @@ class Recipe:
             self.learning_rate > 0 and math.isfinite(self.learning_rate),
             "learning_rate",
             self.learning_rate,
-            "above 0",
+            "finite and above 0",
         )
         _require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
-        _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "at least 0")
+        _require(
+            0 <= self.weight_decay < math.inf,
+            "weight_decay",
+            self.weight_decay,
+            "finite and at least 0",
+        )
         _require(0 < self.decay <= 1, "decay", self.decay, "in (0, 1]")
         ascending = list(self.decay_at) == sorted(set(self.decay_at))
         inside = all(0 < at < 1 for at in self.decay_at)
@@ -70,7 +75,7 @@ class Recipe:
         _require(self.crop >= 0, "crop", self.crop, "at least 0")
         _require(len(self.mean) == len(self.std), "std", self.std, "one value for each of mean")
         _require(all(0 <= value <= 1 for value in self.mean), "mean", self.mean, "in [0, 1]")
-        _require(all(0 < value < math.inf for value in self.std), "std", self.std, "above 0")
+        _require(all(0 < value < math.inf for value in self.std), "std", self.std, "finite and above 0")
 
     def steps_per_epoch(self, examples: int) -> int:
         """Whole batches in an epoch.

@@ -143,8 +143,8 @@ def test_mean_is_of_pixels_in_0_to_1(value):
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
-def test_std_is_above_0(value):
-    with pytest.raises(ValueError, match=r"^std: must be above 0"):
+def test_std_is_finite_and_above_0(value):
+    with pytest.raises(ValueError, match=r"^std: must be finite and above 0"):
         Recipe(epochs=1, batch=1, mean=(0.5,), std=(value,))
 
 
