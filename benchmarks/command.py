@@ -1,9 +1,11 @@
 """The command line of every study: `--config FILE[:form] [--config.field=value] ...`."""
 
 import dataclasses
+import inspect
 import itertools
 import logging
 import pathlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -14,6 +16,7 @@ from ml_collections import config_flags
 from benchmarks.run import Mistake, run
 from benchmarks.settings import Settings
 from benchmarks.study import Study
+from flaxdrop.training.recipe import Recipe
 
 _USER_ERROR = 2
 
@@ -65,6 +68,8 @@ def execute(study: Study, arguments: Sequence[str]) -> int:
         settings = study.settings.of(config.value)
     except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         return _fail(error)
+    except Exception as error:  # a config file is a program, and may raise anything
+        return _fail(ValueError(f"config: {type(error).__name__}: {error}"))
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         return run(
@@ -72,6 +77,8 @@ def execute(study: Study, arguments: Sequence[str]) -> int:
         )
     except Mistake as error:
         return _fail(error)
+    except KeyboardInterrupt:  # the second one: what was saved before is left
+        return 128 + signal.SIGINT
 
 
 def _fail(error: Exception) -> int:
@@ -104,6 +111,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _help(study: Study) -> str:
+    fields = "\n\n".join(map(inspect.cleandoc, _field_docs(study)))
     return f"""{study.question}
 
   python -m benchmarks.{study.name} --config configs/FILE.py[:form] [options]
@@ -113,5 +121,9 @@ def _help(study: Study) -> str:
   --dry_run              print cells, cost and an estimate, train nothing
 
 The same command goes on where a run was stopped. Fields:
-{study.settings.__doc__}
-{Settings.__doc__}"""
+
+{fields}"""
+
+
+def _field_docs(study: Study) -> list[str]:
+    return [kind.__doc__ or "" for kind in (study.settings, Settings, Recipe)]

@@ -8,14 +8,14 @@ import jax
 
 import flaxdrop.data
 from benchmarks.settings import Settings
-from benchmarks.study import Family, Study, Variant, families, restrict
+from benchmarks.study import Family, Study, Variant, families, parameter_count, restrict
 from benchmarks.workfolder import WorkFolder, default_folder
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
-from flaxdrop.training.cells import choose_devices
+from flaxdrop.training.cells import choose_devices, images_of
 from flaxdrop.training.host import use_host
-from flaxdrop.training.steps import Task
+from flaxdrop.training.steps import Images, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Plan:
       study: the study.
       settings: of the run.
       dataset: the examples that it uses.
+      images: the same as the steps take them.
       families: of all variants of the study.
       variants: the names of those to train.
       devices: one cell trains on each.
@@ -35,6 +36,7 @@ class Plan:
     study: Study
     settings: Settings
     dataset: Dataset
+    images: Images
     families: list[Family]
     variants: tuple[str, ...]
     devices: list[jax.Device]
@@ -84,9 +86,17 @@ def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
         settings.dataset,
         image_size=settings.image_size or None,
         data_dir=settings.data_dir or None,
-    ).first(settings.train_examples or None, settings.test_examples or None)
-    settings.recipe.steps_per_epoch(len(dataset.x_train))
+        train_examples=settings.train_examples or None,
+        test_examples=settings.test_examples or None,
+    )
+    recipe = settings.recipe
+    recipe.steps_per_epoch(len(dataset.x_train))
+    images = images_of(dataset, recipe.mean, recipe.std)
     chosen = restrict(study, settings, dataset.num_classes)
+    every = families(study.variants(settings, dataset.num_classes))
+    for family in every:
+        if chosen.keys() & family.placements.keys():
+            parameter_count(family.model, dataset.image_shape)  # refuses images that do not fit it
     path = (
         pathlib.Path(workdir)
         if workdir
@@ -96,7 +106,8 @@ def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
         study,
         settings,
         dataset,
-        families(study.variants(settings, dataset.num_classes)),
+        images,
+        every,
         tuple(chosen),
         devices,
         WorkFolder(path),

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import itertools
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +18,9 @@ from benchmarks.study import Family, Study, parameter_count
 from flaxdrop.results import ledger, plots, provenance
 from flaxdrop.results.table import study_table
 from flaxdrop.training import checkpoint
-from flaxdrop.training.cells import compile_programs, images_of
+from flaxdrop.training.cells import compile_programs
 from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
-from flaxdrop.training.steps import METRICS, Images, Task
+from flaxdrop.training.steps import METRICS, Task
 from flaxdrop.training.stopping import Stop
 
 
@@ -70,7 +71,6 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
 def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.Row], bool]:
     """Trains the pending cells; returns all rows, and whether it was stopped before the end."""
     recipe = plan.settings.recipe
-    images = images_of(plan.dataset, recipe.mean, recipe.std)
     pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
     left = sum(map(len, pending.values()))
     print(
@@ -81,9 +81,11 @@ def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.
     )
     if not left:
         return rows, False
-    each = recipe.steps_per_epoch(len(plan.dataset.x_train)) * recipe.epochs * recipe.batch
+    steps = left * recipe.steps_per_epoch(len(plan.dataset.x_train)) * recipe.epochs
+    for cell in itertools.chain.from_iterable(pending.values()):
+        steps -= max(checkpoint.steps_saved(plan.folder.checkpoints, cell_name(*cell)), default=0)
     with tqdm(
-        total=left * each,
+        total=steps * recipe.batch,
         unit="img",
         unit_scale=True,
         smoothing=0.1,
@@ -93,7 +95,7 @@ def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.
             if not pending[i]:
                 continue
             try:
-                for row in _train_family(plan, family, pending[i], images, stop, bar):
+                for row in _train_family(plan, family, pending[i], stop, bar):
                     rows = [*rows, row]
                     bar.write(_line(row, len(plan.finished(rows)), plan.total))
             except TrainingStopped:
@@ -101,20 +103,24 @@ def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.
     return rows, False
 
 
+def cell_name(variant: str, seed: int) -> str:
+    """What the checkpoints of a cell are called."""
+    return f"{variant}-seed{seed}"
+
+
 def _train_family(
     plan: Plan,
     family: Family,
     pending: Sequence[tuple[str, int]],
-    images: Images,
     stop: Stop,
     bar: tqdm,
 ) -> Iterator[ledger.Row]:
     """Trains cells that one program serves; each is in the ledger before it is yielded."""
     task = plan.task(family)
-    named = {f"{variant}-seed{seed}": (variant, seed) for variant, seed in pending}
+    named = {cell_name(variant, seed): (variant, seed) for variant, seed in pending}
     jobs = {name: family.cell(variant, seed) for name, (variant, seed) in named.items()}
     bar.set_postfix_str("compiling")
-    programs = compile_programs(task, images, next(iter(jobs.values())), plan.devices)
+    programs = compile_programs(task, plan.images, next(iter(jobs.values())), plan.devices)
     bar.unpause()
     bar.set_postfix_str("")
     provenance_of_run = {
@@ -219,6 +225,8 @@ def _report(plan: Plan, rows: Sequence[ledger.Row]) -> None:
     )
     plots.curves(rows, folder.picture("curves"), order=order, title=title)
     print(f"\n{table.text()}")
+    for line in study.findings(plan, rows) if study.findings else ():
+        print(line)
     print(f"ledger    {folder.ledger}")
     print(f"table     {folder.table}")
     print(f"pictures  {folder.picture('positions')}, {folder.picture('curves')}")

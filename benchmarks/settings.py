@@ -147,13 +147,13 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
     """`value` as the field's type; numbers widen, nothing else is converted."""
     wanted = field.type
     if wanted == tuple[float, ...] or wanted == tuple[int, ...]:
-        number = float if wanted == tuple[float, ...] else int
+        number, numbers = (int, int) if wanted == tuple[int, ...] else (float, (int, float))
         values = value if isinstance(value, (tuple, list)) else (value,)
-        if all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in values):
+        if all(isinstance(item, numbers) and not isinstance(item, bool) for item in values):
             return tuple(number(item) for item in values)
     elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     elif isinstance(wanted, type) and type(value) is wanted:
         return value
-    expected = getattr(wanted, "__name__", str(wanted))
+    expected = wanted.__name__ if isinstance(wanted, type) else str(wanted)
     raise ValueError(f"{field.name}: must be of type {expected}, got {value!r}")

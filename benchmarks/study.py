@@ -1,7 +1,7 @@
 """What a study declares: its question, its variants, and the published numbers beside them."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from benchmarks.settings import Settings
 from flaxdrop.placement import Placement
+from flaxdrop.results.ledger import Row
 from flaxdrop.training.steps import Cell
 
 
@@ -38,6 +39,8 @@ class Study:
       published: settings -> variant -> published accuracy, in [0, 1].
       baseline: the variant that the others are compared with.
       nulls: pairs of variants that are one network with different masks: their difference is noise.
+      findings: (plan, rows) -> lines to print; shows what the table and the general pictures do
+        not, in files of its own if need be (`plan.folder`). None: nothing.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Study:
     published: Callable[[Any], Mapping[str, float]]
     baseline: str
     nulls: tuple[tuple[str, str], ...] = ()
+    findings: Callable[[Any, Sequence[Row]], Iterable[str]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

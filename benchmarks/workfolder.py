@@ -11,6 +11,8 @@ from typing import Any
 
 from flaxdrop.results.provenance import config_hash
 
+_ASIDE = ".tmp"
+
 
 @dataclasses.dataclass(frozen=True)
 class WorkFolder:
@@ -82,9 +84,9 @@ class WorkFolder:
         try:
             there = json.loads(self._settings.read_text())
         except ValueError:
-            raise ValueError(
-                f"workdir: {self._settings} is damaged, choose another folder"
-            ) from None
+            there = None
+        if not isinstance(there, dict):
+            raise ValueError(f"workdir: {self._settings} is damaged, choose another folder")
         here = {"study": study, **identity}
         if config_hash(there) == config_hash(here):
             return
@@ -99,7 +101,9 @@ class WorkFolder:
         )
 
     def _ours(self) -> bool:
-        return all(path.name == "lock" for path in self.path.iterdir())
+        # What is there when a run was killed as it began.
+        begun = {"lock", self._settings.with_suffix(_ASIDE).name}
+        return begun.issuperset(path.name for path in self.path.iterdir())
 
 
 def default_folder(study: str, dataset: str, identity: Mapping[str, Any]) -> pathlib.Path:
@@ -109,6 +113,6 @@ def default_folder(study: str, dataset: str, identity: Mapping[str, Any]) -> pat
 
 
 def _write(path: pathlib.Path, text: str) -> None:
-    aside = path.with_suffix(".tmp")
+    aside = path.with_suffix(_ASIDE)
     aside.write_text(text)
     os.replace(aside, path)

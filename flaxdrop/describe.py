@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from flaxdrop.placement import Placement
 
-_WIDTH = 100  # columns of a line
+_WIDTH = 80  # columns of a line
 
 
 def describe(
@@ -20,11 +20,11 @@ def describe(
     Args:
       model: a network with `slots` and `layout`: part -> chain of operations, in which every slot
         stands in braces, as in "Conv -> {conv1} -> ReLU".
-      placement: None, or what to draw: `(p6 0.1)` is a slot with a rate, `·p5·` one without.
+      placement: None, or what to draw: `(p6=0.1)` is a slot with a rate, `·p5·` one without.
       image_shape: (H, W, C), what the parameters are counted for.
 
     Returns:
-      A line with the number of parameters and one for every part, folded at 100 columns.
+      A line with the number of parameters and one for every part, folded at 80 columns.
 
     Raises:
       ValueError: the network cannot follow the placement.
@@ -32,10 +32,12 @@ def describe(
     >>> from flaxdrop.models import PreResNet
     >>> print(describe(PreResNet(depth=110, num_classes=10), Placement.parse("p6=0.1,h4=0.2")))
     PreResNet: 1,730,522 parameters for images of 32x32x3
-    network  depth 110: Conv3x3 -> 3 stages of 18 basic blocks, widths 16-32-64 -> head
-    block    ·p0· -> [ ·p1· -> BN -> ·p2· -> ReLU -> ·p3· -> Conv3x3 -> ·p4· -> BN -> ·p5· -> ReLU ->
-             (p6 0.1) -> Conv3x3 -> ·p7· ] + ·shortcut· -> ·post_add·
-    head     BN -> ReLU -> (h4 0.2) -> mean over pixels -> ·h5· -> Dense -> ·logits·
+    network  depth 110: Conv3x3 -> 3 stages of 18 basic blocks, widths 16-32-64 ->
+             head
+    block    ·p0· -> [ ·p1· -> BN -> ·p2· -> ReLU -> ·p3· -> Conv3x3 -> ·p4· -> BN
+             -> ·p5· -> ReLU -> (p6=0.1) -> Conv3x3 -> ·p7· ] + ·shortcut· ->
+             ·post_add·
+    head     BN -> ReLU -> (h4=0.2) -> mean over pixels -> ·h5· -> Dense -> ·logits·
     """
     placement = placement or Placement()
     placement.over_blocks(model.slots)  # refuses what the network cannot follow
@@ -59,9 +61,7 @@ def describe(
 
 
 def _draw(slot: str, placement: Placement) -> str:
-    if slot not in placement:
-        return f"·{slot}·"
-    return f"({placement.only([slot])})".replace("=", " ")
+    return f"({placement.only([slot])})" if slot in placement else f"·{slot}·"
 
 
 def _parameters(model: Any, image_shape: tuple[int, int, int]) -> int:

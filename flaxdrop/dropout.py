@@ -126,7 +126,8 @@ class Dropout(nn.Module):
     slots may come and go without changing it.
 
     Attributes:
-      slot: the name, unique among the slots of the module around it; also the layer's own name.
+      slot: the name, unique among the slots of the module around it. The layer calls itself
+        "<slot>_dropout", so that a slot may share its name with the layer it follows.
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = Dropout("p6"), jnp.ones((2, 4))
@@ -141,7 +142,7 @@ class Dropout(nn.Module):
     def __post_init__(self) -> None:
         # An automatic name would count the dropouts before this one, and the mask hangs on it.
         if self.name is None:
-            self.name = self.slot
+            self.name = f"{self.slot}_dropout"
         super().__post_init__()
 
     @nn.compact

@@ -250,7 +250,7 @@ def _spread(slot: str, rate: Any, places: int) -> jax.Array:
         values = jnp.asarray(rate, jnp.float32)
         if values.ndim and values.shape != (places,):
             raise ValueError(
-                f"placement: slot {slot!r} has {places} places, got {values.shape[0]} rates"
+                f"placement: slot {slot!r} has {places} places, got {values.size} rates"
             )
         values = jnp.broadcast_to(values, (places,))
     values = values.astype(jnp.float32)

@@ -118,8 +118,9 @@ def test_name_word_is_the_crc_of_the_path():
 
 def test_the_names_of_all_slots_have_different_words():
     blocks = [f"stage{stage}_{part}" for stage in range(1, 6) for part in ("first", "rest")]
-    paths = [(block, slot) for block in blocks for slot in {*BASIC_SLOTS, *BOTTLENECK_SLOTS}]
-    paths += [(slot,) for slot in HEAD_SLOTS]
+    slot_names = {f"{slot}_dropout" for slot in (*BASIC_SLOTS, *BOTTLENECK_SLOTS)}
+    paths = [(block, slot) for block in blocks for slot in slot_names]
+    paths += [(f"{slot}_dropout",) for slot in HEAD_SLOTS]
     assert len({hashing.name_word(*path) for path in paths}) == len(paths)
 
 

@@ -9,7 +9,14 @@ __all__ = ["Dataset", "load"]
 DEFAULT_FOLDER_SIZE = 32
 
 
-def load(spec: str, *, image_size: int | None = None, data_dir: str | None = None) -> Dataset:
+def load(
+    spec: str,
+    *,
+    image_size: int | None = None,
+    data_dir: str | None = None,
+    train_examples: int | None = None,
+    test_examples: int | None = None,
+) -> Dataset:
     """Loads a dataset by its name.
 
     Args:
@@ -17,6 +24,8 @@ def load(spec: str, *, image_size: int | None = None, data_dir: str | None = Non
         image_size: pixels; images are brought to image_size x image_size. None keeps them as they
             are; for a folder, whose images may differ, it means 32.
         data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets.
+        train_examples: a fixed, balanced part of the training set (`Dataset.first`); None: all.
+        test_examples: likewise.
 
     Raises:
         ValueError: an unknown dataset, one that cannot be had, or one that is not as it must be.
@@ -28,8 +37,8 @@ def load(spec: str, *, image_size: int | None = None, data_dir: str | None = Non
         raise ValueError(f"image_size={image_size}: it must be at least 1")
     source, _, path = spec.partition(":")
     if source == "folder" and path:
-        return folder.load(path, image_size or DEFAULT_FOLDER_SIZE)
-    if spec == "digits":
+        dataset = folder.load(path, image_size or DEFAULT_FOLDER_SIZE)
+    elif spec == "digits":
         dataset = digits.load()
     elif spec in tfds.NAMES:
         dataset = tfds.load(spec, data_dir)
@@ -39,4 +48,5 @@ def load(spec: str, *, image_size: int | None = None, data_dir: str | None = Non
         raise ValueError(
             f"dataset {spec!r}: unknown; choose digits, cifar10, cifar100, npz:FILE or folder:DIR"
         )
+    dataset = dataset.first(train_examples, test_examples)
     return dataset if image_size is None else resize(dataset, image_size)

@@ -22,12 +22,18 @@ class Outcome:
     """What the cells of one variant gave.
 
     accuracy: measure (`last`, `best`) to seed to test accuracy in percent, finished cells only.
+    nll: seed to negative log-likelihood on the test set after the last epoch, nats.
+    ece: seed to expected calibration error, likewise, in [0, 1].
+    gap: seed to training accuracy (with its dropout) minus test accuracy, last epoch, points.
     diverged: number of cells that diverged; they are in no other number.
     seconds: mean wall time of a finished cell; NaN when none tells it.
     """
 
     variant: str
     accuracy: Mapping[str, Mapping[int, float]]
+    nll: Mapping[int, float]
+    ece: Mapping[int, float]
+    gap: Mapping[int, float]
     diverged: int
     seconds: float
 
@@ -114,6 +120,13 @@ def _outcome(variant: str, cells: Mapping[int, Row]) -> Outcome:
             "last": {seed: 100 * row.last_accuracy for seed, row in finished.items()},
             "best": {seed: 100 * row.best_accuracy for seed, row in finished.items()},
         },
+        nll={seed: row.last_nll for seed, row in finished.items()},
+        ece={seed: row.last_ece for seed, row in finished.items()},
+        gap={seed: 100 * _gap(row) for seed, row in finished.items()},
         diverged=len(cells) - len(finished),
         seconds=float(np.mean(seconds)) if seconds else math.nan,
     )
+
+
+def _gap(row: Row) -> float:
+    return row.curve["train_accuracy"][-1] - row.curve["test_accuracy"][-1]

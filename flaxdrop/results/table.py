@@ -101,6 +101,8 @@ def study_table(
                 f"{100 * published[o.variant]:.2f}" if o.variant in published else "not stated"
                 for o in found
             ]
+    columns["NLL"] = [_mean(o.nll.values(), "{:.3f}") for o in found]
+    columns["ECE, %"] = [_mean(o.ece.values(), "{:.2f}", 100) for o in found]
     columns["time a cell"] = [_duration(o.seconds) for o in found]
     for measure in MEASURES:
         if effect[measure]:
@@ -110,7 +112,8 @@ def study_table(
             ]
     notes = [
         "± standard deviation over n seeds; [95 % t interval of the mean]; differences are paired "
-        "by seed; p is corrected over the table after Holm."
+        "by seed; p is corrected over the table after Holm. NLL (nats) and ECE: test set, last "
+        "epoch, means over seeds."
     ]
     if any(o.diverged for o in found):
         notes.append("Diverged cells are in none of the means.")
@@ -181,6 +184,11 @@ def _difference(s: Summary, p_value: float, unit: str = "") -> str:
 
 def _p(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def _mean(values: Iterable[float], form: str, scale: float = 1) -> str:
+    mean = summary(values, CONFIDENCE).mean
+    return EMPTY if math.isnan(mean) else form.format(scale * mean)
 
 
 def _duration(seconds: float) -> str:

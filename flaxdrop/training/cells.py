@@ -139,7 +139,9 @@ def compile_programs(
 
     cells = place([example] * lanes)
     start = over_cells(lambda data, cell: steps.initial_state(task, data, cell), 1)
-    start = start.lower(data, cells).compile()
+    # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all.
+    hasty = {"xla_backend_optimization_level": 0} if devices[0].platform == "cpu" else None
+    start = start.lower(data, cells).compile(compiler_options=hasty)
     states = start(data, cells)
     train = over_cells(
         lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state), 2, (3,)

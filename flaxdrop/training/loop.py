@@ -19,11 +19,12 @@ _DISPATCH_SECONDS = 1.0  # between looks at the clock and at signals
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A cell that was trained to its end.
+    """A cell that was trained to its end, or diverged.
 
     Attributes:
       name: of the cell.
-      state: its last one, as NumPy arrays.
+      state: its last one, as NumPy arrays; of a cell that diverged, that after the first epoch with
+        a metric that is not finite.
       seconds: of training and evaluation, without compilation, over all its runs.
     """
 
@@ -100,6 +101,8 @@ class _Group:
             self.states = programs.start(self.cells)
             self.step = 0
         self.seconds = {name: resumed[name][1] if name in resumed else 0.0 for name in self.names}
+        self.diverged: dict[str, State] = {}
+        self._note_diverged()
 
     def train(
         self,
@@ -110,8 +113,7 @@ class _Group:
     ) -> Iterator[Finished]:
         last_saved = time.monotonic()
         pace = _DISPATCH_SECONDS  # seconds a step; not known yet: one step at first
-        images = self.task.recipe.batch * len(self.names)
-        while self.step < self.task.steps:
+        while self._alive and self.step < self.task.steps:
             began = time.perf_counter()
             in_epoch = self.step % self.task.steps_per_epoch
             left = self.task.steps_per_epoch - in_epoch
@@ -123,30 +125,42 @@ class _Group:
             if count == left:
                 self.states = self.programs.evaluate(self.states)
                 jax.block_until_ready(self.states.step)
-            for name in self.names:
+            alive = self._alive
+            for name in alive:
                 self.seconds[name] += time.perf_counter() - began
-            advance(count * images)
-            if count == left and self._all_diverged():
-                advance((self.task.steps - self.step) * images)
+            self._note_diverged()
+            given_up = (self.task.steps - self.step) * (len(alive) - len(self._alive))
+            advance((count * len(alive) + given_up) * self.task.recipe.batch)
+            if not self._alive or self.step == self.task.steps:
                 break
-            if self.step == self.task.steps:
-                break
-            if stop.reason or time.monotonic() - last_saved >= checkpoint_seconds:
+            reason = stop.reason
+            if reason or time.monotonic() - last_saved >= checkpoint_seconds:
                 self._save(folder)
                 last_saved = time.monotonic()
-            if stop.reason:
-                raise TrainingStopped(stop.reason)
+            if reason:
+                raise TrainingStopped(reason)
         yield from (
             Finished(name, state, self.seconds[name]) for name, state in self._save(folder).items()
         )
 
-    def _all_diverged(self) -> bool:
-        epoch = self.step // self.task.steps_per_epoch - 1
-        return not np.isfinite(np.asarray(self.states.curve)[:, epoch, 0]).any()
+    @property
+    def _alive(self) -> list[str]:
+        return [name for name in self.names if name not in self.diverged]
+
+    def _note_diverged(self) -> None:
+        """Keeps the state in which a cell diverged, for its neighbours may take it further."""
+        epoch, begun = divmod(self.step, self.task.steps_per_epoch)
+        if begun or not epoch:
+            return
+        metrics = np.asarray(self.states.curve)[:, epoch - 1]
+        for lane, name in enumerate(self.names):
+            if name not in self.diverged and not np.isfinite(metrics[lane]).all():
+                # A copy: the program writes the next state over this one.
+                self.diverged[name] = jax.tree.map(np.array, unstack(self.states, lane))
 
     def _save(self, folder: pathlib.Path) -> dict[str, State]:
         host: Any = jax.device_get(self.states)
-        states = {name: unstack(host, lane) for lane, name in enumerate(self.names)}
+        states = {name: unstack(host, lane) for lane, name in enumerate(self.names)} | self.diverged
         both = {name: (state, self.seconds[name]) for name, state in states.items()}
         checkpoint.save(folder, both)
         return states

@@ -5,8 +5,8 @@ import math
 
 import optax
 
-OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("constant", "step", "cosine")
+OPTIMIZERS = ("sgd", "keras_sgd", "adam")
+SCHEDULES = ("constant", "step", "cosine", "inverse_time")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,11 +17,13 @@ class Recipe:
       epochs: passes over the training examples, at least 1.
       batch: examples a step. An epoch has `examples // batch` steps; what is left over differs from
         epoch to epoch.
-      optimizer: "sgd" or "adam".
+      optimizer: "sgd", with the learning rate outside of the velocity, as in PyTorch; "keras_sgd",
+        with the rate inside of it; "adam".
       learning_rate: the first one, above 0.
-      schedule: "constant"; "step": times `decay` at each of `decay_at`; "cosine": to 0.
+      schedule: "constant"; "step": times `decay` at each of `decay_at`; "cosine": to 0;
+        "inverse_time": over 1 + `decay` * step, which Keras calls decay.
       decay_at: where the step schedule decays, as fractions of the training, ascending in (0, 1).
-      decay: the factor.
+      decay: the factor, in (0, 1].
       momentum: of SGD, in [0, 1).
       nesterov: Nesterov's momentum (SGD only).
       weight_decay: added to the gradient of every parameter, as in PyTorch; at least 0.
@@ -75,7 +77,9 @@ class Recipe:
         _require(self.crop >= 0, "crop", self.crop, "at least 0")
         _require(len(self.mean) == len(self.std), "std", self.std, "one value for each of mean")
         _require(all(0 <= value <= 1 for value in self.mean), "mean", self.mean, "in [0, 1]")
-        _require(all(0 < value < math.inf for value in self.std), "std", self.std, "finite and above 0")
+        _require(
+            all(0 < value < math.inf for value in self.std), "std", self.std, "finite and above 0"
+        )
 
     def steps_per_epoch(self, examples: int) -> int:
         """Whole batches in an epoch.
@@ -95,6 +99,8 @@ class Recipe:
             return optax.cosine_decay_schedule(self.learning_rate, steps)
         if self.schedule == "constant":
             return optax.constant_schedule(self.learning_rate)
+        if self.schedule == "inverse_time":
+            return lambda step: self.learning_rate / (1 + self.decay * step)
         # In a short training two decays may come to the same step: both count.
         boundaries: dict[int, float] = {}
         for step in (round(at * steps) for at in self.decay_at):
@@ -106,6 +112,10 @@ class Recipe:
         schedule = self.rate_schedule(steps)
         if self.optimizer == "adam":
             base = optax.adam(schedule)
+        elif self.optimizer == "keras_sgd":
+            base = optax.chain(
+                optax.scale_by_learning_rate(schedule), optax.trace(self.momentum, self.nesterov)
+            )
         else:
             base = optax.sgd(schedule, self.momentum or None, self.nesterov)
         if not self.weight_decay:

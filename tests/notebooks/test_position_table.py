@@ -25,7 +25,9 @@ def test_it_shows_table_and_pictures(short_form: pathlib.Path) -> None:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     kinds = [kind for output in outputs for kind in output.get("data", {})]
     assert kinds.count("image/png") == 2
-    table = next(o["data"]["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
+    table = next(
+        o["data"]["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})
+    )
     assert all(f"| {variant} |" in table for variant in ("none", "p4", "p6"))
     assert (short_form / "digits" / "ledger.jsonl").read_text().count("\n") == 6
 

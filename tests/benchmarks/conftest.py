@@ -1,0 +1,135 @@
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import sys
+import warnings
+from contextlib import contextmanager
+
+import jax
+import pytest
+
+from benchmarks.command import execute
+from benchmarks.preresnet import STUDY
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+# A network with one block, on 60 of the digits.
+TINY = """
+from benchmarks.preresnet import PreResNetSettings
+
+
+def get_config(form="short"):
+    config = PreResNetSettings.config()
+    config.dataset = "digits"
+    config.train_examples, config.test_examples = 60, 50
+    config.depth, config.widths = 4, (4,)
+    config.rate = 0.5
+    config.variants, config.seeds = "none,p6", 2
+    config.epochs, config.batch = {"short": 2, "long": 150}[form], 20
+    config.devices = 2
+    return config
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where the user is: an empty folder but for the config `tiny.py`."""
+    (tmp_path / "tiny.py").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory):
+    """The work folder of a whole run of `tiny.py`."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.py").write_text(TINY)
+    arguments = ["--config", str(folder / "tiny.py"), "--workdir", str(folder / "results")]
+    with as_in_a_process_of_its_own():
+        assert execute(STUDY, ["preresnet", *arguments]) == 0
+    return folder / "results"
+
+
+@contextmanager
+def as_in_a_process_of_its_own():
+    """Puts back what a command sets for the whole process."""
+    precision = jax.config.jax_default_matmul_precision
+    level = logging.getLogger("absl").level
+    sys.modules.pop("config_config", None)  # ml_collections loads the next config into the last
+    with warnings.catch_warnings():
+        # ml_collections loads config files with it.
+        warnings.filterwarnings("ignore", r"the load_module\(\) method", DeprecationWarning)
+        yield
+    logging.getLogger("absl").setLevel(level)
+    jax.config.update("jax_default_matmul_precision", precision)
+
+
+@pytest.fixture
+def command(folder, capsys):
+    """Runs the command line in this process."""
+    assert folder == pathlib.Path.cwd()
+
+    def run(*arguments, config="tiny.py"):
+        capsys.readouterr()
+        with as_in_a_process_of_its_own():
+            status = execute(STUDY, ["preresnet", "--config", config, *map(str, arguments)])
+        said = capsys.readouterr()
+        return Outcome(status, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def shell(folder):
+    """The arguments of `subprocess` that run the command line in a process of its own."""
+
+    def process(*arguments, config="tiny.py", before=""):
+        program = [sys.executable, "-m", "benchmarks.preresnet"]
+        if before:
+            start = "import runpy; runpy.run_module('benchmarks.preresnet', run_name='__main__')"
+            program = [sys.executable, "-c", f"{before}\n{start}"]
+        return {
+            "args": [*program, "--config", config, *map(str, arguments)],
+            "cwd": folder,
+            "env": {
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            },
+            "text": True,
+        }
+
+    return process
+
+
+@pytest.fixture(scope="session")
+def rows_in():
+    """The lines of the ledger in a work folder."""
+
+    def rows(folder):
+        return [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
+
+    return rows
+
+
+@pytest.fixture(scope="session")
+def cells_in(rows_in):
+    """The cells (variant, seed) in the ledger of a work folder, in its order."""
+    return lambda folder: [(row["variant"], row["seed"]) for row in rows_in(folder)]
+
+
+@pytest.fixture(scope="session")
+def digests_in(rows_in):
+    """Cell -> digest, of the ledger of a work folder."""
+    return lambda folder: {(row["variant"], row["seed"]): row["digest"] for row in rows_in(folder)}

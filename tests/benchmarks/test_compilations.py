@@ -1,0 +1,75 @@
+import collections
+import logging
+
+import jax
+import pytest
+
+import flaxdrop.data
+from benchmarks.preresnet import STUDY, PreResNetSettings
+from benchmarks.study import families
+from flaxdrop.training import steps
+from flaxdrop.training.cells import compile_programs, images_of
+from flaxdrop.training.loop import train_cells
+from flaxdrop.training.steps import Task
+from flaxdrop.training.stopping import Stop
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """How often jax traced each of the functions that are compiled."""
+    counted = collections.Counter()
+
+    def count(name):
+        function = getattr(steps, name)
+
+        def counting(*arguments):
+            counted[name] += 1
+            return function(*arguments)
+
+        monkeypatch.setattr(steps, name, counting)
+
+    for name in ("initial_state", "train_steps", "train_step", "eval_step"):
+        count(name)
+    return counted
+
+
+def compiled_in(caplog, name):
+    return [
+        message
+        for message in caplog.messages
+        if message.startswith("Finished XLA compilation") and name in message
+    ]
+
+
+def test_one_compilation_serves_all_variants_and_seeds(traces, tmp_path, caplog):
+    settings = PreResNetSettings(dataset="digits", epochs=2, batch=20, depth=4, widths=(4,))
+    dataset = flaxdrop.data.load("digits", train_examples=40, test_examples=20)
+    (family,) = families(STUDY.variants(settings, dataset.num_classes))
+    task = Task(family.model, settings.recipe, len(dataset.x_train))
+    cells = {
+        f"{variant}-seed{seed}": family.cell(variant, seed)
+        for seed in range(2)
+        for variant in family.placements
+    }
+    assert len(cells) == 18
+
+    images = images_of(dataset, (), ())
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        programs = compile_programs(task, images, cells["none-seed0"], jax.devices("cpu")[:2])
+    assert len(compiled_in(caplog, "of_all")) == 3  # start, train, evaluate
+    training = train_cells(
+        task,
+        programs,
+        cells,
+        tmp_path,
+        stop=Stop(),
+        checkpoint_seconds=3600.0,
+        advance=lambda _: None,
+    )
+    next(training)
+    caplog.clear()
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        assert len(list(training)) == 17
+    assert not compiled_in(caplog, "")
+    assert set(traces.values()) == {1}
+    assert len(traces) == 4

@@ -1,0 +1,166 @@
+"""Writes golden_preresnet.npz: small pre-activation ResNets in PyTorch, independent of flaxdrop.
+
+Written from He et al. 2016 and the definition in Kim et al. 2023, not from the Flax networks. Needs
+torch and numpy only:
+
+    python tests/models/make_golden.py
+
+Everything is computed in f64 from weights that f32 holds exactly. For each network the file has
+`<network>/values`, all arrays as one f32 vector, and `<network>/arrays`, their names and shapes in
+JSON. `count/<norm>` is over how many values a norm's batch statistics are taken.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, relu
+
+FILE = pathlib.Path(__file__).with_name("golden_preresnet.npz")
+WIDTHS = (4, 8, 16)
+CLASSES = 10
+
+
+def convolution(inputs: int, outputs: int, side: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, bias=False)
+
+
+class Basic(nn.Module):
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = convolution(inputs, width, 3, stride)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = convolution(width, width, 3)
+        changes = stride != 1 or inputs != width
+        self.downsample = convolution(inputs, width, 1, stride) if changes else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        branch = self.conv1(relu(self.bn1(x)))
+        branch = self.conv2(relu(self.bn2(branch)))
+        return branch + self.downsample(x)
+
+
+class Bottleneck(nn.Module):
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = convolution(inputs, width, 1)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = convolution(width, width, 3, stride)
+        self.bn3 = nn.BatchNorm2d(width)
+        self.conv3 = convolution(width, 4 * width, 1)
+        changes = stride != 1 or inputs != 4 * width
+        self.downsample = convolution(inputs, 4 * width, 1, stride) if changes else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        branch = self.conv1(relu(self.bn1(x)))
+        branch = self.conv2(relu(self.bn2(branch)))
+        branch = self.conv3(relu(self.bn3(branch)))
+        return branch + self.downsample(x)
+
+
+class Network(nn.Module):
+    def __init__(self, block: type[Basic] | type[Bottleneck], blocks: int) -> None:
+        super().__init__()
+        self.conv = convolution(3, WIDTHS[0], 3)
+        self.stages = nn.ModuleList()
+        features = WIDTHS[0]
+        for stage, width in enumerate(WIDTHS):
+            layers = []
+            for position in range(blocks):
+                layers.append(block(features, width, 2 if stage and not position else 1))
+                features = width * block.expansion
+            self.stages.append(nn.Sequential(*layers))
+        self.bn = nn.BatchNorm2d(features)
+        self.fc = nn.Linear(features, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        for stage in self.stages:
+            x = stage(x)
+        return self.fc(relu(self.bn(x)).mean(dim=(2, 3)))
+
+
+def randomise(network: nn.Module, generator: torch.Generator) -> None:
+    """Weights of the usual size; norms, biases and running statistics far from 0 and 1."""
+
+    def normal(tensor: torch.Tensor, std: float) -> torch.Tensor:
+        return torch.randn(tensor.shape, generator=generator) * std  # f32
+
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.copy_(normal(module.weight, module.weight[0].numel() ** -0.5))
+            if isinstance(module, nn.Linear):
+                module.weight.copy_(normal(module.weight, module.weight.shape[1] ** -0.5))
+                module.bias.copy_(normal(module.bias, 0.3))
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.copy_(1 + normal(module.weight, 0.2))
+                module.bias.copy_(normal(module.bias, 0.3))
+                module.running_mean.copy_(normal(module.running_mean, 0.3))
+                module.running_var.copy_(normal(module.running_var, 0.5).exp())
+
+
+def statistics(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {
+        name: value.clone() for name, value in network.state_dict().items() if "running" in name
+    }
+
+
+def golden(
+    block: type[Basic] | type[Bottleneck], blocks: int, seed: int
+) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    network = Network(block, blocks).double()
+    randomise(network, generator)
+    x = torch.randn(4, 3, 8, 8, generator=generator).double()
+    labels = torch.randint(CLASSES, (4,), generator=generator)
+
+    counts = {}
+
+    def count(name: str, module: nn.Module) -> None:
+        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...], __: torch.Tensor) -> None:
+            counts[f"count/{name}"] = torch.tensor(inputs[0].numel() / inputs[0].shape[1])
+
+        module.register_forward_hook(hook)
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            count(name, module)
+
+    out = {"x": x.permute(0, 2, 3, 1), "labels": labels}
+    saved = network.state_dict().items()
+    out |= {f"state/{name}": value.clone() for name, value in saved if "tracked" not in name}
+    network.eval()
+    out["logits_eval"] = network(x)
+    network.train()
+    out["logits_train"] = network(x)
+    loss = cross_entropy(out["logits_train"], labels)
+    loss.backward()
+    out["loss"] = loss
+    out |= {f"gradient/{name}": value.grad for name, value in network.named_parameters()}
+    out |= {f"updated/{name}": value for name, value in statistics(network).items()}
+    return out | counts
+
+
+def main() -> None:
+    networks = {"basic14": golden(Basic, 2, seed=0), "bottleneck11": golden(Bottleneck, 1, seed=1)}
+    file: dict[str, np.ndarray] = {}
+    for network, tensors in networks.items():
+        arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        file[f"{network}/arrays"] = np.array(json.dumps(shapes))
+        values = np.concatenate([np.ravel(array) for array in arrays.values()])
+        file[f"{network}/values"] = values.astype(np.float32)
+    np.savez_compressed(FILE, **file)
+
+
+if __name__ == "__main__":
+    main()

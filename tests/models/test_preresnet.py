@@ -1,0 +1,157 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flaxdrop import Placement
+from flaxdrop.models import PreResNet
+
+KEY = jax.random.key(2)
+
+
+def shapes_of(model, image=(8, 8, 3)):
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *image))))
+
+
+def count(model):
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes_of(model)["params"]))
+
+
+# Size.
+
+
+def test_preresnet_110_has_exactly_the_published_number_of_parameters():
+    assert count(PreResNet(110, 10)) == 1_730_522
+    assert count(PreResNet(110, 100)) == 1_736_372
+
+
+@pytest.mark.parametrize("depth", [164, 1001])
+def test_bottlenecks_have_the_parameters_of_their_layers(depth):
+    channels, total = 16, 9 * 3 * 16
+    for width in (16, 32, 64):
+        for block in range((depth - 2) // 9):
+            norms = 2 * channels + 2 * width + 2 * width
+            total += norms + channels * width + 9 * width * width + width * 4 * width
+            total += channels * 4 * width if block == 0 else 0
+            channels = 4 * width
+    total += 2 * channels + channels * 10 + 10
+    assert count(PreResNet(depth, 10, block="bottleneck")) == total
+
+
+@pytest.mark.parametrize("depth", [20, 32, 44, 56, 1202])
+def test_the_depths_of_the_literature_exist(depth):
+    model = PreResNet(depth, 10)
+    assert model.blocks_per_stage == (depth - 2) // 6
+    assert sorted(shapes_of(model)) == ["batch_stats", "params"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depth": 9}, r"^depth: must be 6n \+ 2 with basic blocks \(8, 14, 20, ...\), got 9$"),
+        ({"depth": 2}, r"^depth: must be 6n \+ 2 .*, got 2$"),
+        ({"depth": -4}, r"^depth: must be 6n \+ 2 .*, got -4$"),
+        (
+            {"depth": 44, "block": "bottleneck"},
+            r"^depth: must be 9n \+ 2 with bottleneck blocks \(11, 20, 29, ...\), got 44$",
+        ),
+        ({"depth": 8, "widths": (4, 8)}, r"^depth: must be 4n \+ 2 .* \(6, 10, 14, ...\), got 8$"),
+        ({"depth": 8, "block": "wide"}, r"^block: unknown 'wide', choose basic or bottleneck$"),
+    ],
+)
+def test_what_does_not_exist_is_refused_in_one_line(options, message):
+    model = PreResNet(num_classes=10, **options)
+    with pytest.raises(ValueError, match=message):
+        _ = model.slots
+    with pytest.raises(ValueError, match=message[:-1]) as refused:
+        shapes_of(model)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "image"),
+    [
+        (PreResNet(4, 2, widths=(3,)), (8, 8, 1)),
+        (PreResNet(6, 7, widths=(5, 3)), (9, 6, 4)),
+        (PreResNet(11, 3, block="bottleneck"), (28, 28, 1)),
+        (PreResNet(10, 3, widths=(4, 6, 8, 10)), (64, 32, 3)),
+    ],
+)
+def test_widths_image_size_channels_and_classes_are_free(model, image):
+    placement = Placement(dict.fromkeys(model.slots, 0.5))
+    variables = shapes_of(model, image)
+    logits = jax.eval_shape(
+        lambda variables, x: model.apply(variables, x, placement=placement, rngs={"dropout": KEY}),
+        variables,
+        jnp.zeros((2, *image)),
+    )
+    chex.assert_shape(logits, (2, model.num_classes))
+    assert variables["params"]["stem"]["kernel"].shape == (3, 3, image[-1], model.widths[0])
+
+
+# Training and inference.
+
+
+def test_inference_needs_no_key_and_changes_no_statistics(small):
+    apply = jax.jit(lambda v: small.model.apply(v, small.x, mutable=["batch_stats"]))
+    logits, kept = apply(small.variables)
+    chex.assert_trees_all_close(logits, small.infer(small.off.only(["p6"])), atol=1e-5)
+    chex.assert_trees_all_equal(kept["batch_stats"], small.variables["batch_stats"])
+
+
+def test_training_updates_every_statistic(small):
+    _, (_, updated) = small.train(Placement())
+    before, after = (jax.tree.leaves(tree) for tree in (small.variables["batch_stats"], updated))
+    assert all(np.all(a != b) for a, b in zip(after, before, strict=True))
+
+
+def test_monte_carlo_dropout_draws_from_the_key(small):
+    placement = Placement({"p6": 0.3})
+    draws = [small.infer(placement, seed) for seed in (1, 1, 2)]
+    chex.assert_trees_all_equal(draws[0], draws[1])
+    assert np.abs(draws[0] - draws[2]).max() > 1e-3
+
+
+def test_a_placement_without_a_key_is_refused(small):
+    with pytest.raises(ValueError, match=r"^slot p6 has a rate: pass rngs="):
+        small.model.apply(small.variables, small.x, placement=Placement({"p6": 0.1}))
+
+
+def test_one_trace_serves_all_rates_and_keys(small, filled):
+    model = PreResNet(6, 2, widths=(2,))
+    variables = filled(model, small.x)
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def apply(placement, key):
+        return model.apply(variables, small.x, placement=placement, rngs={"dropout": key})
+
+    logits = [
+        apply(Placement({"p6": rate, "h4": 0.0}), jax.random.key(seed))
+        for rate, seed in [(0.0, 0), (0.5, 0), (0.5, 1), (1.0, 1)]
+    ]
+    assert all(np.any(logits[i] != logits[j]) for i in range(4) for j in range(i))
+
+
+def test_unrolled_equals_scanned(small):
+    unrolled, key = small.model.clone(unroll=2), jax.random.key(2)
+    placement = Placement({"p6": 0.5})
+    apply = jax.jit(lambda v: unrolled.apply(v, small.x, False, placement, rngs={"dropout": key}))
+    chex.assert_trees_all_close(apply(small.variables), small.infer(placement), atol=1e-5)
+
+
+def test_bfloat16_computes_in_half_and_keeps_weights_and_logits_whole(small):
+    half = small.model.clone(dtype=jnp.bfloat16)
+    chex.assert_trees_all_equal_shapes_and_dtypes(shapes_of(half), shapes_of(small.model))
+    logits, updated = jax.jit(
+        lambda v: half.apply(
+            v, small.x, train=True, mutable=["batch_stats"], capture_intermediates=True
+        )
+    )(small.variables)
+    assert updated["intermediates"]["stem"]["__call__"][0].dtype == jnp.bfloat16
+    assert logits.dtype == jnp.float32
+    chex.assert_type(jax.tree.leaves(updated["batch_stats"]), jnp.float32)
+    expected = small.train(Placement())[1][0]
+    assert 0 < np.abs(logits - expected).max() < 0.2

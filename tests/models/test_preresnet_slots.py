@@ -1,0 +1,147 @@
+import importlib
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flaxdrop import Placement, hashing
+from flaxdrop.models import PreResNet
+from flaxdrop.models.preresnet import BASIC_SLOTS, BOTTLENECK_SLOTS, HEAD_SLOTS
+
+KEY = jax.random.key(2)
+EVERY_SLOT = pytest.mark.parametrize("slot", [*BASIC_SLOTS, *HEAD_SLOTS])
+
+
+def test_slots_and_their_places():
+    basic, bottleneck = PreResNet(20, 10).slots, PreResNet(164, 10, block="bottleneck").slots
+    assert basic == dict.fromkeys(BASIC_SLOTS, 9) | dict.fromkeys(HEAD_SLOTS, 1)
+    assert bottleneck == dict.fromkeys(BOTTLENECK_SLOTS, 54) | dict.fromkeys(HEAD_SLOTS, 1)
+    assert "p6" in bottleneck
+
+
+def test_an_unknown_slot_is_refused_with_the_known_ones(small):
+    with pytest.raises(ValueError, match=r"^placement: unknown slot 'p9'.*p0, .*, logits"):
+        small.infer(Placement({"p9": 0.1}))
+
+
+@pytest.mark.parametrize(
+    "model", [PreResNet(4, 5, widths=(2,)), PreResNet(5, 5, block="bottleneck", widths=(2,))]
+)
+def test_every_placement_has_the_same_variables(model):
+    x = jnp.zeros((1, 8, 8, 3))
+    plain = jax.eval_shape(lambda: model.init(KEY, x))
+    for slot in model.slots:
+        rngs = {"params": KEY, "dropout": KEY}
+        placed = jax.eval_shape(
+            lambda rngs=rngs, slot=slot: model.init(rngs, x, True, Placement({slot: 0.5}))
+        )
+        chex.assert_trees_all_equal_shapes_and_dtypes(placed, plain)
+
+
+def test_every_placement_starts_from_the_same_weights():
+    tiny = PreResNet(4, 2, widths=(2,))
+    x = jnp.ones((1, 4, 4, 1))
+    rngs = {"params": KEY, "dropout": jax.random.key(8)}
+    placed = jax.jit(
+        lambda: tiny.init(rngs, x, placement=Placement(dict.fromkeys(tiny.slots, 0.5)))
+    )
+    chex.assert_trees_all_equal(placed(), jax.jit(lambda: tiny.init(KEY, x))())
+
+
+def test_rate_zero_in_every_slot_equals_no_placement(small):
+    # To 1e-6, for the two are different programs, in which XLA rounds differently.
+    off, none = small.train(small.off), small.train(Placement())
+    chex.assert_trees_all_close(off, none, rtol=1e-6, atol=1e-6)
+
+
+@EVERY_SLOT
+def test_every_slot_drops_and_has_a_key_and_rate_of_its_own(slot, small):
+    def train(rate, seed):
+        return small.train(small.off | Placement({slot: rate}), seed)
+
+    dropped, other, off = train(0.5, 2), train(0.5, 3), train(0.0, 3)
+    chex.assert_tree_all_finite(dropped)
+    for one, two in [(dropped, off), (dropped, other)]:
+        assert np.abs(one[1][0] - two[1][0]).max() > 1e-3
+    # In one program rate 0 is exact, whatever the key.
+    chex.assert_trees_all_equal(off, small.train(small.off))
+
+
+def test_rate_one_tells_where_the_slots_are(small):
+    def logits(*slots):
+        return small.train(small.off | Placement(dict.fromkeys(slots, 1.0)))[1][0]
+
+    groups = [
+        [("p1",)],
+        [("p2",), ("p3",), ("p4",)],  # Conv1 gives zeros
+        [("p5",), ("p6",), ("p7",)],  # the branch is cut off
+        [("shortcut",)],
+        [("post_add",), ("shortcut", "p7"), ("shortcut", "p5")],
+        [("h4",), ("h5",), ("h4", "p0")],  # the classifier's bias remains
+        [("logits",)],
+    ]
+    for first, *others in groups:
+        for other in others:
+            chex.assert_trees_all_equal(logits(*first), logits(*other))
+    firsts = [logits(*group[0]) for group in groups]
+    assert all(np.abs(firsts[i] - firsts[j]).max() > 1e-3 for i in range(7) for j in range(i))
+
+
+def test_rate_one_everywhere_is_finite(small):
+    slopes, (logits, _) = small.train(Placement(dict.fromkeys(small.model.slots, 1.0)))
+    chex.assert_tree_all_finite((slopes, logits))
+    assert not np.any(logits)
+
+
+def test_before_and_after_relu_are_one_network_to_the_bit(small, monkeypatch):
+    # The same words for both slots of a pair; then only the order of ReLU and mask differs.
+    name_word, alias = hashing.name_word, {"p5_dropout": "p6_dropout", "p2_dropout": "p3_dropout"}
+    monkeypatch.setattr(
+        hashing, "name_word", lambda *path: name_word(*(alias.get(part, part) for part in path))
+    )
+    program = jax.jit(lambda placement: small.gradients(small.variables, placement, KEY))
+    off = small.off.only(["p2", "p3", "p5", "p6"])
+    plain, p2, p3, p5, p6 = (
+        program(off | Placement.parse(text))
+        for text in ("", "p2=0.5", "p3=0.5", "p5=0.5", "p6=0.5")
+    )
+    chex.assert_trees_all_equal(p5, p6)
+    chex.assert_trees_all_equal(p2, p3)
+    logits = [out[1][0] for out in (plain, p3, p6)]
+    assert all(np.abs(logits[i] - logits[i - 1]).max() > 1e-3 for i in range(3))
+
+
+def test_masks_are_of_their_own_and_do_not_change_when_other_slots_come(small, monkeypatch):
+    seen = set()
+
+    def see(key):
+        seen.add(tuple(np.asarray(key).tolist()))
+        return np.float32(0)
+
+    def record(key, x, _rate, _mask):
+        return x + jax.pure_callback(see, jax.ShapeDtypeStruct((), jnp.float32), key)
+
+    # The function hides its module.
+    monkeypatch.setattr(importlib.import_module("flaxdrop.dropout"), "dropout", record)
+
+    def words(placement):
+        seen.clear()
+        rngs = {"dropout": KEY}
+        apply = jax.jit(lambda v: small.model.apply(v, small.x, placement=placement, rngs=rngs))
+        jax.block_until_ready(apply(small.variables))
+        return set(seen)
+
+    everywhere = words(small.off)
+    assert len(everywhere) == sum(small.model.slots.values()) == 63
+    for slot in ("p6", "h4"):
+        alone = words(Placement({slot: 0.5}))
+        assert len(alone) == small.model.slots[slot]
+        assert alone < everywhere
+
+
+def test_every_block_follows_its_own_rate(small):
+    rates = np.eye(6, dtype=np.float32) * 0.5
+    only = [small.infer(Placement({"p6": rate})) for rate in rates]
+    assert all(np.abs(only[i] - only[j]).max() > 1e-3 for i in range(6) for j in range(i))

@@ -1,0 +1,117 @@
+import jax
+import numpy as np
+import pytest
+
+from flaxdrop.models.preresnet import PreResNet
+from flaxdrop.placement import Placement
+from flaxdrop.training import cells, steps
+from flaxdrop.training.recipe import Recipe
+from flaxdrop.training.steps import Cell, Task
+
+
+def test_all_devices_or_as_many_as_asked_for():
+    there = jax.local_devices()
+    assert cells.choose_devices(0) == there
+    for count in range(1, len(there) + 1):
+        assert cells.choose_devices(count) == there[:count]
+
+
+@pytest.mark.parametrize("count", [-1, 1000])
+def test_more_devices_than_there_are(count):
+    there = len(jax.local_devices())
+    with pytest.raises(ValueError, match=rf"^devices: must be at most {there} .*, got {count}$"):
+        cells.choose_devices(count)
+
+
+def test_channels_are_normalised_by_the_training_images_unless_told(dataset):
+    images = cells.images_of(dataset, (), ())
+    x = dataset.x_train / 255
+    np.testing.assert_allclose(images.mean, x.mean(axis=(0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(images.std, x.std(axis=(0, 1, 2)), rtol=1e-5)
+    told = cells.images_of(dataset, (0.5,), (0.25,))
+    assert (told.mean.tolist(), told.std.tolist()) == ([0.5], [0.25])
+    assert told.x_train is dataset.x_train
+
+
+def test_means_of_other_channels(dataset):
+    with pytest.raises(ValueError, match=r"^mean: must have one value for each of 1 channels, got"):
+        cells.images_of(dataset, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+
+
+def test_stack_and_unstack():
+    trees = [{"a": np.arange(3) + i, "key": jax.random.key(i)} for i in range(2)]
+    for i, tree in enumerate(trees):
+        found = cells.unstack(cells.stack(trees), i)
+        np.testing.assert_array_equal(found["a"], tree["a"])
+        assert found["key"] == tree["key"]
+
+
+@pytest.fixture(scope="module")
+def network_task():
+    """With convolutions, whose sums threads could split in one way or another."""
+    model = PreResNet(depth=6, num_classes=10, widths=(4,))
+    return Task(model, Recipe(epochs=1, batch=16, crop=1), examples=70)
+
+
+@pytest.fixture(scope="module")
+def network_cell(network_task):
+    def make(p4=0.0, p6=0.0, seed=0):
+        placement = Placement({"p4": p4, "p6": p6}).over_blocks(network_task.model.slots)
+        return Cell(key=jax.random.key(seed), placement=placement)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def train(network_task, network_cell, images, bits_of):
+    """The digests of cells that train together, one on each device."""
+    devices = jax.devices("cpu")
+    programs = {
+        lanes: cells.compile_programs(network_task, images, network_cell(), devices[:lanes])
+        for lanes in (1, 2)
+    }
+
+    def train_together(*together):
+        program = programs[len(together)]
+        placed = program.place(together)
+        states = program.train(4, placed, program.start(placed))
+        states = jax.device_get(program.evaluate(states))
+        return [bits_of(cells.unstack(states, lane)) for lane in range(len(together))]
+
+    return train_together
+
+
+def test_a_cell_depends_neither_on_neighbours_nor_on_its_lane(train, network_cell):
+    cell, second, third = network_cell(p6=0.5), network_cell(p4=0.5), network_cell(seed=1)
+    with_second, with_third = train(cell, second), train(third, cell)
+    assert with_second[0] == with_third[1]
+    assert len({*with_second, *with_third}) == 3
+    assert train(cell, cell) == [with_second[0]] * 2
+
+
+def test_one_device_and_two_give_the_same_bits(train, network_cell):
+    cell, second = network_cell(p6=0.5), network_cell(p4=0.5, seed=1)
+    assert train(cell, second) == [*train(cell), *train(second)]
+
+
+def test_programs_are_the_steps(task, images, programs_of, make_cell):
+    programs, cell = programs_of(task, 1), make_cell(rate=0.5)
+    placed = programs.place([cell])
+    states = programs.start(placed)
+    assert jax.tree.map(lambda leaf: (leaf.shape[1:], leaf.dtype), states) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), programs.like
+    )
+    states = programs.evaluate(programs.train(4, placed, states))
+
+    @jax.jit
+    def plain(cell):
+        state = steps.initial_state(task, images, cell)
+        return steps.eval_step(task, images, steps.train_steps(task, 4, images, cell, state))
+
+    jax.tree.map(
+        lambda found, expected: np.testing.assert_allclose(
+            found[0], expected, rtol=1e-4, atol=1e-5
+        ),
+        states,
+        plain(cell),
+    )
