@@ -1,5 +1,17 @@
 """Networks with every candidate dropout slot."""
 
+from flaxdrop.models.convnet import ConvNet
+from flaxdrop.models.densenet import DenseNet
+from flaxdrop.models.download import download_pretrained
 from flaxdrop.models.preresnet import PreResNet
+from flaxdrop.models.pretrained import load_pretrained
+from flaxdrop.models.vgg import VGG
 
-__all__ = ["PreResNet"]
+__all__ = [
+    "VGG",
+    "ConvNet",
+    "DenseNet",
+    "PreResNet",
+    "download_pretrained",
+    "load_pretrained",
+]

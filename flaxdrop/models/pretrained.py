@@ -1,0 +1,150 @@
+"""Pretrained weights of a DenseNet, from the files of Keras, torchvision and timm.
+
+Every tensor of the network must be in the file, with the network's shape, and every tensor of the
+file in the network; formats differ in how tensors are named and which way kernels lie.
+"""
+
+import pathlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flaxdrop.models.densenet import DenseNet
+from flaxdrop.models.keras_file import read_keras
+from flaxdrop.models.safetensors_file import read_safetensors
+from flaxdrop.models.torch_file import read_torch
+
+Names = tuple[str, ...]  # of the modules around a variable, and its own
+
+
+def load_pretrained(
+    model: DenseNet, path: str | pathlib.Path, new_classifier: jax.Array | None = None
+) -> dict[str, Any]:
+    """Reads the variables of a network from a file of pretrained weights.
+
+    The images that the published files expect are RGB in [0, 1], less (0.485, 0.456, 0.406), over
+    (0.229, 0.224, 0.225). Keras trained its weights with `epsilon=1.001e-5`.
+
+    Args:
+      model: the network; one without a classifier leaves the file's where it is.
+      path: .h5 from Keras, with top or without (needs h5py); .pth or .pt from torchvision (needs no
+        torch, and runs no code that is pickled in it); .safetensors from timm (needs safetensors).
+      new_classifier: PRNG key for a classifier with initial weights, whether or not the file has
+        one; None: the file's.
+
+    Returns:
+      {"params": ..., "batch_stats": ...}, f32, for `model.apply`.
+
+    Raises:
+      ValueError: the file cannot be read; or the first tensor that is missing, does not fit (both
+        shapes are given), or is not in the network.
+    """
+    path = pathlib.Path(path).expanduser()
+    if path.suffix not in FORMATS:
+        raise ValueError(f"weights {path}: cannot read {path.suffix}, only {', '.join(FORMATS)}")
+    form = FORMATS[path.suffix]
+    found: dict[str, np.ndarray] = {}
+    for spelled, array in form.read(path).items():
+        if (name := form.spell(spelled)) in found:
+            raise ValueError(f"weights {path}: tensor {name} is there twice, also as {spelled}")
+        if name is not None:
+            found[name] = array
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    shapes = flax.traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), image))
+    if not model.num_classes or new_classifier is not None:
+        for leaf in ("kernel", "bias"):
+            shapes.pop(("params", "classifier", leaf), None)
+            found.pop(form.name(("classifier", leaf)), None)
+
+    variables = {}
+    for place, ours in shapes.items():
+        name, axes = form.name(place[1:]), form.axes.get(ours.ndim, tuple(range(ours.ndim)))
+        needed = tuple(ours.shape[axes.index(axis)] for axis in range(ours.ndim))
+        if name not in found:
+            raise ValueError(f"weights {path}: tensor {name} {needed} is missing")
+        array = found.pop(name)
+        if array.shape != needed or not jnp.issubdtype(array.dtype, jnp.floating):
+            raise ValueError(
+                f"weights {path}: tensor {name} is {array.dtype} {array.shape}, the network needs"
+                f" floating-point {needed}"
+            )
+        variables[place] = jnp.asarray(array.transpose(axes), jnp.float32)
+    for name, array in found.items():
+        raise ValueError(f"weights {path}: tensor {name} {array.shape} is not in the network")
+
+    if new_classifier is not None and model.num_classes:
+        fresh = jax.jit(lambda key, x: model.init(key, x)["params"]["classifier"])
+        for leaf, array in fresh(new_classifier, jnp.zeros(image.shape)).items():
+            variables["params", "classifier", leaf] = array
+    return flax.traverse_util.unflatten_dict(variables)
+
+
+class Format(NamedTuple):
+    """How one kind of file keeps its tensors.
+
+    Attributes:
+      read: the file's tensors, by their names in the file.
+      spell: brings what older and newer files call a tensor to one name; None: it is no weight.
+      name: that name, of the variable at a place in our tree.
+      axes: rank -> the file's axes in our order, where they differ.
+    """
+
+    read: Callable[[pathlib.Path], Mapping[str, np.ndarray]]
+    spell: Callable[[str], str | None]
+    name: Callable[[Names], str]
+    axes: Mapping[int, tuple[int, ...]]
+
+
+def _torch_spell(name: str) -> str | None:
+    if name.endswith(".num_batches_tracked"):
+        return None
+    # torchvision's first checkpoints have "norm.1" where its networks have "norm1".
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)", r"\1", name)
+
+
+def _torch_name(names: Names) -> str:
+    *modules, leaf = names
+    leaf = {"bias": "bias", "mean": "running_mean", "var": "running_var"}.get(leaf, "weight")
+    if modules == ["classifier"]:
+        return f"classifier.{leaf}"
+    whole = {"stem": "conv0", "stem_norm": "norm0", "norm": "norm5"}
+    first = re.sub(r"block(\d+)_layer(\d+)", r"denseblock\1.denselayer\2", modules[0])
+    return ".".join(["features", whole.get(first, first), *modules[1:], leaf])
+
+
+def _keras_spell(name: str) -> str:
+    layer, _, weight = name.rpartition("/")
+    layer = layer.replace("/", "_")  # "conv1/bn" in the published files
+    return f"{'predictions' if layer == 'fc1000' else layer}/{weight}"
+
+
+def _keras_name(names: Names) -> str:
+    *modules, leaf = names
+    if modules == ["classifier"]:
+        return f"predictions/{leaf}"
+    leaf = {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "var": "moving_variance"}.get(
+        leaf, leaf
+    )
+    inner = {"norm1": "_0_bn", "conv1": "_1_conv", "norm2": "_1_bn", "conv2": "_2_conv"}
+    if match := re.fullmatch(r"block(\d+)_layer(\d+)", modules[0]):
+        layer = f"conv{int(match[1]) + 1}_block{match[2]}{inner[modules[1]]}"
+    elif match := re.fullmatch(r"transition(\d+)", modules[0]):
+        layer = f"pool{int(match[1]) + 1}_{'bn' if modules[1] == 'norm' else 'conv'}"
+    else:
+        layer = {"stem": "conv1_conv", "stem_norm": "conv1_bn", "norm": "bn"}[modules[0]]
+    return f"{layer}/{leaf}"
+
+
+_TORCH_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
+_PTH = Format(read_torch, _torch_spell, _torch_name, _TORCH_AXES)
+FORMATS = {
+    ".h5": Format(read_keras, _keras_spell, _keras_name, {}),
+    ".pth": _PTH,
+    ".pt": _PTH,
+    ".safetensors": Format(read_safetensors, _torch_spell, _torch_name, _TORCH_AXES),
+}

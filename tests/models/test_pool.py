@@ -1,0 +1,32 @@
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flaxdrop.models.pooling import POOLINGS, pool
+
+FLAX = {"max": nn.max_pool, "average": nn.avg_pool}
+either = pytest.mark.parametrize("kind", POOLINGS)
+
+
+@either
+@pytest.mark.parametrize("size", [(6, 8), (7, 5), (2, 3)])
+def test_value_and_gradient_are_those_of_flax(kind, size):
+    x = jnp.asarray(np.random.RandomState(0).randn(2, *size, 3), jnp.float32)
+    ours, back = jax.vjp(lambda x: pool(x, kind), x)
+    theirs, their_back = jax.vjp(lambda x: FLAX[kind](x, (2, 2), (2, 2)), x)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-6)
+    chex.assert_trees_all_close(back(ours), their_back(ours), rtol=1e-6)
+
+
+@either
+def test_a_channel_s_gradient_is_whole_where_units_are_equal(kind):
+    slope = jax.grad(lambda x: pool(x, kind).sum())(jnp.ones((1, 2, 2, 1)))
+    assert slope.sum() == 1
+
+
+def test_another_kind_is_refused_in_one_line():
+    with pytest.raises(ValueError, match=r"^pooling: unknown 'min', choose one of max, average$"):
+        pool(jnp.ones((1, 2, 2, 1)), "min")
