@@ -76,16 +76,26 @@ def as_in_a_process_of_its_own():
 
 
 @pytest.fixture
-def command(folder, capsys):
-    """Runs the command line in this process."""
+def run_study(capsys):
+    """Runs the command line of a study in this process."""
+
+    def run(study, *arguments):
+        capsys.readouterr()
+        with as_in_a_process_of_its_own():
+            status = execute(study, [study.name, *map(str, arguments)])
+        said = capsys.readouterr()
+        return Outcome(status, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def command(folder, run_study):
+    """Runs the command line of the position table in this process."""
     assert folder == pathlib.Path.cwd()
 
     def run(*arguments, config="tiny.py"):
-        capsys.readouterr()
-        with as_in_a_process_of_its_own():
-            status = execute(STUDY, ["preresnet", "--config", config, *map(str, arguments)])
-        said = capsys.readouterr()
-        return Outcome(status, said.out, said.err)
+        return run_study(STUDY, "--config", config, *arguments)
 
     return run
 

@@ -1,0 +1,156 @@
+"""Dropout in the head: before the pooling (H4), after it (H5), both, or on the logits?
+
+Kim et al., UAI 2023: before global average pooling the output is more stable than after it.
+
+    python -m benchmarks.head --config configs/head_digits.py
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.command import main
+from benchmarks.plan import Plan
+from benchmarks.settings import Settings
+from benchmarks.study import Study, Variant
+from flaxdrop.analysis.logits import logit_variance
+from flaxdrop.data.augment import normalise
+from flaxdrop.models import DenseNet, PreResNet
+from flaxdrop.placement import Placement
+from flaxdrop.results.comparison import outcomes
+from flaxdrop.results.ledger import Row
+from flaxdrop.results.statistics import summary
+from flaxdrop.results.table import Table
+from flaxdrop.training import checkpoint, steps
+
+NETWORKS = ("preresnet", "densenet")
+PLACES = {"h4": ("h4",), "h5": ("h5",), "h4 + h5": ("h4", "h5"), "logits": ("logits",)}
+_IMAGES = 64  # test images that the variance of the logits is measured on
+_MASKS = 50
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadSettings(Settings):
+    """The network and the dropouts of the head study.
+
+    Attributes:
+      network: "preresnet" or "densenet", in their forms for small images.
+      depth: 6n + 2 for the first, 6n + 4 for the second.
+      widths: channels of the stages of the first.
+      growth: channels that a layer of the second adds.
+      rates: of the dropouts, each in [0, 1].
+    """
+
+    network: str = "preresnet"
+    depth: int
+    widths: tuple[int, ...] = (16, 32, 64)
+    growth: int = 12
+    rates: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.network not in NETWORKS:
+            known = ", ".join(NETWORKS)
+            raise ValueError(f"network: must be one of {known}, got {self.network!r}")
+        if not self.rates or not all(0 <= rate <= 1 for rate in self.rates):
+            raise ValueError(f"rates: must be one or more in [0, 1], got {self.rates}")
+        if not self.widths or min(self.widths) < 1:
+            raise ValueError(f"widths: must be one number or more above 0, got {self.widths}")
+        if self.growth < 1:
+            raise ValueError(f"growth: must be at least 1, got {self.growth}")
+        _ = self.build(classes=2).slots
+
+    def build(self, classes: int) -> PreResNet | DenseNet:
+        """The network that all variants share."""
+        dtype = jnp.bfloat16 if self.precision == "bfloat16" else jnp.float32
+        if self.network == "densenet":
+            return DenseNet(
+                depth=self.depth,
+                num_classes=classes,
+                growth=self.growth,
+                stem="cifar",
+                dtype=dtype,
+            )
+        return PreResNet(depth=self.depth, num_classes=classes, widths=self.widths, dtype=dtype)
+
+
+def variants(settings: HeadSettings, classes: int) -> Mapping[str, Variant]:
+    """No dropout, and every place at every rate."""
+    model = settings.build(classes)
+    return {"none": Variant(model, Placement())} | {
+        f"{place} {rate:g}": Variant(model, Placement(dict.fromkeys(slots, rate)))
+        for place, slots in PLACES.items()
+        for rate in settings.rates
+    }
+
+
+def published(settings: HeadSettings) -> Mapping[str, float]:
+    """Empty: the paper's one number for a head is DenseNet-169's on ImageNet."""
+    del settings
+    return {}
+
+
+def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+    """The gap between training and test, and how much the masks move the logits."""
+    cells = []
+    for outcome in outcomes(rows, plan.variants):
+        variance = summary(_variances(plan, outcome.variant, sorted(outcome.gap)))
+        gap = summary(outcome.gap.values())
+        cells.append(
+            (
+                outcome.variant,
+                f"{gap.n}",
+                f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]",
+                f"{variance.mean:.4f} [{variance.low:.4f}, {variance.high:.4f}]",
+            )
+        )
+    table = Table(
+        columns=("variant", "n", "training - test, points", "variance of the logits"),
+        cells=tuple(cells),
+        notes=(
+            "Training accuracy is that of the last epoch, with its dropout.",
+            f"Variance over {_MASKS} masks, batch norm at inference, mean over classes and"
+            f" {_IMAGES} test images; [95 % t interval over seeds].",
+        ),
+    )
+    path = plan.folder.path / "head.md"
+    path.write_text(table.markdown())
+    yield table.text()
+    yield f"head      {path}"
+
+
+def _variances(plan: Plan, variant: str, seeds: Sequence[int]) -> list[float]:
+    """Of the trained networks of a variant, seed by seed."""
+    family = next(f for f in plan.families if variant in f.placements)
+    task, placement = plan.task(family), family.placements[variant]
+    x = normalise(jnp.asarray(plan.dataset.x_test[:_IMAGES]), plan.images.mean, plan.images.std)
+    like = jax.eval_shape(
+        lambda: steps.initial_state(task, plan.images, family.cell(variant, seed=0))
+    )
+    found = []
+    for seed in seeds:
+        saved = checkpoint.load(plan.folder.checkpoints, f"{variant}-seed{seed}", like)
+        if saved:
+            state = saved[0]
+            trained = {"params": state.params, "batch_stats": state.batch_stats}
+            key = jax.random.key(seed)
+            found.append(
+                float(logit_variance(family.model, trained, x, placement, key=key, masks=_MASKS))
+            )
+    return found
+
+
+STUDY = Study(
+    name="head",
+    question="Dropout in the head: before the pooling, after it, both, or on the logits?",
+    settings=HeadSettings,
+    variants=variants,
+    published=published,
+    baseline="none",
+    findings=findings,
+)
+
+if __name__ == "__main__":
+    main(STUDY)

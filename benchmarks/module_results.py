@@ -1,0 +1,168 @@
+"""What the module tests compare: every simulated ratio with its closed form."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flaxdrop.analysis import closed_forms, simulation
+from flaxdrop.analysis.head import pooled, pooling_noise
+from flaxdrop.analysis.simulation import NORMS, SLOTS, Estimate, jackknife
+
+WIDTH = 128
+W_MEANS = tuple(np.linspace(-0.02, 0.02, 9).round(4).tolist())
+STDS = (0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
+RATES = (0.1, 0.2, 0.3, 0.4, 0.5)
+SLOT_RATE = 0.3
+_ROUNDING = 1e-5  # of variances summed in f32
+HEAD_RATE, HEAD_SIDE, HEAD_CORRELATIONS = 0.2, 8, (0.0, 0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One ratio, Var(without dropout) / Var(with dropout).
+
+    Attributes:
+      test: "figure1", "figure2", "slots" or "head".
+      case: what was dropped where.
+      x: mean of the weights, standard deviation of the input, or correlation; 0 for "slots".
+      estimate: simulated.
+      closed_form: what it should be; None: not known.
+    """
+
+    test: str
+    case: str
+    x: float
+    estimate: Estimate
+    closed_form: float | None
+
+    @property
+    def deviation(self) -> float:
+        """Simulation minus closed form, in standard errors; 0 where only rounding differs."""
+        if self.closed_form is None:
+            return 0.0
+        difference = self.estimate.ratio - self.closed_form
+        return 0.0 if abs(difference) < _ROUNDING else difference / self.estimate.error
+
+
+def figure1(w_mean: float, *, before: bool) -> float:
+    """The closed form of Figure 1, rate 0.5."""
+    std = closed_forms.he_std(WIDTH)
+    unit, covariance = closed_forms.hidden(WIDTH, w_mean, std)
+    form = closed_forms.shift_before_weight if before else closed_forms.shift_after_weight
+    return form(unit, 0.5, WIDTH, w_mean, std, covariance)
+
+
+def figure2(std: float, rate: float) -> float:
+    """The closed form of Figure 2; the branch alone at std 0."""
+    unit, _ = closed_forms.hidden(WIDTH, 0.0, closed_forms.he_std(WIDTH))
+    return closed_forms.shift_of_sum(std**2, unit, rate, WIDTH)
+
+
+def head_form(correlation: float, *, before: bool, mask: str) -> float:
+    """The closed form of the pooled feature; `correlation` is that before the ReLU."""
+    unit, pixels = closed_forms.rectified(), HEAD_SIDE**2
+    after_relu = closed_forms.rectified_covariance(correlation) / unit.variance
+    noise = pooling_noise(unit, HEAD_RATE, pixels, before=before, correlation=after_relu, mask=mask)
+    variance = pooled(unit, pixels, after_relu).variance
+    return variance / (variance + noise)
+
+
+def simulate(batch: int, draws: int) -> list[Result]:
+    """All module tests.
+
+    Raises:
+      ValueError: fewer than 1000 examples, or fewer than 2 draws.
+    """
+    if batch < 1000:
+        raise ValueError(f"batch: must be at least 1000, got {batch}")
+    if draws < 2:
+        raise ValueError(f"draws: must be at least 2, got {draws}")
+    keys = [jax.random.key(draw) for draw in range(draws)]
+    return [
+        *_simulate_figure1(keys, batch),
+        *_simulate_figure2(keys, batch),
+        *_simulate_slots(keys, batch),
+        *_simulate_head(keys, batch),
+    ]
+
+
+def _simulate_figure1(keys: Sequence[jax.Array], batch: int) -> list[Result]:
+    results = []
+    for i, w_mean in enumerate(W_MEANS):
+        drawn = np.array(
+            [
+                simulation.weight_order(
+                    jax.random.fold_in(key, i), w_mean, 0.5, batch=batch, width=WIDTH
+                )
+                for key in keys
+            ]
+        )
+        for column, case in ((1, "before the weight"), (2, "after the weight")):
+            form = figure1(w_mean, before=column == 1)
+            estimate = jackknife(drawn[:, 0], drawn[:, column])
+            results.append(Result("figure1", case, w_mean, estimate, form))
+    return results
+
+
+def _simulate_figure2(keys: Sequence[jax.Array], batch: int) -> list[Result]:
+    stds, rates = jnp.array(STDS), jnp.array(RATES)
+    drawn = np.array(
+        [
+            simulation.residual_sum(
+                jax.random.fold_in(key, 100), stds, rates, batch=batch, width=WIDTH
+            )
+            for key in keys
+        ]
+    )
+    return [
+        Result("figure2", f"p = {rate}", std, jackknife(*drawn[:, r, s].T), figure2(std, rate))
+        for r, rate in enumerate(RATES)
+        for s, std in enumerate((0.0, *STDS))
+    ]
+
+
+def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> list[Result]:
+    results = []
+    for i, slot in enumerate(SLOTS):
+        drawn = np.array(
+            [
+                simulation.block(
+                    jax.random.fold_in(key, 200 + i), slot, SLOT_RATE, batch=batch, width=WIDTH
+                )
+                for key in keys
+            ]
+        )
+        forms = closed_forms.slot_shifts(SLOT_RATE, batch=batch)[slot]
+        for n, norm in enumerate(NORMS):
+            estimate = jackknife(*drawn[:, n].T)
+            results.append(Result("slots", f"{slot} -> {norm}", 0.0, estimate, forms[n]))
+    return results
+
+
+def _simulate_head(keys: Sequence[jax.Array], batch: int) -> list[Result]:
+    results = []
+    for i, correlation in enumerate(HEAD_CORRELATIONS):
+        for before in (True, False):
+            for mask in ("element", "channel"):
+                drawn = np.array(
+                    [
+                        simulation.head(
+                            jax.random.fold_in(key, 300 + i),
+                            correlation,
+                            HEAD_RATE,
+                            before=before,
+                            mask=mask,
+                            batch=batch // (4 * HEAD_SIDE**2),
+                            channels=WIDTH,
+                            side=HEAD_SIDE,
+                        )
+                        for key in keys
+                    ]
+                )
+                case = f"{mask} mask, {'before' if before else 'after'} pooling"
+                form = head_form(correlation, before=before, mask=mask)
+                results.append(Result("head", case, correlation, jackknife(*drawn.T), form))
+    return results

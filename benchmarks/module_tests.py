@@ -1,0 +1,151 @@
+"""What does one dropout do to the variance that a batch norm sees? Simulation and closed form.
+
+Figures 1 and 2 of Kim et al., UAI 2023, with the authors' settings (batch 100,000, width 128), and
+which position shifts which batch norm. About a minute and a half on two cores.
+
+    python -m benchmarks.module_tests
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from benchmarks.arguments import Parser, exit_status
+from benchmarks.module_results import (
+    HEAD_CORRELATIONS,
+    HEAD_RATE,
+    RATES,
+    SLOT_RATE,
+    STDS,
+    WIDTH,
+    Result,
+    figure1,
+    figure2,
+    simulate,
+)
+from flaxdrop.analysis.simulation import NORMS, SLOTS
+from flaxdrop.results.module_plots import Point, Series, module_test
+from flaxdrop.results.provenance import versions
+from flaxdrop.results.table import Table
+
+
+def draw(results: Sequence[Result], folder: pathlib.Path) -> list[pathlib.Path]:
+    """Writes both figures; returns their paths."""
+    paths = [folder / "figure1.png", folder / "figure2.png"]
+    orders = {
+        case: Series(
+            _points(results, "figure1", case),
+            functools.partial(figure1, before=before),
+        )
+        for case, before in (("before the weight", True), ("after the weight", False))
+    }
+    module_test(
+        {"dropout before or after a weight, p = 0.5": orders},
+        paths[0],
+        label="mean of the weights",
+        title="Figure 1: variance shift by the order of dropout and weight",
+    )
+    by_rate = {f"p = {rate}": rate for rate in RATES}
+    sums = {case: _points(results, "figure2", case)[1:] for case in by_rate}
+    alone = {
+        case: [dataclasses.replace(_points(results, "figure2", case)[0], x=std) for std in STDS]
+        for case in by_rate
+    }
+    module_test(
+        {
+            "branch alone: its first norm makes all inputs one": {
+                case: Series(alone[case], functools.partial(_branch, rate))
+                for case, rate in by_rate.items()
+            },
+            "residual sum": {
+                case: Series(sums[case], functools.partial(figure2, rate=rate))
+                for case, rate in by_rate.items()
+            },
+        },
+        paths[1],
+        label="standard deviation of the input",
+        title="Figure 2: variance shift of the branch and of the residual sum",
+    )
+    return paths
+
+
+def _branch(rate: float, std: float) -> float:
+    del std
+    return figure2(0.0, rate)
+
+
+def _points(results: Sequence[Result], test: str, case: str) -> list[Point]:
+    return [
+        Point(of.x, of.estimate.ratio, of.estimate.error, of.estimate.draws)
+        for of in results
+        if (of.test, of.case) == (test, case)
+    ]
+
+
+def slot_table(results: Sequence[Result]) -> Table:
+    """Which slot shifts which batch norm: simulated, with the closed form in brackets."""
+    found = {of.case: of for of in results if of.test == "slots"}
+    cells = tuple((slot, *(_cell(found[f"{slot} -> {norm}"]) for norm in NORMS)) for slot in SLOTS)
+    return Table((f"slot, p = {SLOT_RATE}", *NORMS), cells, (_NOTE,))
+
+
+def head_table(results: Sequence[Result]) -> Table:
+    """What a dropout does to the pooled feature."""
+    found = [of for of in results if of.test == "head"]
+    cases = tuple(dict.fromkeys(of.case for of in found))
+    cells = tuple((case, *(_cell(of) for of in found if of.case == case)) for case in cases)
+    columns = (f"head, p = {HEAD_RATE}", *(f"correlation {c}" for c in HEAD_CORRELATIONS))
+    return Table(columns, cells, ("Of the pixels of a channel, before the ReLU.",))
+
+
+_NOTE = "Variance of the norm's input without dropout / with it, and [closed form]; 1 is no shift."
+
+
+def _cell(result: Result) -> str:
+    form = "" if result.closed_form is None else f" [{result.closed_form:.3f}]"
+    return f"{result.estimate.ratio:.3f}{form}"
+
+
+def run(workdir: str, batch: int, draws: int) -> None:
+    """Simulates, and writes the figures and `module_tests.json` to `workdir`."""
+    folder = pathlib.Path(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    results = simulate(batch, draws)
+    paths = draw(results, folder)
+    compared = sum(of.closed_form is not None for of in results)
+    worst = max(results, key=lambda of: abs(of.deviation))
+    record = {
+        "batch": batch,
+        "draws": draws,
+        "width": WIDTH,
+        "versions": versions(),
+        "largest_deviation": worst.deviation,
+        "results": [dataclasses.asdict(of) | {"deviation": of.deviation} for of in results],
+    }
+    path = folder / "module_tests.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(slot_table(results).text())
+    print(head_table(results).text())
+    print(
+        f"largest deviation of simulation from closed form: {worst.deviation:+.1f} standard errors"
+        f" ({worst.test}, {worst.case}, x = {worst.x:g}: {_cell(worst)}),"
+        f" of {compared} comparisons over {draws} draws each"
+    )
+    print(f"pictures  {paths[0]}, {paths[1]}\nresults   {path}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs it as a command line says; returns the exit status."""
+    parser = Parser(prog="python -m benchmarks.module_tests", description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", default="runs/module_tests", help="where results go")
+    parser.add_argument("--batch", type=int, default=100_000, help="examples a draw")
+    parser.add_argument("--draws", type=int, default=10, help="of input, weights and masks")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: run(options.workdir, options.batch, options.draws))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

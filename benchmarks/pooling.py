@@ -1,0 +1,180 @@
+"""Dropout before or after pooling? Element-wise or channel-wise mask, max or average pooling.
+
+python -m benchmarks.pooling --config configs/pooling_digits.py
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.command import main
+from benchmarks.plan import Plan
+from benchmarks.settings import Settings
+from benchmarks.study import Study, Variant
+from flaxdrop.analysis.pooling import ORDERS, closed_form, measured, pair
+from flaxdrop.data.augment import normalise
+from flaxdrop.models.convnet import ConvNet
+from flaxdrop.models.pooling import POOLINGS, pool
+from flaxdrop.placement import Placement
+from flaxdrop.results.ledger import Row
+from flaxdrop.results.table import Table
+from flaxdrop.training.cells import images_of
+
+MASKS = ("element", "channel")
+_IMAGES = 16  # whose activations the facts are measured on
+_REPEATS = 50
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PoolingSettings(Settings):
+    """The network and the dropout of the pooling study.
+
+    Attributes:
+      widths: filters of the blocks; as many blocks.
+      units: of the dense layer.
+      rate: of the dropout around every pooling, in [0, 1).
+      dense_rate: of the one after the dense layer, in [0, 1].
+    """
+
+    widths: tuple[int, ...] = (32, 64)
+    units: int = 256
+    rate: float = 0.25
+    dense_rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.widths or min(self.widths) < 1:
+            raise ValueError(f"widths: must be one number or more above 0, got {self.widths}")
+        if self.units < 1:
+            raise ValueError(f"units: must be at least 1, got {self.units}")
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"rate: must be in [0, 1), got {self.rate}")
+        if not 0 <= self.dense_rate <= 1:
+            raise ValueError(f"dense_rate: must be in [0, 1], got {self.dense_rate}")
+
+    def network(self, classes: int, pooling: str) -> ConvNet:
+        """The network that the variants of a pooling share."""
+        return ConvNet(
+            num_classes=classes,
+            pooling=pooling,
+            widths=self.widths,
+            units=self.units,
+            dtype=jnp.bfloat16 if self.precision == "bfloat16" else jnp.float32,
+        )
+
+
+def variants(settings: PoolingSettings, classes: int) -> Mapping[str, Variant]:
+    """Every pooling, mask and order; the network of the question is "max element after"."""
+    return {
+        f"{pooling} {mask} {order}": Variant(
+            settings.network(classes, pooling),
+            Placement(
+                {f"{order}_pool": settings.rate, "dense": settings.dense_rate},
+                {f"{order}_pool": mask},
+            ),
+        )
+        for pooling in POOLINGS
+        for mask in MASKS
+        for order in ORDERS
+    }
+
+
+def published(settings: PoolingSettings) -> Mapping[str, float]:
+    """Empty: the question comes without numbers."""
+    del settings
+    return {}
+
+
+def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+    """What the pair does to the activations at the first pooling, whatever was trained."""
+    del rows
+    settings = plan.settings
+    assert isinstance(settings, PoolingSettings)
+    x = _activations(plan, settings)
+    table = facts(x, settings.rate)
+    path = plan.folder.path / "facts.md"
+    path.write_text(table.markdown())
+    yield f"What dropout and the first pooling make of {len(x)} test images, before any training:\n"
+    yield table.text()
+    yield f"facts     {path}"
+
+
+def facts(x: jax.Array, rate: float) -> Table:
+    """Zeros, mean and variance after dropout and pooling, measured and in closed form.
+
+    Args:
+      x: activations after a ReLU, `[N, H, W, C]`.
+      rate: of the dropout, in [0, 1).
+    """
+    cells = []
+    for pooling in POOLINGS:
+        for order in ORDERS:
+            kind = {"order": order, "pooling": pooling}
+            exact = dataclasses.astuple(closed_form(x, rate, **kind))
+            found, errors = measured(jax.random.key(0), x, rate, **kind, repeats=_REPEATS)
+            sides = zip(dataclasses.astuple(found), dataclasses.astuple(errors), exact, strict=True)
+            words = (f"{value:.4g} ± {error:.1g} ({form:.4g})" for value, error, form in sides)
+            pooled = float(jnp.mean(pool(x, pooling)))
+            cells.append((f"{pooling} element {order}", *words, f"{pooled:.4g}"))
+    columns = ("variant", "zeros", "mean", "variance under the mask", "mean at inference")
+    notes = [
+        f"Rate {rate:g}. Measured ± standard error over {2 * _REPEATS} masks (closed form)."
+        " Without dropout"
+        + ", ".join(
+            f" {float(jnp.mean(pool(x, p) == 0)):.4f} are zeros after {p}" for p in POOLINGS
+        )
+        + " pooling.",
+        *(_channel_note(x, of) for of in dict.fromkeys((rate, 0.5))),
+    ]
+    return Table(columns, tuple(cells), tuple(notes))
+
+
+def _channel_note(x: jax.Array, rate: float) -> str:
+    words = []
+    for pooling in POOLINGS:
+        before, after = (
+            jax.jit(pair, static_argnames=("order", "pooling", "mask"))(
+                jax.random.key(0), x, rate, order=order, pooling=pooling, mask="channel"
+            )
+            for order in ORDERS
+        )
+        apart = float(jnp.max(jnp.abs(before - after)) / jnp.max(jnp.abs(after)))
+        words.append(
+            f"{pooling} pooling "
+            + ("equal to the bit" if apart == 0 else f"differ by {apart:.1e} of the largest")
+        )
+    return f"Channel-wise at rate {rate:g}, the two orders with the same mask: {', '.join(words)}."
+
+
+def _activations(plan: Plan, settings: PoolingSettings) -> jax.Array:
+    """What comes to the first pooling of the untrained network of seed 0, f32."""
+    dataset, recipe = plan.dataset, settings.recipe
+    images = images_of(dataset, recipe.mean, recipe.std)
+    x = normalise(jnp.asarray(dataset.x_test[:_IMAGES]), images.mean, images.std)
+    model = settings.network(dataset.num_classes, POOLINGS[0])
+    variables = model.init(jax.random.key(0), x[:1])
+    _, state = model.apply(
+        variables,
+        x,
+        capture_intermediates=lambda module, _: getattr(module, "slot", None) == "before_pool",
+        mutable=["intermediates"],
+    )
+    (first,) = jax.tree.leaves(state["intermediates"]["block1"])
+    return first.astype(jnp.float32)
+
+
+STUDY = Study(
+    name="pooling",
+    question="Dropout before or after pooling: does the order matter, for which mask and pooling?",
+    settings=PoolingSettings,
+    variants=variants,
+    published=published,
+    baseline="max element after",
+    nulls=tuple((f"{pooling} channel before", f"{pooling} channel after") for pooling in POOLINGS),
+    findings=findings,
+)
+
+if __name__ == "__main__":
+    main(STUDY)

@@ -1,0 +1,234 @@
+"""Do the dropouts of a trained run shift its batch norms, and does that predict its accuracies?
+
+python -m benchmarks.probe --run runs/FOLDER                      the whole table
+python -m benchmarks.probe --run runs/FOLDER --cell p4-seed0      one network, norm by norm
+"""
+
+import dataclasses
+import functools
+import importlib
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from benchmarks.arguments import Parser, exit_status
+from benchmarks.plan import Plan, make_plan
+from benchmarks.study import Family
+from flaxdrop.analysis import Probe, advise, probe, variance_shift
+from flaxdrop.data import augment
+from flaxdrop.results import ledger
+from flaxdrop.results.comparison import CONFIDENCE
+from flaxdrop.results.correlation import rank_correlation
+from flaxdrop.results.shift_plots import draw_prediction, draw_shift
+from flaxdrop.results.statistics import paired
+from flaxdrop.results.table import Table
+from flaxdrop.training import checkpoint, steps
+from flaxdrop.training.cells import images_of
+from flaxdrop.training.steps import Images
+
+_WHEN = ("before training", "after training")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+      plan: what it trained.
+      rows: its finished cells.
+      images: its data.
+      batch: normalised training examples `[N, H, W, C]` to measure on.
+    """
+
+    plan: Plan
+    rows: Sequence[ledger.Row]
+    images: Images
+    batch: jax.Array
+
+    def family(self, variant: str) -> Family:
+        """The variants that share its network."""
+        return next(of for of in self.plan.families if variant in of.placements)
+
+    def variables(self, variant: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A cell's variables before and after training.
+
+        Raises:
+          ValueError: there is no checkpoint that can be read.
+        """
+        family = self.family(variant)
+        start = _starter(self.plan.task(family))
+        before = start(self.images, family.cell(variant, seed))
+        name = f"{variant}-seed{seed}"
+        loaded = checkpoint.load(self.plan.folder.checkpoints, name, before)
+        if loaded is None:
+            raise ValueError(f"run: cell {name} has no checkpoint that can be read")
+        return _variables(before), _variables(loaded[0])
+
+
+@functools.cache
+def _starter(task: steps.Task) -> Any:
+    return jax.jit(functools.partial(steps.initial_state, task))
+
+
+def _variables(state: steps.State) -> dict[str, Any]:
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def open_run(folder: str, examples: int) -> Run:
+    """Reads what a run left.
+
+    Args:
+      folder: of the run.
+      examples: how many to measure on; at most as many as it trained on.
+
+    Raises:
+      ValueError: it is not a run, or has no finished cell.
+      OSError: it cannot be read.
+    """
+    if examples < 2:
+        raise ValueError(f"batch: must be at least 2, got {examples}")
+    path = pathlib.Path(folder) / "settings.json"
+    if not path.is_file():
+        raise ValueError(f"run: {folder} is not the folder of a run, it has no settings.json")
+    try:
+        fields = json.loads(path.read_text())
+        study = importlib.import_module(f"benchmarks.{fields.pop('study')}").STUDY
+    except (ValueError, KeyError, AttributeError, ImportError):
+        raise ValueError(f"run: {path} is damaged, or of a newer flaxdrop") from None
+    settings = study.settings.of(ml_collections.ConfigDict(fields))
+    plan = make_plan(study, settings, folder)
+    rows, warnings = ledger.read(plan.folder.ledger)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    rows = [row for row in rows if row.status == "finished" and row.variant in plan.every_variant]
+    if not rows:
+        raise ValueError(f"run: {folder} has no finished cell")
+    images = images_of(plan.dataset, settings.recipe.mean, settings.recipe.std)
+    chosen = np.random.default_rng(0).permutation(len(images.x_train))[:examples]
+    batch = augment.normalise(images.x_train[chosen], images.mean, images.std)
+    return Run(plan, rows, images, batch)
+
+
+def probe_cell(run: Run, cell: str, masks: int) -> None:
+    """Prints the shifts of a trained network and what to do about them, and draws them.
+
+    Raises:
+      ValueError: no such cell.
+    """
+    known = {f"{row.variant}-seed{row.seed}": row for row in run.rows}
+    if cell not in known:
+        raise ValueError(f"cell: unknown {cell!r}, this run has {', '.join(known)}")
+    row = known[cell]
+    variant = run.plan.every_variant[row.variant]
+    _, variables = run.variables(row.variant, row.seed)
+    shift = variance_shift(variant.model, variables, run.batch, variant.placement, masks=masks)
+    print(f"{run.plan.study.name}, {cell}: {variant.placement}\n\n{shift}")
+    advices = advise(variant.model, variables, run.batch, variant.placement, masks=masks)
+    for advice in advices:
+        print(advice)
+    if not advices:
+        print("No dropout is on: no batch norm is shifted.")
+    path = run.plan.folder.picture(f"shift-{cell}")
+    draw_shift(shift, path, title=f"{run.plan.study.name}, {cell}: {variant.placement}")
+    print(f"picture   {path}")
+
+
+def probe_table(run: Run, masks: int) -> None:
+    """Prints and draws the shift of every variant beside its paired accuracy difference.
+
+    Raises:
+      ValueError: there is nothing to compare.
+    """
+    baseline = run.plan.study.baseline
+    accuracy: dict[str, dict[int, float]] = {}
+    for row in run.rows:
+        accuracy.setdefault(row.variant, {})[row.seed] = 100 * row.last_accuracy
+    base = accuracy.pop(baseline, {})
+    differences = {
+        name: {seed: own[seed] - base[seed] for seed in sorted(own.keys() & base.keys())}
+        for name in run.plan.every_variant
+        if (own := accuracy.get(name, {})).keys() & base.keys()
+    }
+    if len(differences) < 3:
+        raise ValueError(
+            f"run: has {len(differences)} variants to compare with {baseline}, must be at least 3"
+        )
+    shifts = _predict(run, differences, masks)
+    found = {when: rank_correlation(shifts[when], differences) for when in _WHEN}
+    effects = {
+        name: paired(own, dict.fromkeys(own, 0.0), CONFIDENCE) for name, own in differences.items()
+    }
+    cells = tuple(
+        (
+            name,
+            *(f"{shifts[when][name]:.3f}" for when in _WHEN),
+            f"{of.mean:+.2f} [{of.low:+.2f}, {of.high:+.2f}]",
+            f"{of.n}",
+        )
+        for name, of in effects.items()
+    )
+    columns = ("variant", *(f"shift {when}" for when in _WHEN), f"last - {baseline}, points", "n")
+    notes = (
+        "Shift: mean |log variance ratio| over the batch norms, mean over the seeds.",
+        *(f"Rank correlation of the shift {when}: {found[when]}." for when in _WHEN),
+    )
+    print(Table(columns, cells, notes).text())
+    path = run.plan.folder.picture("prediction")
+    draw_prediction(
+        {when: (shifts[when], found[when]) for when in _WHEN},
+        effects,
+        path,
+        baseline=baseline,
+        title=f"{run.plan.study.name}, {run.plan.dataset.name}: does the shift predict the harm?",
+    )
+    print(f"picture   {path}")
+
+
+def _predict(
+    run: Run, cells: Mapping[str, Mapping[int, float]], masks: int
+) -> dict[str, dict[str, float]]:
+    """When -> variant -> shift of the network, mean over its seeds."""
+    probes: dict[int, Probe] = {}
+    shifts: dict[str, dict[str, float]] = {when: {} for when in _WHEN}
+    for variant, seeds in cells.items():
+        family = run.family(variant)
+        placement = family.placements[variant]
+        sizes = []
+        for seed in seeds:
+            both = run.variables(variant, seed)
+            if id(family) not in probes:
+                probes[id(family)] = probe(family.model, both[0], run.batch, placement)
+            made = probes[id(family)]
+            sizes.append([made.measure(of, run.batch, placement, masks=masks).size for of in both])
+        for when, size in zip(_WHEN, np.mean(sizes, axis=0), strict=True):
+            shifts[when][variant] = float(size)
+    return shifts
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs it as a command line says; returns the exit status."""
+    parser = Parser(prog="python -m benchmarks.probe", description=__doc__.splitlines()[0])
+    parser.add_argument("--run", required=True, help="the folder of a run")
+    parser.add_argument("--cell", help="one network of it, as p4-seed0 (default: the whole table)")
+    parser.add_argument("--batch", type=int, default=256, help="training examples to measure on")
+    parser.add_argument("--masks", type=int, default=4, help="how many to average over")
+    options = parser.parse_args(arguments)
+
+    def run() -> None:
+        opened = open_run(options.run, options.batch)
+        if options.cell:
+            probe_cell(opened, options.cell, options.masks)
+        else:
+            probe_table(opened, options.masks)
+
+    return exit_status(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

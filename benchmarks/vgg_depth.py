@@ -1,0 +1,185 @@
+"""Where does dropout belong in a VGG-like network, and how much of it?
+
+N. Chlis, "Applying Dropout in Convolutional Neural Nets: Where and to what extent?", 2017.
+
+    python -m benchmarks.vgg_depth --config configs/vgg_digits.py
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax.numpy as jnp
+
+from benchmarks.command import main
+from benchmarks.plan import Plan
+from benchmarks.settings import Settings
+from benchmarks.study import Study, Variant
+from flaxdrop.models.vgg import VGG
+from flaxdrop.placement import Placement
+from flaxdrop.results.comparison import effects, outcomes
+from flaxdrop.results.depth import draw_depth
+from flaxdrop.results.ledger import Row
+
+BASELINE = "BN"
+BLOCK_RATES = (0.2, 0.5)
+
+# Best test accuracy over the epochs on CIFAR-10, one run each; read off the post's bar charts.
+PUBLISHED = {
+    "no BN": 0.7803,
+    "BN": 0.8563,
+    "conv 0.2": 0.8707,
+    "conv 0.5": 0.7384,
+    "half the filters": 0.8327,
+    "dense 0.2": 0.8619,
+    "dense 0.5": 0.8627,
+    "conv 0.2 + dense 0.2": 0.8733,
+    "conv 0.2 + dense 0.5": 0.8831,
+    "twice the units": 0.8578,
+    "twice the units + dense 0.5": 0.8598,
+    "twice the units + dense 0.75": 0.8659,
+    "twice the units + conv 0.2 + dense 0.5": 0.8784,
+    "twice the units + conv 0.2 + dense 0.75": 0.8793,
+    "block 1 only 0.2": 0.8504,
+    "block 1 only 0.5": 0.8146,
+    "block 2 only 0.2": 0.8576,
+    "block 2 only 0.5": 0.8282,
+    "block 3 only 0.2": 0.8778,
+    "block 3 only 0.5": 0.8722,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VGGSettings(Settings):
+    """The network of the block depth study; some variants halve the filters or double the units.
+
+    Attributes:
+      widths: filters of the blocks, an even number each; as many blocks.
+      units: of each of the two dense layers.
+      norm_momentum: of batch norm's statistics, in [0, 1).
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256)
+    units: int = 512
+    norm_momentum: float = 0.99
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.widths or any(width < 2 or width % 2 for width in self.widths):
+            raise ValueError(f"widths: must be one even number or more, got {self.widths}")
+        if self.units < 1:
+            raise ValueError(f"units: must be at least 1, got {self.units}")
+        if not 0 <= self.norm_momentum < 1:
+            raise ValueError(f"norm_momentum: must be in [0, 1), got {self.norm_momentum}")
+
+    @property
+    def conv_slots(self) -> list[str]:
+        """The slots of the blocks, the first one's first."""
+        return [f"conv{block}" for block in range(1, len(self.widths) + 1)]
+
+
+def variants(settings: VGGSettings, classes: int) -> Mapping[str, Variant]:
+    """The post's configurations, in the order of its charts."""
+    bn = VGG(
+        num_classes=classes,
+        widths=settings.widths,
+        units=settings.units,
+        momentum=settings.norm_momentum,
+        dtype=jnp.bfloat16 if settings.precision == "bfloat16" else jnp.float32,
+    )
+    half = bn.clone(widths=tuple(width // 2 for width in settings.widths))
+    twice = bn.clone(units=2 * settings.units)
+
+    def conv(rate: float) -> Placement:
+        return Placement(dict.fromkeys(settings.conv_slots, rate))
+
+    def dense(rate: float) -> Placement:
+        return Placement({"dense": rate})
+
+    none = Placement()
+    return {
+        "no BN": Variant(bn.clone(batch_norm=False), none),
+        BASELINE: Variant(bn, none),
+        "conv 0.2": Variant(bn, conv(0.2)),
+        "conv 0.5": Variant(bn, conv(0.5)),
+        "half the filters": Variant(half, none),
+        "dense 0.2": Variant(bn, dense(0.2)),
+        "dense 0.5": Variant(bn, dense(0.5)),
+        "conv 0.2 + dense 0.2": Variant(bn, conv(0.2) | dense(0.2)),
+        "conv 0.2 + dense 0.5": Variant(bn, conv(0.2) | dense(0.5)),
+        "twice the units": Variant(twice, none),
+        "twice the units + dense 0.5": Variant(twice, dense(0.5)),
+        "twice the units + dense 0.75": Variant(twice, dense(0.75)),
+        "twice the units + conv 0.2 + dense 0.5": Variant(twice, conv(0.2) | dense(0.5)),
+        "twice the units + conv 0.2 + dense 0.75": Variant(twice, conv(0.2) | dense(0.75)),
+    } | {
+        _one_block(slot, rate): Variant(bn, Placement({slot: rate}))
+        for slot in settings.conv_slots
+        for rate in BLOCK_RATES
+    }
+
+
+def published(settings: VGGSettings) -> Mapping[str, float]:
+    """The post's numbers; none beside the digits, which it does not have."""
+    return {} if settings.dataset == "digits" else PUBLISHED
+
+
+def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+    """The post's two pictures as differences to the baseline, and how many agree in their sign."""
+    settings = plan.settings
+    assert isinstance(settings, VGGSettings)
+    beside = published(settings)
+    path = plan.folder.picture("depth")
+    draw_depth(
+        rows,
+        path,
+        order=list(plan.every_variant),
+        baseline=BASELINE,
+        published=beside,
+        by_block={
+            rate: [_one_block(slot, rate) for slot in settings.conv_slots] for rate in BLOCK_RATES
+        },
+        title=f"{plan.study.name}, {plan.dataset.name}",
+    )
+    yield f"by depth  {path}"
+    ours = {
+        name: effect.difference.mean
+        for name, effect in effects(outcomes(rows, ()), "best", BASELINE, None).items()
+        if effect.difference.n
+    }
+    if beside and ours:
+        yield f"signs     {agreement(ours, beside)}"
+
+
+def agreement(ours: Mapping[str, float], beside: Mapping[str, float]) -> str:
+    """Says which differences to the baseline have the published sign.
+
+    Args:
+      ours: variant -> its accuracy minus the baseline's.
+      beside: variant -> published accuracy, the baseline's among them.
+
+    >>> agreement({"no BN": -0.1, "conv 0.2": -0.01}, PUBLISHED)
+    '1 of 2 differences of the best accuracy to BN have the published sign; not: conv 0.2'
+    """
+    other = [name for name, mean in ours.items() if mean * (beside[name] - beside[BASELINE]) <= 0]
+    return (
+        f"{len(ours) - len(other)} of {len(ours)} differences of the best accuracy to {BASELINE}"
+        " have the published sign" + (f"; not: {', '.join(other)}" if other else "")
+    )
+
+
+def _one_block(slot: str, rate: float) -> str:
+    return f"block {slot.removeprefix('conv')} only {rate:g}"
+
+
+STUDY = Study(
+    name="vgg_depth",
+    question="At which depth of a VGG-like network does dropout help or hurt, and at what rate?",
+    settings=VGGSettings,
+    variants=variants,
+    published=published,
+    baseline=BASELINE,
+    findings=findings,
+)
+
+if __name__ == "__main__":
+    main(STUDY)

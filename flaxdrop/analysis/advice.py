@@ -1,0 +1,168 @@
+"""Which dropout shifts which batch norm, in words, and where it would shift them less."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from flaxdrop.analysis.probing import Probe, probe
+from flaxdrop.analysis.shift import Shift
+from flaxdrop.placement import NAMED, Placement
+
+TOLERANCE = 0.05  # of |log ratio|: a norm within it counts as unshifted
+_TIE = 1.1  # shifts within this factor are one: p5 and p6, say, are one network
+_HEAD = {
+    "h5": "before the pooling, at h4, its noise would be averaged over the pixels",
+    "logits": "on the logits it zeroes scores, not features: h4 is the place in the head",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """What to do with one dropout.
+
+    Attributes:
+      dropout: a slot, or the path of an `nn.Dropout`.
+      shift: of the network with this dropout alone.
+      move_to: the slot that shifts less; None: it may stay, or there is no such slot.
+      size: the network's shift with the dropout there; as it is where it stays.
+      words: what it shifts, and what to do.
+    """
+
+    dropout: str
+    shift: Shift
+    move_to: str | None
+    size: float
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def advise(
+    model: nn.Module,
+    variables: Any,
+    batch: Any,
+    placement: Placement | None = None,
+    *,
+    training: Mapping[str, Any] | None = None,
+    inference: Mapping[str, Any] | None = None,
+    masks: int = 8,
+) -> tuple[Advice, ...]:
+    """Measures each dropout alone and, where it shifts a norm, looks for a better slot.
+
+    The slots of its own kind are tried, with its rate and mask: those of the blocks, or those of
+    the head (as many places each). Where several shift as little, a published one (p6, h4) is
+    named, else the one nearest to where it is. Outside the network's slots, as for an `nn.Dropout`,
+    the advice is in words.
+
+    Arguments and errors as in `flaxdrop.analysis.variance_shift`; the dropouts are those that are
+    on in training.
+
+    Returns:
+      One advice a dropout; none where no dropout is on.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from flaxdrop.models import PreResNet
+    >>> model = PreResNet(depth=6, num_classes=10, widths=(8,))
+    >>> x = jax.random.normal(jax.random.key(0), (32, 8, 8, 3))
+    >>> variables = jax.jit(model.init)(jax.random.key(1), x)
+    >>> [advice] = advise(model, variables, x, Placement.parse("p4=0.3"), masks=2)
+    >>> advice.move_to
+    'p6'
+    """
+    call = {"training": training, "inference": inference}
+    if placement is None or not hasattr(model, "slots"):
+        made = probe(model, variables, batch, placement, **call)
+        measure = functools.partial(made.measure, variables, batch, placement, masks=masks)
+        return tuple(_in_words(measure(dropouts=[name])) for name in made.dropouts)
+    placement.validate(model.slots)
+    found = []
+    for slot in placement.slots:
+        own = placement.only([slot])
+        slots = tuple(_candidates(model, variables, batch, own, call))
+        every = _everywhere(own, slot, slots)
+        made = probe(model, variables, batch, every, **call)
+        found.append(_among_slots(made, variables, batch, every, slot, slots, masks))
+    return tuple(found)
+
+
+def _everywhere(own: Placement, slot: str, slots: tuple[str, ...]) -> Placement:
+    return Placement(dict.fromkeys(slots, own.rate(slot)), dict.fromkeys(slots, own.mask(slot)))
+
+
+def _candidates(
+    model: Any, variables: Any, batch: Any, own: Placement, call: Mapping[str, Any]
+) -> Iterator[str]:
+    (slot,) = own.slots
+    for other, places in model.slots.items():
+        if places != model.slots[slot]:
+            continue
+        if other != slot and own.mask(slot) != "element":
+            try:
+                probe(model, variables, batch, _everywhere(own, slot, (other,)), **call)
+            except ValueError:
+                continue  # the mask does not fit there, as "block" behind the pooling
+        yield other
+
+
+def _among_slots(
+    made: Probe,
+    variables: Any,
+    batch: Any,
+    every: Placement,
+    slot: str,
+    slots: tuple[str, ...],
+    masks: int,
+) -> Advice:
+    measure = functools.partial(made.measure, variables, batch, every, masks=masks)
+    own = measure(dropouts=[slot])
+    if slot not in made.dropouts or _largest(own) <= TOLERANCE:
+        words = f"{slot} shifts no batch norm"
+        words += f"; {_HEAD[slot]}." if slot in _HEAD and "h4" in slots else ": it may stay."
+        return Advice(slot, own, None, own.size, words)
+    sizes = {other: measure(dropouts=[other]).size for other in slots if other != slot}
+    best = min(sizes.values(), default=own.size)
+    if best * _TIE >= own.size:
+        words = (
+            f"{_shifted(own)} No slot of its kind shifts less: a lower rate would, and"
+            " recalibrating repairs it."
+        )
+        return Advice(slot, own, None, own.size, words)
+    published = {name for text in NAMED.values() for name in Placement.parse(text).slots}
+    ties = [other for other, size in sizes.items() if size <= best * _TIE]
+    place = slots.index(slot)
+    move_to = min(ties, key=lambda other: (other not in published, abs(slots.index(other) - place)))
+    words = (
+        f"{_shifted(own)} Move it to {move_to}: the network's shift falls from {own.size:.2f} to"
+        f" {sizes[move_to]:.2f}."
+    )
+    return Advice(slot, own, move_to, sizes[move_to], words)
+
+
+def _in_words(own: Shift) -> Advice:
+    (name,) = own.dropouts
+    if _largest(own) <= TOLERANCE:
+        return Advice(name, own, None, own.size, f"{name} shifts no batch norm: it may stay.")
+    last = [norm for norm in own.norms if norm.size > TOLERANCE][-1]
+    words = (
+        f"{_shifted(own)} Behind {last.norm} it would shift none; if that is too late, put it"
+        " between the last batch norm of its branch and the weight after that."
+    )
+    return Advice(name, own, None, own.size, words)
+
+
+def _largest(shift: Shift) -> float:
+    return max(norm.size for norm in shift.norms)
+
+
+def _shifted(shift: Shift) -> str:
+    (name,) = shift.dropouts
+    count = sum(norm.size > TOLERANCE for norm in shift.norms)
+    worst = shift.worst_first[0]
+    return (
+        f"{name} shifts {count} of {len(shift.norms)} batch norms, {worst.norm} most: at inference"
+        f" its input has {worst.typical:.2f} of the variance of training."
+    )

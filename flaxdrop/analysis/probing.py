@@ -1,0 +1,189 @@
+"""The variance shift: what a network's batch norms see in training, and what at inference.
+
+In training dropout is on, and a norm divides by the standard deviation of the batch in front of it;
+its running statistics come to be the average of those. At inference dropout is off, and the norm
+divides by them still. So two passes over one batch are compared:
+
+  training   as the network is called in training: dropout on, norms use the batch's statistics.
+             Over several masks, the moments of every norm's input are averaged, as running
+             statistics do.
+  inference  as it is called at inference: dropout off, every norm uses the averages of the first
+             pass in the place of its running statistics.
+
+A norm is an affine map, and upstream it is the same one in both passes: what is compared is what
+dropout does, whatever became of the running statistics. So a network need not be trained, and any
+placement can be asked of a network that was trained with another. (Statistics of the batch at
+inference, too, would hide the shift: each norm would repair it for the next.) Without dropout, the
+two passes are one. A norm that training leaves frozen keeps its own statistics in both.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import flax.core
+import flax.linen as nn
+import jax
+import numpy as np
+
+from flaxdrop.analysis.norm_inputs import Caller, Path, at, name_of
+from flaxdrop.analysis.shift import Shift, in_order, shifts_of
+from flaxdrop.placement import Placement
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A network made ready to be measured: its passes compile once, for all variables and rates.
+
+    Made by `probe`.
+
+    Attributes:
+      norms: paths of its batch norms, in its order.
+      dropouts: those that can be on.
+      train: (variables, batch, placement, which are on, key) -> moments.
+      infer: (variables, batch) -> moments.
+    """
+
+    norms: tuple[Path, ...]
+    dropouts: tuple[str, ...]
+    train: Callable[..., Any]
+    infer: Callable[..., Any]
+
+    def measure(
+        self,
+        variables: Any,
+        batch: Any,
+        placement: Placement | None = None,
+        *,
+        dropouts: Iterable[str] | None = None,
+        masks: int = 8,
+    ) -> Shift:
+        """The shift with all dropouts on, or with some.
+
+        Args:
+          variables: of the network, of the shapes that the probe was made with.
+          batch: likewise.
+          placement: likewise; the rates may differ.
+          dropouts: those of `dropouts` that are on; None: all.
+          masks: how many to average over, at least 2.
+
+        Raises:
+          ValueError: too few masks or examples, or an input that is not finite.
+        """
+        examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
+        for name, value in (("masks", masks), ("batch", examples)):
+            if value < 2:
+                raise ValueError(f"{name}: must be at least 2, got {value}")
+        wanted = self.dropouts if dropouts is None else tuple(dropouts)
+        active = {name: np.bool_(name in wanted) for name in self.dropouts}
+        variables = flax.core.unfreeze(variables)
+        trained = [
+            jax.device_get(self.train(variables, batch, placement, active, jax.random.key(i)))
+            for i in range(masks)
+        ]
+        averages = jax.tree.map(lambda *of: np.mean(np.stack(of), axis=0), *trained)
+        for path in self.norms:
+            own = at(averages, path)
+            if own["frozen"].any():
+                own.update(at(variables["batch_stats"], path))
+        inferred = jax.device_get(self.infer({**variables, "batch_stats": averages}, batch))
+        shifts = {
+            path: shifts_of(path, [at(of, path) for of in trained], at(inferred, path))
+            for path in self.norms
+        }
+        return Shift(in_order(shifts), wanted, examples, masks)
+
+
+def probe(
+    model: nn.Module,
+    variables: Any,
+    batch: Any,
+    placement: Placement | None = None,
+    *,
+    training: Mapping[str, Any] | None = None,
+    inference: Mapping[str, Any] | None = None,
+) -> Probe:
+    """Finds a network's batch norms and dropouts. Arguments and errors as in `variance_shift`."""
+    training = {"train": True} if training is None else dict(training)
+    inference = {"train": False} if inference is None else dict(inference)
+    variables = flax.core.unfreeze(variables)
+    keys = _keys(jax.random.key(0))
+    at_inference = Caller(model, inference)
+    found = at_inference.look(variables, batch, keys)
+    for path, frozen in found.frozen.items():
+        if not frozen:
+            raise ValueError(
+                f"inference: norm {name_of(path)} uses the batch's statistics, must use the"
+                f" running ones; got {inference}"
+            )
+    if found.dropouts:
+        raise ValueError(
+            f"inference: dropout {found.dropouts[0]} is on, must be off; got {inference}"
+        )
+
+    def in_training(placement: Placement | None) -> Caller:
+        given = {} if placement is None else {"placement": placement}
+        return Caller(model, {**training, **given}, tuple(found.axes))
+
+    seen = in_training(placement).look(variables, batch, keys)
+
+    def train(variables: Any, batch: Any, placement: Any, active: Any, key: jax.Array) -> Any:
+        return in_training(placement).measure(variables, batch, _keys(key), active=active)
+
+    return Probe(
+        norms=tuple(seen.norms),
+        dropouts=tuple(seen.dropouts),
+        train=jax.jit(train),
+        infer=jax.jit(lambda variables, batch: at_inference.measure(variables, batch, {})),
+    )
+
+
+def variance_shift(
+    model: nn.Module,
+    variables: Any,
+    batch: Any,
+    placement: Placement | None = None,
+    *,
+    training: Mapping[str, Any] | None = None,
+    inference: Mapping[str, Any] | None = None,
+    masks: int = 8,
+) -> Shift:
+    """Measures how dropout shifts what the batch norms of a Linen network see.
+
+    The network is not edited: calls of `nn.BatchNorm` are intercepted, also within `nn.scan`,
+    `nn.remat` and `nn.jit`. What is compared says the head of this module.
+
+    Args:
+      model: any Linen network with `nn.BatchNorm`, trained or not.
+      variables: its variables, with `batch_stats`.
+      batch: its first argument, `[N, ...]`, N at least 2: examples as in training, some hundred.
+      placement: passed on in training as `placement=`; None: nothing is, as for networks that have
+        `nn.Dropout` inside.
+      training: keywords of the call in training; None: `{"train": True}`.
+      inference: keywords of the call at inference; None: `{"train": False}`.
+      masks: how many to average over, at least 2.
+
+    Raises:
+      ValueError: no batch norm; keywords that the network does not take, or that leave dropout on
+        or norms unfrozen at inference; too few examples or masks; inputs that are not finite; a
+        norm that is called twice or with a mask.
+
+    >>> import jax.numpy as jnp
+    >>> class Network(nn.Module):
+    ...     @nn.compact
+    ...     def __call__(self, x, train):
+    ...         x = nn.Dropout(0.5, deterministic=not train)(x)
+    ...         return nn.BatchNorm(use_running_average=not train)(x)
+    >>> x = jax.random.normal(jax.random.key(0), (4096, 8))
+    >>> variables = Network().init(jax.random.key(1), x, train=False)
+    >>> shift = variance_shift(Network(), variables, x)
+    >>> shift.norms[0].norm, round(shift.norms[0].typical, 1)
+    ('BatchNorm_0', 0.5)
+    """
+    made = probe(model, variables, batch, placement, training=training, inference=inference)
+    return made.measure(variables, batch, placement, masks=masks)
+
+
+def _keys(key: jax.Array) -> dict[str, jax.Array]:
+    # Flax derives from "params" what it is asked for under any other name.
+    return {"dropout": key, "params": jax.random.fold_in(key, 1)}

@@ -1,0 +1,80 @@
+"""Repairs a shift after training: running statistics measured anew, with dropout off."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import flax.core
+import flax.linen as nn
+import jax
+import numpy as np
+
+from flaxdrop.analysis.norm_inputs import Caller, at, name_of
+
+
+def recalibrate(
+    model: nn.Module,
+    variables: Any,
+    batches: Iterable[Any],
+    *,
+    inference: Mapping[str, Any] | None = None,
+) -> Any:
+    """Sets the running statistics of every batch norm to the moments of its input over `batches`.
+
+    The network is called as at inference, so dropout is off. While it is measured, each norm uses
+    the statistics of the batch in front of it, as in training: so the result does not depend on
+    the running statistics that were there, and to do it twice changes nothing. The moments are
+    pooled exactly, each example counting the same: E[x], and E[x^2] - E[x]^2 of all of them, which
+    is the biased variance that Flax keeps; no moving average.
+
+    Args:
+      model: any Linen network with `nn.BatchNorm`.
+      variables: its variables, with `batch_stats`.
+      batches: its first arguments, `[N, ...]`; training examples, in batches as large as can be.
+      inference: keywords of the call at inference; None: `{"train": False}`.
+
+    Returns:
+      Variables like `variables`, with new `batch_stats`.
+
+    Raises:
+      ValueError: no batches, no batch norm, or inputs that are not finite.
+
+    >>> import jax.numpy as jnp
+    >>> norm = nn.BatchNorm(use_running_average=True)
+    >>> x = jnp.arange(6.0).reshape(6, 1)
+    >>> variables = norm.init(jax.random.key(0), x)
+    >>> recalibrate(norm, variables, [x[:4], x[4:]], inference={})["batch_stats"]["mean"]
+    array([2.5], dtype=float32)
+    """
+    variables = flax.core.unfreeze(variables)
+    caller = Caller(model, {"train": False} if inference is None else inference)
+    paths: list[tuple[str, ...]] = []
+    measure = jax.jit(lambda variables, batch: caller.measure(variables, batch, {}, first=True))
+    count = 0
+    means: dict[tuple[str, ...], np.ndarray] = {}
+    squares: dict[tuple[str, ...], np.ndarray] = {}  # summed, about the mean
+    for batch in batches:
+        if not paths:
+            paths = caller.look(variables, batch, {}).norms
+        examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
+        found = jax.device_get(measure(variables, batch))
+        for path in paths:
+            of = at(found, path)
+            mean, variance = (np.asarray(of[name], np.float64) for name in ("mean", "var"))
+            if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+                raise ValueError(f"norm {name_of(path)}: its input must be finite, is not")
+            # Chan, Golub and LeVeque 1979.
+            known = means.get(path, np.zeros_like(mean))
+            gap = mean - known
+            squares[path] = squares.get(path, np.zeros_like(mean)) + examples * (
+                variance + gap**2 * count / (count + examples)
+            )
+            means[path] = known + gap * examples / (count + examples)
+        count += examples
+    if not paths:
+        raise ValueError("batches: are none, must be at least one")
+    statistics = jax.tree.map(lambda leaf: leaf, variables["batch_stats"])  # a copy
+    for path in paths:
+        own = at(statistics, path)
+        for name, value in (("mean", means[path]), ("var", squares[path] / count)):
+            own[name] = value.astype(own[name].dtype)
+    return {**variables, "batch_stats": statistics}

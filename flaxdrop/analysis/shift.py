@@ -1,0 +1,167 @@
+"""What became of the batch norms of a network: the shift of each, by channel, and of them all."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from flaxdrop.analysis.norm_inputs import Path, name_of
+from flaxdrop.results.table import Table
+
+_SMALLEST = 1e-12  # of a norm that adds nothing to the variance itself
+
+
+@dataclasses.dataclass(frozen=True)
+class NormShift:
+    """The shift of one batch norm, by channel.
+
+    Attributes:
+      norm: path of the module; "[i]" is the i-th turn of a scan.
+      ratio: [C], (variance at inference + eps) / (variance in training + eps), with the norm's own
+        epsilon: the variance that its output has at inference in the place of 1. Of a channel that
+        is constant in both, 1.
+      mean_shift: [C], (mean at inference - mean in training) / standard deviation in training.
+      error: standard error of the logarithm of `typical`, over the masks.
+    """
+
+    norm: str
+    ratio: np.ndarray
+    mean_shift: np.ndarray
+    error: float
+
+    @property
+    def typical(self) -> float:
+        """Geometric mean of the ratio over the channels."""
+        return float(np.exp(np.mean(np.log(self.ratio))))
+
+    @property
+    def worst(self) -> float:
+        """The ratio of the channel that is shifted most."""
+        return float(self.ratio[np.argmax(np.abs(np.log(self.ratio)))])
+
+    @property
+    def size(self) -> float:
+        """|log typical|: 0 is no shift."""
+        return abs(float(np.log(self.typical)))
+
+    @property
+    def mean_size(self) -> float:
+        """Root mean square of the mean's shift over the channels."""
+        return float(np.sqrt(np.mean(self.mean_shift**2)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """The shifts of all batch norms of a network.
+
+    Attributes:
+      norms: in the order in which the network calls them.
+      dropouts: those that were on, slots or module paths.
+      examples: in the batch.
+      masks: how many were averaged over.
+    """
+
+    norms: tuple[NormShift, ...]
+    dropouts: tuple[str, ...]
+    examples: int
+    masks: int
+
+    @property
+    def size(self) -> float:
+        """Mean of the norms' |log ratio|: 0 is no shift."""
+        return float(np.mean([norm.size for norm in self.norms]))
+
+    @property
+    def worst_first(self) -> tuple[NormShift, ...]:
+        """The norms, the most shifted first."""
+        return tuple(sorted(self.norms, key=lambda norm: norm.size, reverse=True))
+
+    def table(self, rows: int = 20) -> Table:
+        """The most shifted norms, worst first.
+
+        Args:
+          rows: at most so many.
+        """
+        depth = {norm.norm: f"{i + 1}" for i, norm in enumerate(self.norms)}
+        cells = [
+            (
+                norm.norm,
+                depth[norm.norm],
+                f"{norm.typical:.3f}",
+                f"{norm.worst:.3g}",
+                f"{norm.mean_size:.3f}",
+                f"{norm.error:.3f}",
+            )
+            for norm in self.worst_first[:rows]
+        ]
+        notes = [
+            "Ratio: variance of the norm's input at inference / in training, geometric mean over"
+            " channels; 1 is no shift. Mean: its shift in standard deviations, root mean square."
+            " Error: of the ratio, relative.",
+            f"Dropout on: {', '.join(self.dropouts) or 'none'}. {self.examples} examples,"
+            f" {self.masks} masks. Shift of the network, mean |log ratio|: {self.size:.3f}.",
+        ]
+        if len(self.norms) > rows:
+            notes.insert(0, f"The {rows} most shifted of {len(self.norms)} norms.")
+        columns = ("norm", "depth", "ratio", "worst channel", "mean", "error")
+        return Table(columns, tuple(cells), tuple(notes))
+
+    def __str__(self) -> str:
+        return self.table().text()
+
+
+def shifts_of(path: Path, trained: Sequence[Any], inferred: Any) -> list[NormShift]:
+    """What became of one batch norm: a shift for each turn of the scans around it, or one.
+
+    Args:
+      path: of the norm.
+      trained: for each mask, what `Caller.measure` tells of it in training.
+      inferred: that at inference.
+
+    Raises:
+      ValueError: it is not finite.
+    """
+    scans = [axis for axis, length in enumerate(inferred["epsilon"].shape) if length > 1]
+    turns = tuple(inferred["epsilon"].shape[axis] for axis in scans)
+    every = [of[what] for of in (*trained, inferred) for what in ("mean", "var")]
+    if not all(np.isfinite(values).all() for values in every):
+        raise ValueError(
+            f"norm {name_of(path)}: its input must be finite; look at the batch, the variables, and"
+            " for a rate of 1"
+        )
+
+    def flat(of: Any, what: str) -> np.ndarray:  # [turns, channels]
+        front = np.moveaxis(np.asarray(of[what], np.float64), scans, range(len(scans)))
+        return front.reshape(math.prod(turns), -1)
+
+    epsilon = np.maximum(flat(inferred, "epsilon"), _SMALLEST)
+    variances = np.stack([flat(of, "var") for of in trained]) + epsilon
+    means = np.mean([flat(of, "mean") for of in trained], axis=0)
+    variance = np.mean(variances, axis=0)
+    ratio = (flat(inferred, "var") + epsilon) / variance
+    mean_shift = (flat(inferred, "mean") - means) / np.sqrt(variance)
+    spread = np.std(np.mean(np.log(variances), axis=-1), axis=0, ddof=1) / len(trained) ** 0.5
+    labels = [f"[{','.join(map(str, i))}]" if i else "" for i in np.ndindex(*turns)]
+    return [
+        NormShift(name_of(path) + label, ratio[i], mean_shift[i], float(spread[i]))
+        for i, label in enumerate(labels)
+    ]
+
+
+def in_order(shifts: Mapping[Path, list[NormShift]]) -> tuple[NormShift, ...]:
+    """All shifts by depth, from those of each path in the order of the calls.
+
+    Norms of one scan take turns.
+    """
+    groups: list[tuple[tuple[Any, ...], list[list[NormShift]]]] = []
+    for path, of in shifts.items():
+        scan = (path[:1], len(of))
+        if len(of) > 1 and groups and groups[-1][0] == scan:
+            groups[-1][1].append(of)
+        else:
+            groups.append((scan, [of]))
+    return tuple(
+        shift for _, members in groups for turn in zip(*members, strict=True) for shift in turn
+    )

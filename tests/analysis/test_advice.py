@@ -1,0 +1,70 @@
+import flax.linen as nn
+import jax
+import pytest
+
+from flaxdrop import Placement
+from flaxdrop.analysis import advise
+
+
+def advice_of(preresnet, placement):
+    model, variables, x = preresnet
+    return advise(model, variables, x, Placement.parse(placement), masks=2)
+
+
+@pytest.mark.parametrize("slot", ["p0", "p4"])
+def test_dropout_before_a_norm_of_the_branch_is_to_move_to_p6(preresnet, slot):
+    [advice] = advice_of(preresnet, f"{slot}=0.4")
+    assert (advice.dropout, advice.move_to) == (slot, "p6")
+    assert advice.size < advice.shift.size
+    assert advice.shift.dropouts == (slot,)
+    assert advice.words.startswith(f"{slot} shifts ")
+    assert advice.words.endswith(f"from {advice.shift.size:.2f} to {advice.size:.2f}.")
+    assert advice.shift.worst_first[0].norm in advice.words
+
+
+def test_every_dropout_of_a_placement_is_judged_alone(preresnet):
+    branch, head = advice_of(preresnet, "p6=0.3,h4=0.3")
+    assert (branch.dropout, branch.move_to) == ("p6", None)
+    assert "No slot of its kind shifts less" in branch.words
+    assert str(head) == "h4 shifts no batch norm: it may stay."
+    assert head.shift.size < 1e-4 < branch.shift.size
+
+
+@pytest.mark.parametrize("slot", ["h5", "logits"])
+def test_the_head_is_told_of_h4(preresnet, slot):
+    [advice] = advice_of(preresnet, f"{slot}=0.2")
+    assert advice.words.startswith(f"{slot} shifts no batch norm; ")
+    assert "h4" in advice.words
+
+
+def test_slots_that_a_mask_does_not_fit_are_passed_over(preresnet):
+    [advice] = advice_of(preresnet, "h4=0.3:block3")
+    assert advice.move_to is None
+
+
+def test_without_dropout_there_is_no_advice(preresnet):
+    assert advice_of(preresnet, "none") == ()
+
+
+def test_dropouts_of_a_foreign_network_are_named_and_judged(initialise):
+    class Foreign(nn.Module):
+        @nn.compact
+        def __call__(self, x, deterministic=True):
+            x = nn.Dropout(0.3, deterministic=deterministic, name="wrong")(nn.Dense(16)(x))
+            x = nn.relu(nn.BatchNorm(use_running_average=deterministic, name="bn")(x))
+            return nn.Dense(3)(nn.Dropout(0.3, deterministic=deterministic, name="right")(x))
+
+    x = jax.random.normal(jax.random.key(0), (256, 8))
+    wrong, right = advise(
+        Foreign(),
+        initialise(Foreign(), x),
+        x,
+        training={"deterministic": False},
+        inference={"deterministic": True},
+        masks=2,
+    )
+    assert wrong.words.startswith(
+        "wrong shifts 1 of 1 batch norms, bn most: at inference its input"
+    )
+    assert "Behind bn it would shift none" in wrong.words
+    assert right.words == "right shifts no batch norm: it may stay."
