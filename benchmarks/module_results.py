@@ -130,7 +130,7 @@ def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> list[Result]:
         drawn = np.array(
             [
                 simulation.block(
-                    jax.random.fold_in(key, 200 + i), slot, SLOT_RATE, batch=batch, width=WIDTH
+                    jax.random.fold_in(key, 200 + i), i, SLOT_RATE, batch=batch, width=WIDTH
                 )
                 for key in keys
             ]
@@ -145,24 +145,24 @@ def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> list[Result]:
 def _simulate_head(keys: Sequence[jax.Array], batch: int) -> list[Result]:
     results = []
     for i, correlation in enumerate(HEAD_CORRELATIONS):
-        for before in (True, False):
-            for mask in ("element", "channel"):
-                drawn = np.array(
-                    [
-                        simulation.head(
-                            jax.random.fold_in(key, 300 + i),
-                            correlation,
-                            HEAD_RATE,
-                            before=before,
-                            mask=mask,
-                            batch=batch // (4 * HEAD_SIDE**2),
-                            channels=WIDTH,
-                            side=HEAD_SIDE,
-                        )
-                        for key in keys
-                    ]
-                )
-                case = f"{mask} mask, {'before' if before else 'after'} pooling"
-                form = head_form(correlation, before=before, mask=mask)
-                results.append(Result("head", case, correlation, jackknife(*drawn.T), form))
+        for mask in ("element", "channel"):
+            drawn = np.array(
+                [
+                    simulation.head(
+                        jax.random.fold_in(key, 300 + i),
+                        correlation,
+                        HEAD_RATE,
+                        mask=mask,
+                        batch=batch // (4 * HEAD_SIDE**2),
+                        channels=WIDTH,
+                        side=HEAD_SIDE,
+                    )
+                    for key in keys
+                ]
+            )
+            for column, place in ((1, "before"), (2, "after")):
+                case = f"{mask} mask, {place} pooling"
+                form = head_form(correlation, before=column == 1, mask=mask)
+                estimate = jackknife(drawn[:, 0], drawn[:, column])
+                results.append(Result("head", case, correlation, estimate, form))
     return results

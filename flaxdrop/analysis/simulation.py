@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 
 from flaxdrop.analysis.closed_forms import he_std
 from flaxdrop.dropout import dropout
-from flaxdrop.hashing import name_word
 
 SLOTS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7")
 NORMS = ("BN1", "BN2", "next BN1")
@@ -137,8 +136,10 @@ def residual_sum(
     return jax.lax.map(at, jnp.arange(len(rates)))
 
 
-@functools.partial(jax.jit, static_argnames=("slot", "batch", "width"))
-def block(key: jax.Array, slot: str, rate: jax.Array, *, batch: int, width: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("batch", "width"))
+def block(
+    key: jax.Array, place: jax.Array, rate: jax.Array, *, batch: int, width: int
+) -> jax.Array:
     """A basic block with one dropout: what its norms and the one after it see.
 
     The norms divide by the statistics that they have in training, in both passes. The input is
@@ -146,7 +147,7 @@ def block(key: jax.Array, slot: str, rate: jax.Array, *, batch: int, width: int)
 
     Args:
       key: of the draw.
-      slot: "p0" to "p7".
+      place: of the dropout, an index of `SLOTS`.
       rate: of the dropout.
       batch: examples.
       width: channels everywhere.
@@ -155,18 +156,21 @@ def block(key: jax.Array, slot: str, rate: jax.Array, *, batch: int, width: int)
       f32 [3, 2]: for BN1, BN2 and the next block's BN1, the variance of their input at inference
       and in training.
     """
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(key, 4)
     first, second = (_weights(key, width, 0.0) for key in keys[:2])
-    mask_key = jax.random.fold_in(keys[2], name_word(slot))
+    mask_key = jax.random.fold_in(keys[2], place)
 
     def run(
-        x: jax.Array, rate: jax.Array | float, known: list[jax.Array]
+        x: jax.Array, on: bool, known: list[jax.Array]
     ) -> tuple[list[jax.Array], list[jax.Array]]:
         seen: list[jax.Array] = []
         statistics: list[jax.Array] = []
 
-        def drop(name: str, x: jax.Array) -> jax.Array:
-            return dropout(mask_key, x, rate) if name == slot else x
+        def drop(slot: str, x: jax.Array) -> jax.Array:
+            here = place == SLOTS.index(slot)
+            if not on:
+                return x
+            return jax.lax.cond(here, lambda x: dropout(mask_key, x, rate), lambda x: x, x)
 
         def norm(x: jax.Array) -> jax.Array:
             own = jnp.stack([jnp.mean(x, axis=0), jnp.var(x, axis=0)])
@@ -183,19 +187,18 @@ def block(key: jax.Array, slot: str, rate: jax.Array, *, batch: int, width: int)
         norm(x + drop("p7", y))
         return seen, statistics
 
-    x = jax.random.normal(jax.random.fold_in(key, 1), (batch, width))
-    training, statistics = run(x, rate, [])
-    inference, _ = run(x, 0.0, statistics)
+    x = jax.random.normal(keys[3], (batch, width))
+    training, statistics = run(x, True, [])
+    inference, _ = run(x, False, statistics)
     return jnp.stack([jnp.stack(inference), jnp.stack(training)], axis=1)
 
 
-@functools.partial(jax.jit, static_argnames=("before", "mask", "batch", "channels", "side"))
+@functools.partial(jax.jit, static_argnames=("mask", "batch", "channels", "side"))
 def head(
     key: jax.Array,
     correlation: jax.Array,
     rate: jax.Array,
     *,
-    before: bool,
     mask: str,
     batch: int,
     channels: int,
@@ -207,21 +210,20 @@ def head(
       key: of the draw.
       correlation: between the z of any two pixels of a channel, in [0, 1].
       rate: of the dropout.
-      before: the pooling, else after it.
       mask: what is dropped together.
       batch: examples.
       channels: of the feature.
       side: of the image, in pixels.
 
     Returns:
-      f32 [2], the variance of the pooled feature without and with dropout.
+      f32 [3], the variance of the pooled feature: without dropout, dropout before the pooling,
+      dropout after it.
     """
-    common_key, own_key, mask_key = jax.random.split(key, 3)
-    common = jax.random.normal(common_key, (batch, 1, 1, channels))
-    own = jax.random.normal(own_key, (batch, side, side, channels))
+    keys = jax.random.split(key, 4)
+    common = jax.random.normal(keys[0], (batch, 1, 1, channels))
+    own = jax.random.normal(keys[1], (batch, side, side, channels))
     x = jax.nn.relu(jnp.sqrt(correlation) * common + jnp.sqrt(1 - correlation) * own)
-    dropped = dropout(mask_key, x, rate, mask) if before else x
-    feature = jnp.mean(dropped, axis=(1, 2), keepdims=True)
-    if not before:
-        feature = dropout(mask_key, feature, rate, mask)
-    return jnp.stack([_variance(jnp.mean(x, axis=(1, 2))), _variance(feature[:, 0, 0])])
+    feature = jnp.mean(x, axis=(1, 2), keepdims=True)
+    before = jnp.mean(dropout(keys[2], x, rate, mask), axis=(1, 2))
+    after = dropout(keys[3], feature, rate, mask)[:, 0, 0]
+    return jnp.stack([_variance(feature[:, 0, 0]), _variance(before), _variance(after)])

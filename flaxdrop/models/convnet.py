@@ -66,7 +66,8 @@ class ConvNet(nn.Module):
 
     >>> import jax, jax.numpy as jnp
     >>> model, x = ConvNet(num_classes=10, widths=(4, 8), units=16), jnp.zeros((1, 16, 16, 3))
-    >>> model.apply(model.init(jax.random.key(0), x), x).shape
+    >>> logits, _ = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), x))
+    >>> logits.shape
     (1, 10)
     >>> model.slots
     {'before_pool': 2, 'after_pool': 2, 'dense': 1}

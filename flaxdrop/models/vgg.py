@@ -60,7 +60,8 @@ class VGG(nn.Module):
 
     >>> import jax, jax.numpy as jnp
     >>> model, x = VGG(num_classes=10, widths=(4, 8), units=16), jnp.zeros((1, 10, 10, 3))
-    >>> model.apply(model.init(jax.random.key(0), x), x).shape
+    >>> logits, _ = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), x))
+    >>> logits.shape
     (1, 10)
     >>> model.slots
     {'conv1': 2, 'conv2': 2, 'dense': 2}

@@ -18,7 +18,7 @@ def run(tmp_path_factory):
         "epochs": 1,
         "seeds": 2,
         "widths": (4,),
-        "depth": 6,
+        "depth": 4,
         "variants": "none,p0,p4,p6",
     }
     command = ["benchmarks.preresnet", "--config", "configs/digits.py", "--workdir", str(folder)]
@@ -47,7 +47,7 @@ def test_a_trained_cell_is_probed(run, cell, words, capsys):
     assert main(["--run", str(run), "--cell", cell, "--batch", "32", "--masks", "2"]) == 0
     said = capsys.readouterr().out
     assert words in said
-    assert "stage1_rest/norm2" in said
+    assert "stage1_first/norm2" in said
     assert (run / f"shift-{cell}.png").stat().st_size > 10_000
 
 

@@ -38,9 +38,9 @@ def test_data_far_from_zero_lose_no_digits():
     np.testing.assert_allclose(found["var"], np.asarray(x, np.float64).var(axis=0), rtol=1e-3)
 
 
-def test_twice_is_once_and_what_was_there_does_not_count(preresnet):
-    model, variables, x = preresnet
-    batches = [x[:20], x[20:]]
+def test_twice_is_once_and_what_was_there_does_not_count(dense_block):
+    model, variables, x = dense_block
+    batches = [x[:1000], x[1000:]]
     once = recalibrate(model, variables, batches)
     twice = recalibrate(model, once, batches)
     jax.tree.map(np.testing.assert_array_equal, once, twice)
@@ -50,15 +50,15 @@ def test_twice_is_once_and_what_was_there_does_not_count(preresnet):
     assert min(jax.tree.leaves(moved["batch_stats"])) > 0
 
 
-def test_on_one_batch_inference_is_then_training_without_dropout(preresnet):
-    model, variables, x = preresnet
+def test_on_one_batch_inference_is_then_training_without_dropout(dense_block):
+    model, variables, x = dense_block
     repaired = recalibrate(model, variables, [x])
     training = jax.jit(without_dropout(model))(variables, x)
     np.testing.assert_allclose(jax.jit(model.apply)(repaired, x), training, atol=1e-4)
 
 
-def test_it_repairs_what_dropout_did_to_the_statistics(preresnet):
-    model, variables, x = preresnet
+def test_it_repairs_what_dropout_did_to_the_statistics(dense_block):
+    model, variables, x = dense_block
     placement = Placement.parse("p4=0.5")
     step = jax.jit(
         lambda statistics, key: model.apply(
@@ -75,7 +75,7 @@ def test_it_repairs_what_dropout_did_to_the_statistics(preresnet):
         statistics = step(statistics, jax.random.key(i))
     shifted = {"params": variables["params"], "batch_stats": statistics}
     target = jax.jit(without_dropout(model))(variables, x)
-    repaired = recalibrate(model, shifted, [x[:16], x[16:]])
+    repaired = recalibrate(model, shifted, [x[:2000], x[2000:]])
     infer = jax.jit(model.apply)
     errors = [float(jnp.mean((infer(of, x) - target) ** 2)) for of in (shifted, repaired)]
     assert errors[1] < 0.1 * errors[0]
