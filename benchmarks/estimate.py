@@ -17,7 +17,7 @@ def describe_plan(plan: Plan) -> str:
 
     The estimate takes the speed of one convolution, measured now, for that of all: it is rough.
     """
-    shape = plan.dataset.image_shape
+    shape = plan.input_shape
     recipe = plan.settings.recipe
     chosen = [f for f in plan.families if set(f.placements) & set(plan.variants)]
     train = recipe.steps_per_epoch(len(plan.dataset.x_train)) * recipe.batch * recipe.epochs
@@ -26,19 +26,23 @@ def describe_plan(plan: Plan) -> str:
         f"study          {plan.study.name}: {plan.study.question}",
         f"data           {plan.dataset.name}: {len(plan.dataset.x_train):,} to train,"
         f" {len(plan.dataset.x_test):,} to test, {plan.dataset.num_classes} classes,"
-        f" {'x'.join(map(str, shape))}",
+        f" {'x'.join(map(str, plan.dataset.image_shape))}",
         f"cells          {plan.total}: {', '.join(plan.variants)} x {plan.settings.seeds} seeds",
         f"devices        {len(plan.devices)} x {plan.devices[0].device_kind}",
         f"compilations   {_PROGRAMS * len(chosen)} (start, train, evaluate; for every network)",
     ]
     work = 0.0
+    if plan.frozen:
+        images = len(plan.dataset.x_train) + len(plan.dataset.x_test)
+        work += images * flops_per_image(plan.frozen.model, plan.dataset.image_shape)
+        lines.append(f"frozen         features of {'x'.join(map(str, shape))}, computed once")
     for family in chosen:
         flops = flops_per_image(family.model, shape)
         own = len(set(family.placements) & set(plan.variants)) * plan.settings.seeds
         work += own * flops * (3 * train + test)
         lines.append(
             f"network        {parameter_count(family.model, shape):,} parameters,"
-            f" {flops:,} FLOPs an image forward"
+            f" {flops:,} FLOPs an {'image' if plan.frozen is None else 'example'} forward"
         )
     hours = work / (_flops_per_second() * len(plan.devices)) / 3600
     lines += [

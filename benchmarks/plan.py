@@ -1,8 +1,10 @@
 """A run before it starts: its data, networks, cells and devices, all checked, nothing written."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -13,7 +15,9 @@ from benchmarks.workfolder import WorkFolder, default_folder
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
+from flaxdrop.training import checkpoint, steps
 from flaxdrop.training.cells import choose_devices, images_of
+from flaxdrop.training.frozen import FrozenNetwork
 from flaxdrop.training.host import use_host
 from flaxdrop.training.steps import Images, Task
 
@@ -26,7 +30,8 @@ class Plan:
       study: the study.
       settings: of the run.
       dataset: the examples that it uses.
-      images: the same as the steps take them.
+      pixels: the same with mean and standard deviation.
+      frozen: the network whose features the cells are trained on; None: on the pixels.
       families: of all variants of the study.
       variants: the names of those to train.
       devices: one cell trains on each.
@@ -36,11 +41,23 @@ class Plan:
     study: Study
     settings: Settings
     dataset: Dataset
-    images: Images
+    pixels: Images
+    frozen: FrozenNetwork | None
     families: list[Family]
     variants: tuple[str, ...]
     devices: list[jax.Device]
     folder: WorkFolder
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What the cells' networks take, without the examples' axis."""
+        shape = self.dataset.image_shape
+        return self.frozen.feature_shape(shape) if self.frozen else shape
+
+    @functools.cached_property
+    def images(self) -> Images:
+        """What the cells are trained on: features are computed once, when they are needed."""
+        return self.frozen.features(self.pixels) if self.frozen else self.pixels
 
     @property
     def total(self) -> int:
@@ -65,12 +82,25 @@ class Plan:
         seeds = range(self.settings.seeds)
         return [row for row in rows if row.variant in self.variants and row.seed in seeds]
 
+    def trained(self, variant: str, seed: int) -> dict[str, Any] | None:
+        """The variables of a cell, as its last checkpoint has them; None: there is none."""
+        family = next(of for of in self.families if variant in of.placements)
+        task, cell = self.task(family), family.cell(variant, seed)
+        like = jax.eval_shape(lambda: steps.initial_state(task, self.images, cell))
+        saved = checkpoint.load(self.folder.checkpoints, cell_name(variant, seed), like)
+        return saved and {"params": saved[0].params, "batch_stats": saved[0].batch_stats}
+
     def pending(self, family: Family, rows: Sequence[ledger.Row]) -> list[tuple[str, int]]:
         """The cells (variant, seed) of a family that the ledger lacks, seed by seed."""
         done = {(row.variant, row.seed) for row in rows}
         own = [name for name in self.variants if name in family.placements]
         every = [(name, seed) for seed in range(self.settings.seeds) for name in own]
         return [cell for cell in every if cell not in done]
+
+
+def cell_name(variant: str, seed: int) -> str:
+    """What the checkpoints of a cell are called."""
+    return f"{variant}-seed{seed}"
 
 
 def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
@@ -91,27 +121,21 @@ def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
     )
     recipe = settings.recipe
     recipe.steps_per_epoch(len(dataset.x_train))
-    images = images_of(dataset, recipe.mean, recipe.std)
+    pixels = images_of(dataset, recipe.mean, recipe.std)
+    frozen = study.frozen(settings) if study.frozen else None
     chosen = restrict(study, settings, dataset.num_classes)
     every = families(study.variants(settings, dataset.num_classes))
-    for family in every:
-        if chosen.keys() & family.placements.keys():
-            parameter_count(family.model, dataset.image_shape)  # refuses images that do not fit it
     path = (
         pathlib.Path(workdir)
         if workdir
         else default_folder(study.name, settings.dataset, settings.identity())
     )
-    return Plan(
-        study,
-        settings,
-        dataset,
-        images,
-        every,
-        tuple(chosen),
-        devices,
-        WorkFolder(path),
-    )
+    folder = WorkFolder(path)
+    plan = Plan(study, settings, dataset, pixels, frozen, every, tuple(chosen), devices, folder)
+    for family in every:
+        if chosen.keys() & family.placements.keys():
+            parameter_count(family.model, plan.input_shape)  # refuses images that do not fit it
+    return plan
 
 
 _PRODUCTS = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}

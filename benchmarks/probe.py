@@ -29,7 +29,6 @@ from flaxdrop.results.shift_plots import draw_prediction, draw_shift
 from flaxdrop.results.statistics import paired
 from flaxdrop.results.table import Table
 from flaxdrop.training import checkpoint, steps
-from flaxdrop.training.cells import images_of
 from flaxdrop.training.steps import Images
 
 _WHEN = ("before training", "after training")
@@ -109,7 +108,7 @@ def open_run(folder: str, examples: int) -> Run:
     rows = [row for row in rows if row.status == "finished" and row.variant in plan.every_variant]
     if not rows:
         raise ValueError(f"run: {folder} has no finished cell")
-    images = images_of(plan.dataset, settings.recipe.mean, settings.recipe.std)
+    images = plan.images
     chosen = np.random.default_rng(0).permutation(len(images.x_train))[:examples]
     batch = augment.normalise(images.x_train[chosen], images.mean, images.std)
     return Run(plan, rows, images, batch)

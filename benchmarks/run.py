@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.estimate import describe_plan
-from benchmarks.plan import Plan, make_plan
+from benchmarks.plan import Plan, cell_name, make_plan
 from benchmarks.settings import Settings
 from benchmarks.study import Family, Study, parameter_count
 from flaxdrop.results import ledger, plots, provenance
@@ -75,7 +75,8 @@ def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.
     left = sum(map(len, pending.values()))
     print(
         f"{plan.study.name} on {plan.dataset.name}: {left} cells to train,"
-        f" {len(plan.finished(rows))} finished before, {len(plan.devices)} at a time on"
+        f" {len(plan.finished(rows))} finished before,"
+        f" {len(plan.devices) * plan.settings.cells_per_device} at a time on"
         f" {plan.devices[0].device_kind}; results in {plan.folder.path}",
         flush=True,
     )
@@ -103,11 +104,6 @@ def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.
     return rows, False
 
 
-def cell_name(variant: str, seed: int) -> str:
-    """What the checkpoints of a cell are called."""
-    return f"{variant}-seed{seed}"
-
-
 def _train_family(
     plan: Plan,
     family: Family,
@@ -119,12 +115,14 @@ def _train_family(
     task = plan.task(family)
     named = {cell_name(variant, seed): (variant, seed) for variant, seed in pending}
     jobs = {name: family.cell(variant, seed) for name, (variant, seed) in named.items()}
-    bar.set_postfix_str("compiling")
-    programs = compile_programs(task, plan.images, next(iter(jobs.values())), plan.devices)
+    bar.set_postfix_str("compiling" if plan.frozen is None else "computing features, compiling")
+    example = next(iter(jobs.values()))
+    per_device = plan.settings.cells_per_device
+    programs = compile_programs(task, plan.images, example, plan.devices, per_device)
     bar.unpause()
     bar.set_postfix_str("")
     provenance_of_run = {
-        "parameters": parameter_count(family.model, plan.dataset.image_shape),
+        "parameters": parameter_count(family.model, plan.input_shape),
         "compile_seconds": programs.compile_seconds,
         "versions": provenance.versions(),
         "git_revision": provenance.git_revision(pathlib.Path(__file__).parent),

@@ -26,7 +26,8 @@ class Settings:
       seeds: how many; seed 0 is the first.
       precision: of products on accelerators: "float32", "tensorfloat32"; "bfloat16": also of the
         activations, parameters and statistics stay f32.
-      devices: how many cells train at a time; 0: as many as there are devices.
+      devices: how many to train on; 0: all there are.
+      cells_per_device: how many cells train on a device at a time, vectorised.
       checkpoint_seconds: between two checkpoints of a cell in training.
       time_budget: for example "90s", "8m", "2h"; empty: none.
 
@@ -42,6 +43,7 @@ class Settings:
     seeds: int = 3
     precision: str = "tensorfloat32"
     devices: int = 0
+    cells_per_device: int = 1
     checkpoint_seconds: float = 60.0
     time_budget: str = ""
 
@@ -92,8 +94,9 @@ class Settings:
         for name in ("image_size", "train_examples", "test_examples", "devices"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: must be at least 0, got {getattr(self, name)}")
-        if self.seeds < 1:
-            raise ValueError(f"seeds: must be at least 1, got {self.seeds}")
+        for name in ("seeds", "cells_per_device"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
         if self.precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)
             raise ValueError(f"precision: must be one of {known}, got {self.precision!r}")

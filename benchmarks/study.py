@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from benchmarks.settings import Settings
 from flaxdrop.placement import Placement
 from flaxdrop.results.ledger import Row
+from flaxdrop.training.frozen import FrozenNetwork
 from flaxdrop.training.steps import Cell
 
 
@@ -39,6 +40,8 @@ class Study:
       published: settings -> variant -> published accuracy, in [0, 1].
       baseline: the variant that the others are compared with.
       nulls: pairs of variants that are one network with different masks: their difference is noise.
+      frozen: settings -> the network whose features the variants are trained on; None: they are
+        trained on the images.
       findings: (plan, rows) -> lines to print; shows what the table and the general pictures do
         not, in files of its own if need be (`plan.folder`). None: nothing.
     """
@@ -50,6 +53,7 @@ class Study:
     published: Callable[[Any], Mapping[str, float]]
     baseline: str
     nulls: tuple[tuple[str, str], ...] = ()
+    frozen: Callable[[Any], FrozenNetwork] | None = None
     findings: Callable[[Any, Sequence[Row]], Iterable[str]] | None = None
 
 
@@ -100,9 +104,9 @@ def _family(model: Any, masks: Mapping[str, str], members: Mapping[str, Placemen
     )
 
 
-def parameter_count(model: nn.Module, image_shape: tuple[int, ...]) -> int:
+def parameter_count(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """How many trainable parameters a network has."""
-    x = jnp.zeros((1, *image_shape))
+    x = jnp.zeros((1, *input_shape))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
 

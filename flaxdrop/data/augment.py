@@ -5,14 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def normalise(
-    x_uint8: jax.Array, mean: jax.typing.ArrayLike, std: jax.typing.ArrayLike
-) -> jax.Array:
+def normalise(x: jax.Array, mean: jax.typing.ArrayLike, std: jax.typing.ArrayLike) -> jax.Array:
     """Pixels as floats of zero mean and unit variance, channel by channel.
 
     Args:
-        x_uint8: uint8 [N, H, W, C].
-        mean: [C], in units where a pixel is in [0, 1].
+        x: pixels uint8 [N, H, W, C]; or features f32, of any unit.
+        mean: [C], in units where a pixel is in [0, 1]; or those of the features.
         std: [C], in the same units.
 
     Returns:
@@ -21,8 +19,9 @@ def normalise(
     >>> normalise(jnp.full((1, 1, 1, 1), 255, jnp.uint8), 0.5, 0.25).item()
     2.0
     """
-    pixels = x_uint8.astype(jnp.float32) / 255
-    return (pixels - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+    if x.dtype == jnp.uint8:
+        x = x.astype(jnp.float32) / 255
+    return (x - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
 
 
 def pad_crop(key: jax.Array, x: jax.Array, pad: int) -> jax.Array:

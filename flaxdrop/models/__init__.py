@@ -3,15 +3,18 @@
 from flaxdrop.models.convnet import ConvNet
 from flaxdrop.models.densenet import DenseNet
 from flaxdrop.models.download import download_pretrained
+from flaxdrop.models.head import Head
 from flaxdrop.models.preresnet import PreResNet
-from flaxdrop.models.pretrained import load_pretrained
+from flaxdrop.models.pretrained import load_pretrained, save_pretrained
 from flaxdrop.models.vgg import VGG
 
 __all__ = [
     "VGG",
     "ConvNet",
     "DenseNet",
+    "Head",
     "PreResNet",
     "download_pretrained",
     "load_pretrained",
+    "save_pretrained",
 ]

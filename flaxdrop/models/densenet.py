@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
 from flaxdrop.models.convolution import conv_general_dilated
+from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.placement import Placement
 
 LAYER_SLOTS = ("branch", "norm1", "relu1", "conv1", "norm2", "relu2", "conv2")
@@ -25,7 +26,6 @@ TRANSITION_SLOTS = (
     "transition_conv",
     "transition_pool",
 )
-HEAD_SLOTS = ("h4", "h5", "logits")
 LAYER_LAYOUT = (
     "[ {branch} -> BN -> {norm1} -> ReLU -> {relu1} -> Conv1x1 -> {conv1} -> BN -> {norm2} -> ReLU"
     " -> {relu2} -> Conv3x3 -> {conv2} ] beside the input"
@@ -109,7 +109,7 @@ class DenseNet(nn.Module):
     Attributes:
       depth: 121, 161, 169 or 201 with the stem for ImageNet, 6n + 4 (40, 100, 190, ...: three
         blocks of n layers) with the one for CIFAR; or the layers of every block.
-      num_classes: size of the output; 0: no classifier, the output is the pooled features.
+      num_classes: size of the output; 0: no pooling and no classifier, the output is the features.
       growth: channels that a layer adds; None: as published for the depth, 48 for 161, 12 with
         the stem for CIFAR, else 32. The stem has twice as many.
       stem: "imagenet" (a quarter of the image's side) or "cifar" (all of it).
@@ -181,27 +181,26 @@ class DenseNet(nn.Module):
         slots = dict.fromkeys(LAYER_SLOTS, sum(sizes))
         if len(sizes) > 1:
             slots |= dict.fromkeys(TRANSITION_SLOTS, len(sizes) - 1)
-        return slots | dict.fromkeys(HEAD_SLOTS if self.num_classes else HEAD_SLOTS[:2], 1)
+        return slots | dict.fromkeys(HEAD_SLOTS if self.num_classes else HEAD_SLOTS[:1], 1)
 
     @property
     def layout(self) -> Mapping[str, str]:
         """Part -> chain of its operations, with every slot in braces; for `flaxdrop.describe`."""
         sizes = self.block_sizes
         blocks = "-".join(map(str, sizes))
-        head = "BN -> ReLU -> {h4} -> mean over pixels -> {h5}"
         return {
             "network": f"{STEMS[self.stem]} -> blocks of {blocks} layers, growth"
             f" {self.channels_per_layer}, a transition between blocks -> head",
             "layer": LAYER_LAYOUT,
             **({"transition": TRANSITION_LAYOUT} if len(sizes) > 1 else {}),
-            "head": head + (" -> Dense -> {logits}" if self.num_classes else ""),
+            "head": f"BN -> ReLU -> {HEAD_LAYOUT if self.num_classes else '{h4}'}",
         }
 
     @nn.compact
     def __call__(
         self, x: jax.Array, train: bool = False, placement: Placement | None = None
     ) -> jax.Array:
-        """Computes the logits, or the features of a network without a classifier.
+        """Computes the logits, or the features that a network without a classifier ends in.
 
         Args:
           x: normalised images `[N, H, W, C]`.
@@ -209,7 +208,8 @@ class DenseNet(nn.Module):
           placement: where dropout is on (apply with `rngs={"dropout": key}`); None: nowhere.
 
         Returns:
-          Logits `[N, num_classes]`, or features `[N, channels]`, f32.
+          Logits `[N, num_classes]`, or features `[N, H / 32, W / 32, channels]` (H / 4, W / 4 with
+          the stem for CIFAR and three blocks), f32.
 
         Raises:
           ValueError: an unknown slot, or a depth or a stem that does not exist.
@@ -241,12 +241,10 @@ class DenseNet(nn.Module):
             if block < len(sizes):
                 here = _at(placement, TRANSITION_SLOTS, block - 1)
                 x = Transition(conv, norm, name=f"transition{block}")(x, here)
-        x = _drop(placement, "h4", nn.relu(norm(name="norm")(x)))
-        x = _drop(placement, "h5", jnp.mean(x.astype(jnp.float32), axis=(1, 2)))
+        x = nn.relu(norm(name="norm")(x))
         if not self.num_classes:
-            return x
-        x = nn.Dense(self.num_classes, kernel_init=_torch_uniform, name="classifier")(x)
-        return _drop(placement, "logits", x)
+            return _drop(placement, "h4", x.astype(jnp.float32))
+        return classify(x, placement, self.num_classes, _torch_uniform)
 
 
 # The initial weights are torchvision's.

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
 from flaxdrop.models.convolution import conv_general_dilated
+from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.placement import Placement
 
 BASIC_SLOTS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "shortcut", "post_add")
@@ -38,7 +39,6 @@ BOTTLENECK_SLOTS = (
     "shortcut",
     "post_add",
 )
-HEAD_SLOTS = ("h4", "h5", "logits")
 BASIC_LAYOUT = (
     "{p0} -> [ {p1} -> BN -> {p2} -> ReLU -> {p3} -> Conv3x3 -> {p4} -> BN -> {p5} -> ReLU ->"
     " {p6} -> Conv3x3 -> {p7} ] + {shortcut} -> {post_add}"
@@ -185,7 +185,7 @@ class PreResNet(nn.Module):
             "network": f"depth {self.depth}: Conv3x3 -> {len(self.widths)} stages of"
             f" {self.blocks_per_stage} {self.block} blocks, widths {widths} -> head",
             "block": BASIC_LAYOUT if self.block == "basic" else BOTTLENECK_LAYOUT,
-            "head": "BN -> ReLU -> {h4} -> mean over pixels -> {h5} -> Dense -> {logits}",
+            "head": f"BN -> ReLU -> {HEAD_LAYOUT}",
         }
 
     @nn.compact
@@ -225,15 +225,9 @@ class PreResNet(nn.Module):
             if count > 1:
                 rest = block(width, 1, conv, norm, name=f"stage{stage}_rest")
                 x, _ = _scan(count - 1, self.unroll)(rest, x, _blocks_of(own, slice(1, None)))
-        x = Dropout("h4")(nn.relu(norm(name="norm")(x)), placement)
-        x = Dropout("h5")(jnp.mean(x.astype(jnp.float32), axis=(1, 2)), placement)
-        x = nn.Dense(
-            self.num_classes,
-            kernel_init=_torch_uniform(x.shape[-1]),
-            bias_init=_torch_uniform(x.shape[-1]),
-            name="classifier",
-        )(x)
-        return Dropout("logits")(x, placement)
+        uniform = _torch_uniform(x.shape[-1])
+        x = nn.relu(norm(name="norm")(x))
+        return classify(x, placement, self.num_classes, uniform, uniform)
 
 
 _BLOCKS: dict[str, Callable[..., Any]] = {"basic": BasicBlock, "bottleneck": BottleneckBlock}

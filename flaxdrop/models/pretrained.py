@@ -1,4 +1,4 @@
-"""Pretrained weights of a DenseNet, from the files of Keras, torchvision and timm.
+"""Pretrained weights of a DenseNet: reads the files of Keras, torchvision and timm, writes timm's.
 
 Every tensor of the network must be in the file, with the network's shape, and every tensor of the
 file in the network; formats differ in how tensors are named and which way kernels lie.
@@ -16,7 +16,7 @@ import numpy as np
 
 from flaxdrop.models.densenet import DenseNet
 from flaxdrop.models.keras_file import read_keras
-from flaxdrop.models.safetensors_file import read_safetensors
+from flaxdrop.models.safetensors_file import read_safetensors, write_safetensors
 from flaxdrop.models.torch_file import read_torch
 
 Names = tuple[str, ...]  # of the modules around a variable, and its own
@@ -82,6 +82,27 @@ def load_pretrained(
         for leaf, array in fresh(new_classifier, jnp.zeros(image.shape)).items():
             variables["params", "classifier", leaf] = array
     return flax.traverse_util.unflatten_dict(variables)
+
+
+def save_pretrained(variables: Mapping[str, Any], path: str | pathlib.Path) -> None:
+    """Writes the variables of a DenseNet as timm does, for `load_pretrained` and for timm.
+
+    Args:
+      variables: {"params": ..., "batch_stats": ...}.
+      path: ends in .safetensors.
+
+    Raises:
+      ValueError: another suffix, or safetensors is not installed.
+      OSError: it cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"weights {path}: can write only .safetensors")
+    tensors = {}
+    for place, array in flax.traverse_util.flatten_dict(variables).items():
+        theirs = np.argsort(_TORCH_AXES.get(array.ndim, tuple(range(array.ndim))))
+        tensors[_torch_name(place[1:])] = np.asarray(array, np.float32).transpose(theirs)
+    write_safetensors(path, tensors)
 
 
 class Format(NamedTuple):

@@ -1,6 +1,8 @@
 """The tensors in a .safetensors file."""
 
+import os
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -18,10 +20,7 @@ def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     try:
         from safetensors.numpy import load  # optional
     except ImportError:
-        raise ValueError(
-            f"weights {path}: reading .safetensors needs safetensors; pip install"
-            ' "flaxdrop[pretrained]"'
-        ) from None
+        raise _missing(path) from None
     try:
         return load(path.read_bytes())
     except OSError as error:
@@ -29,3 +28,27 @@ def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     except Exception as error:  # the package has a type of its own for damaged files
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"weights {path}: not a readable .safetensors file ({reason})") from error
+
+
+def write_safetensors(path: str | pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes tensors by name; a reader sees all of the file or nothing.
+
+    Raises:
+      ValueError: safetensors is not installed.
+      OSError: it cannot be written.
+    """
+    path = pathlib.Path(path)
+    try:
+        from safetensors.numpy import save  # optional
+    except ImportError:
+        raise _missing(path) from None
+    aside = path.with_suffix(".partial")
+    # The package takes an array's memory as it lies, whatever the strides.
+    aside.write_bytes(save({name: np.ascontiguousarray(of) for name, of in tensors.items()}))
+    os.replace(aside, path)
+
+
+def _missing(path: pathlib.Path) -> ValueError:
+    return ValueError(
+        f'weights {path}: .safetensors needs safetensors; pip install "flaxdrop[pretrained]"'
+    )

@@ -1,10 +1,11 @@
-"""Cells across devices: with n devices, n cells train at a time, each whole on one device.
+"""Cells across devices: with n devices, n cells or a multiple train at a time, each whole on one.
 
 No collective runs: a cell's batch norm sees all of its batch, and a cell's result does not depend
 on its neighbours. CPU cores count as devices.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -84,7 +85,7 @@ class Programs:
       start: cells -> states before the first step.
       train: (count, cells, states) -> states after `count` steps within the epoch.
       evaluate: states -> states with the epoch's row of the curve.
-      lanes: how many cells they take at a time, one for each device.
+      lanes: how many cells they take at a time.
       like: shapes and dtypes of one cell's state.
       place: puts a list of `lanes` trees on the devices.
       compile_seconds: what compiling them took.
@@ -100,7 +101,11 @@ class Programs:
 
 
 def compile_programs(
-    task: Task, images: Images, example: Cell, devices: Sequence[jax.Device]
+    task: Task,
+    images: Images,
+    example: Cell,
+    devices: Sequence[jax.Device],
+    cells_per_device: int = 1,
 ) -> Programs:
     """Compiles what a task needs, once.
 
@@ -108,19 +113,23 @@ def compile_programs(
       task: what is trained.
       images: the data set; it is copied to every device.
       example: any cell of the task; all must have its structure and shapes.
-      devices: one cell trains on each.
+      devices: the cells train on them.
+      cells_per_device: how many train on each at a time, as one vectorised program. It pays for
+        heads; on a CPU, convolutions with weights of their own for every cell are slow.
     """
     began = time.perf_counter()
-    lanes = len(devices)
+    lanes = len(devices) * cells_per_device
     mesh = Mesh(np.asarray(devices), (_AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
     one_each = NamedSharding(mesh, PartitionSpec(_AXIS))
     data = jax.device_put(images, NamedSharding(mesh, PartitionSpec()))
 
     def over_cells(function: Callable[..., Any], shared: int, donate: tuple[int, ...] = ()) -> Any:
-        def of_one(*arguments: Any) -> Any:
+        def of_device(*arguments: Any) -> Any:
+            of_one = functools.partial(function, *arguments[:shared])
+            if cells_per_device > 1:
+                return jax.vmap(of_one)(*arguments[shared:])
             own = jax.tree.map(lambda leaf: leaf[0], arguments[shared:])
-            out = function(*arguments[:shared], *own)
-            return jax.tree.map(lambda leaf: leaf[None], out)
+            return jax.tree.map(lambda leaf: leaf[None], of_one(*own))
 
         def of_all(*arguments: Any) -> Any:
             specs = tuple(
@@ -128,7 +137,11 @@ def compile_programs(
                 for i in range(len(arguments))
             )
             mapped = jax.shard_map(
-                of_one, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(_AXIS), check_vma=False
+                of_device,
+                mesh=mesh,
+                in_specs=specs,
+                out_specs=PartitionSpec(_AXIS),
+                check_vma=False,
             )
             return mapped(*arguments)
 

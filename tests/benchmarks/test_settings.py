@@ -116,6 +116,7 @@ def test_whatever_changes_a_cell_is_part_of_its_identity():
         "train_examples": 100,
         "test_examples": 100,
         "precision": "float32",
+        "cells_per_device": 2,
         "depth": 14,
         "block": "bottleneck",
         "widths": (4, 8, 8),

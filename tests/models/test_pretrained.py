@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from flaxdrop.models.densenet import DenseNet
-from flaxdrop.models.pretrained import load_pretrained
+from flaxdrop.models.pretrained import load_pretrained, save_pretrained
 from flaxdrop.models.torch_file import read_torch
 
 FOLDER = pathlib.Path(__file__).parent
@@ -107,6 +107,20 @@ def test_keras(tmp_path):
         (params["classifier"]["bias"], "predictions/bias"),
     ]:
         np.testing.assert_array_equal(ours, weights[theirs])
+
+
+def test_what_is_saved_is_what_torch_calls_so(tmp_path, variables, state):
+    path = tmp_path / "ours.safetensors"
+    save_pretrained(variables, path)
+    chex.assert_trees_all_equal(load_pretrained(MODEL, path), variables)
+    theirs = {name: of for name, of in state.items() if not name.endswith("num_batches_tracked")}
+    chex.assert_trees_all_equal(load_file(path), theirs)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_saving_in_another_format(tmp_path, variables):
+    with pytest.raises(ValueError, match=r"can write only \.safetensors"):
+        save_pretrained(variables, tmp_path / "ours.pth")
 
 
 def test_keras_without_top(tmp_path):

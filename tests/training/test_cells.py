@@ -94,6 +94,29 @@ def test_one_device_and_two_give_the_same_bits(train, network_cell):
     assert train(cell, second) == [*train(cell), *train(second)]
 
 
+def test_cells_that_share_a_device_are_the_same_but_for_rounding(
+    network_task, network_cell, images
+):
+    together = [network_cell(p6=0.5), network_cell(p4=0.5), network_cell(seed=1)]
+    devices = jax.devices("cpu")[:1]
+    found = {}
+    for count in (1, 3):
+        program = cells.compile_programs(network_task, images, together[0], devices, count)
+        assert program.lanes == count
+        groups = [together[i : i + count] for i in range(0, 3, count)]
+        states = []
+        for group in groups:
+            placed = program.place(group)
+            state = program.evaluate(program.train(2, placed, program.start(placed)))
+            states += [cells.unstack(jax.device_get(state), lane) for lane in range(count)]
+        found[count] = cells.stack([(of.params, of.curve) for of in states])
+    jax.tree.map(
+        lambda one, three: np.testing.assert_allclose(one, three, rtol=1e-3, atol=1e-4),
+        found[1],
+        found[3],
+    )
+
+
 def test_programs_are_the_steps(task, images, programs_of, make_cell):
     programs, cell = programs_of(task, 1), make_cell(rate=0.5)
     placed = programs.place([cell])
