@@ -1,0 +1,86 @@
+"""What weights does a DenseNet learn here, for others to be trained on its features?
+
+    python -m benchmarks.pretrain --config configs/pretrain_cifar100.py:tiny
+
+They are written beside the ledger, in timm's format, for `benchmarks.transfer`.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax.numpy as jnp
+
+from benchmarks.command import main
+from benchmarks.plan import Plan
+from benchmarks.settings import Settings
+from benchmarks.study import Study, Variant
+from flaxdrop.models import DenseNet, save_pretrained
+from flaxdrop.placement import Placement
+from flaxdrop.results.ledger import Row
+
+_VARIANT = "densenet"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainSettings(Settings):
+    """The network of a pretraining.
+
+    Attributes:
+      layers: of every dense block; those of DenseNet-121 by default.
+      growth: channels that a layer adds.
+    """
+
+    layers: tuple[int, ...] = (6, 12, 24, 16)
+    growth: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_network(self.layers, self.growth)
+
+
+def check_network(layers: Sequence[int], growth: int) -> None:
+    """Refuses what is no DenseNet.
+
+    Raises:
+      ValueError: a block without a layer, or a layer that adds nothing.
+    """
+    if not layers or min(layers) < 1:
+        raise ValueError(f"layers: must be one number or more above 0, got {tuple(layers)}")
+    if growth < 1:
+        raise ValueError(f"growth: must be at least 1, got {growth}")
+
+
+def variants(settings: PretrainSettings, classes: int) -> Mapping[str, Variant]:
+    """One network, without dropout."""
+    dtype = jnp.bfloat16 if settings.precision == "bfloat16" else jnp.float32
+    model = DenseNet(settings.layers, classes, growth=settings.growth, dtype=dtype)
+    return {_VARIANT: Variant(model, Placement())}
+
+
+def published(settings: PretrainSettings) -> Mapping[str, float]:
+    """Empty: a means, not an end."""
+    del settings
+    return {}
+
+
+def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+    """The weights of every finished seed, in a file."""
+    for row in rows:
+        if row.status == "finished" and (trained := plan.trained(_VARIANT, row.seed)):
+            path = plan.folder.path / f"{_VARIANT}-seed{row.seed}.safetensors"
+            save_pretrained(trained, path)
+            yield f"weights   {path}"
+
+
+STUDY = Study(
+    name="pretrain",
+    question="What weights does a DenseNet learn here, for others to be trained on its features?",
+    settings=PretrainSettings,
+    variants=variants,
+    published=published,
+    baseline=_VARIANT,
+    findings=findings,
+)
+
+if __name__ == "__main__":
+    main(STUDY)

@@ -1,0 +1,140 @@
+"""Why does dropout before the classifier help on the features of a frozen network?
+
+Question D: features of DenseNet-121, dropout before the classifier (or after it, or before the
+pooling), and a classifier of 9 classes that alone is trained.
+
+    python -m benchmarks.transfer --config configs/transfer_digits.py
+    python -m benchmarks.transfer --config configs/transfer_cifar10.py --config.weights=FILE
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.command import main
+from benchmarks.plan import Plan
+from benchmarks.pretrain import check_network
+from benchmarks.settings import Settings
+from benchmarks.study import Study, Variant
+from benchmarks.transfer_answer import answer
+from flaxdrop.models import DenseNet, Head, download_pretrained, load_pretrained
+from flaxdrop.models.download import PUBLISHED
+from flaxdrop.placement import Placement
+from flaxdrop.results.ledger import Row
+from flaxdrop.results.rate_plots import draw_rates
+from flaxdrop.training.frozen import FrozenNetwork
+
+PLACES = {"before pooling": "h4", "before classifier": "h5", "after classifier": "logits"}
+UNTRAINED = "untrained"
+_KERAS_EPSILON = 1.001e-5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransferSettings(Settings):
+    """The frozen network and the dropouts of its head.
+
+    Attributes:
+      weights: of the frozen network: a file (.h5 of Keras, .pth of torchvision, .safetensors of
+        timm or of `benchmarks.pretrain`), the name of a published one ("keras-densenet121", which
+        is downloaded), or "untrained".
+      layers: of every dense block; those of DenseNet-121 by default.
+      growth: channels that a layer adds.
+      rates: of the dropouts, each in [0, 1].
+    """
+
+    weights: str
+    layers: tuple[int, ...] = (6, 12, 24, 16)
+    growth: int = 32
+    rates: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_network(self.layers, self.growth)
+        if not self.weights:
+            raise ValueError(
+                "weights: must be a file, untrained or one of"
+                f" {', '.join(PUBLISHED)}, got ''; python -m benchmarks.pretrain --config"
+                " configs/pretrain_cifar100.py:tiny makes a file"
+            )
+        if not self.rates or not all(0 <= rate <= 1 for rate in self.rates):
+            raise ValueError(f"rates: must be one or more in [0, 1], got {self.rates}")
+        for name in ("crop", "flip"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}: must be {type(getattr(self, name))()}, for the features are computed"
+                    f" once, got {getattr(self, name)}"
+                )
+
+
+def frozen(settings: TransferSettings) -> FrozenNetwork:
+    """The network that gives the features.
+
+    Raises:
+      ValueError: weights that cannot be read, downloaded or do not fit.
+    """
+    keras = settings.weights.startswith("keras-") or settings.weights.endswith(".h5")
+    model = DenseNet(
+        settings.layers,
+        num_classes=0,
+        growth=settings.growth,
+        epsilon=_KERAS_EPSILON if keras else 1e-5,
+    )
+    if settings.weights == UNTRAINED:
+        return FrozenNetwork(model, jax.jit(model.init)(jax.random.key(0), _IMAGE))
+    path = (
+        download_pretrained(settings.weights) if settings.weights in PUBLISHED else settings.weights
+    )
+    return FrozenNetwork(model, load_pretrained(model, path))
+
+
+_IMAGE = jnp.zeros((1, 32, 32, 3))
+
+
+def variants(settings: TransferSettings, classes: int) -> Mapping[str, Variant]:
+    """No dropout, and every place at every rate."""
+    head = Head(classes)
+    return {"none": Variant(head, Placement())} | {
+        name: Variant(head, Placement({PLACES[place]: rate}))
+        for place, by_rate in _by_place(settings.rates).items()
+        for rate, name in by_rate.items()
+    }
+
+
+def _by_place(rates: Sequence[float]) -> Mapping[str, Mapping[float, str]]:
+    return {place: {rate: f"{place} {rate:g}" for rate in rates} for place in PLACES}
+
+
+def published(settings: TransferSettings) -> Mapping[str, float]:
+    """The question's two numbers: of its own images, with weights from ImageNet."""
+    del settings
+    return {"none": 0.9449, "before classifier 0.5": 0.9682}
+
+
+def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+    """The claim, our numbers, the explanation; and a picture by rate."""
+    found = answer(rows, plan.images.x_train)
+    (plan.folder.path / "answer.md").write_text(found.markdown())
+    yield found.text()
+    path = plan.folder.picture("rates")
+    assert isinstance(plan.settings, TransferSettings)
+    places = _by_place(plan.settings.rates)
+    title = f"Heads on frozen features, {plan.dataset.name}: dropout by place and rate"
+    draw_rates(rows, path, places=places, baseline="none", title=title)
+    yield f"answer    {plan.folder.path / 'answer.md'}, {path}"
+
+
+STUDY = Study(
+    name="transfer",
+    question="Why does dropout before the classifier help on the features of a frozen network?",
+    settings=TransferSettings,
+    variants=variants,
+    published=published,
+    baseline="none",
+    frozen=frozen,
+    findings=findings,
+)
+
+if __name__ == "__main__":
+    main(STUDY)

@@ -1,0 +1,101 @@
+"""Pretraining writes weights, the transfer study reads them and answers its question."""
+
+import jax
+import numpy as np
+import pytest
+
+import flaxdrop.data
+from benchmarks import pretrain, transfer
+from benchmarks.transfer_answer import verdict
+from flaxdrop.models import DenseNet, load_pretrained
+from flaxdrop.results.statistics import paired
+
+NETWORK = ["--config.layers=(1,1)", "--config.growth=4"]
+SHORT = [*NETWORK, "--config.train_examples=60", "--config.test_examples=50"]
+SHORT += ["--config.epochs=2", "--config.batch=20"]
+PRETRAIN = ["--config=configs/pretrain_cifar100.py:tiny", "--config.image_size=32", *SHORT]
+TRANSFER = ["--config=configs/transfer_digits.py", "--config.seeds=2", "--config.image_size=40"]
+TRANSFER += ["--config.rates=0.5", "--config.cells_per_device=3", *SHORT]
+
+
+def test_weights_go_from_one_study_to_the_other(run_study, tmp_path, cells_in):
+    pretrained, heads = tmp_path / "pretrained", tmp_path / "heads"
+    digits = flaxdrop.data.load("digits").first(60, 50)
+    splits = {f"x_{split}": getattr(digits, f"x_{split}") for split in ("train", "test")}
+    rgb = {name: np.repeat(x, 3, axis=-1) for name, x in splits.items()}
+    np.savez(tmp_path / "rgb.npz", y_train=digits.y_train, y_test=digits.y_test, **rgb)
+    command = [*PRETRAIN, f"--config.dataset=npz:{tmp_path / 'rgb.npz'}"]
+    assert run_study(pretrain.STUDY, *command, f"--workdir={pretrained}").status == 0
+    file = pretrained / "densenet-seed0.safetensors"
+    features = DenseNet((1, 1), num_classes=0, growth=4)
+    kernel = load_pretrained(features, file)["params"]["stem"]["kernel"]
+    assert np.isfinite(kernel).all()
+
+    command = [*TRANSFER, f"--config.weights={file}", f"--workdir={heads}"]
+    found = run_study(transfer.STUDY, *command)
+    assert found.status == 0
+    variants = ("none", *(f"{place} 0.5" for place in transfer.PLACES))
+    assert sorted(cells_in(heads)) == sorted((v, seed) for v in variants for seed in range(2))
+    assert "before the classifier it raises accuracy" in found.out
+    assert "averaged over 25 pixels" in (heads / "answer.md").read_text()
+    assert (heads / "rates.png").stat().st_size > 10_000
+
+
+def test_the_frozen_network_is_what_the_file_says():
+    settings = {"dataset": "digits", "epochs": 1, "batch": 1, "layers": (1,), "growth": 4}
+    model = transfer.frozen(transfer.TransferSettings(weights="untrained", **settings))
+    again = transfer.frozen(transfer.TransferSettings(weights="untrained", **settings))
+    jax.tree.map(np.testing.assert_array_equal, model.variables, again.variables)
+    assert model.feature_shape((64, 64, 3)) == (16, 16, 12)
+
+
+def test_it_resumes_and_gives_the_same_bits(run_study, tmp_path, digests_in):
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    assert run_study(transfer.STUDY, *TRANSFER, f"--workdir={once}").status == 0
+    command = [*TRANSFER, f"--workdir={twice}"]
+    assert run_study(transfer.STUDY, *command, "--config.variants=none").status == 0
+    assert run_study(transfer.STUDY, *command).status == 0
+    assert digests_in(once) == digests_in(twice)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config.weights="], "error: weights: must be a file, untrained or one of"),
+        (["--config.weights=none.pth"], "error: weights none.pth: No such file"),
+        (["--config.flip=True"], "error: flip: must be False, for the features are computed once"),
+        (["--config.crop=4"], "error: crop: must be 0, for the features are computed once, got 4"),
+        (["--config.rates=1.5"], "error: rates: must be one or more in [0, 1], got "),
+        (["--config.layers=(0,)"], "error: layers: must be one number or more above 0, got "),
+        (["--config.cells_per_device=0"], "error: cells_per_device: must be at least 1, got 0"),
+    ],
+)
+def test_mistakes_are_one_line(run_study, tmp_path, arguments, words):
+    found = run_study(transfer.STUDY, *TRANSFER, f"--workdir={tmp_path / 'none'}", *arguments)
+    assert found.status == 2
+    assert found.err.startswith(words)
+    assert found.err.count("\n") == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_dry_run_computes_no_features(run_study, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer.FrozenNetwork, "features", None)
+    found = run_study(transfer.STUDY, *TRANSFER, f"--workdir={tmp_path / 'none'}", "--dry_run")
+    assert found.status == 0
+    assert "features of 5x5x" in found.out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("values", "sign", "word"),
+    [
+        ((1.0, 1.1, 1.2), 1, "holds"),
+        ((1.0, 1.1, 1.2), -1, "does not hold"),
+        ((-1.0, -1.1, -1.2), -1, "holds"),
+        ((-1.0, 0.5, 1.2), 1, "undecided"),
+        ((1.0,), 1, "undecided"),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_zero(values, sign, word):
+    ours = dict(enumerate(values))
+    assert verdict(paired(ours, dict.fromkeys(ours, 0.0)), sign) == word
