@@ -64,7 +64,7 @@ def execute(study: Study, arguments: Sequence[str]) -> int:
         if len(rest) > 1:
             raise ValueError(f"unexpected argument {rest[1]!r}; see --help")
         if config.value is None:
-            raise ValueError("--config is missing, for example --config configs/digits.py")
+            raise ValueError(f"--config is missing, for example --config {study.example}")
         settings = study.settings.of(config.value)
     except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         return _fail(error)
@@ -114,8 +114,9 @@ def _help(study: Study) -> str:
     fields = "\n\n".join(map(inspect.cleandoc, _field_docs(study)))
     return f"""{study.question}
 
-  python -m benchmarks.{study.name} --config configs/FILE.py[:form] [options]
+  python -m benchmarks.{study.name} --config {study.example} [options]
 
+  --config FILE.py:form  one of configs/, which say their forms: full, quick, tiny
   --config.FIELD=VALUE   override a field of the config, for example --config.seeds=5
   --workdir DIR          where results go (default: a folder of its own under runs/)
   --dry_run              print cells, cost and an estimate, train nothing

@@ -145,6 +145,7 @@ def _variances(plan: Plan, variant: str, seeds: Sequence[int]) -> list[float]:
 STUDY = Study(
     name="head",
     question="Dropout in the head: before the pooling, after it, both, or on the logits?",
+    example="configs/head_digits.py",
     settings=HeadSettings,
     variants=variants,
     published=published,

@@ -164,6 +164,7 @@ def _activations(plan: Plan, settings: PoolingSettings) -> jax.Array:
 STUDY = Study(
     name="pooling",
     question="Dropout before or after pooling: does the order matter, for which mask and pooling?",
+    example="configs/pooling_digits.py",
     settings=PoolingSettings,
     variants=variants,
     published=published,

@@ -77,6 +77,7 @@ def published(settings: PreResNetSettings) -> Mapping[str, float]:
 STUDY = Study(
     name="preresnet",
     question="Which position of dropout in a pre-activation residual network helps, which hurts?",
+    example="configs/digits.py",
     settings=PreResNetSettings,
     variants=variants,
     published=published,

@@ -75,6 +75,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
 STUDY = Study(
     name="pretrain",
     question="What weights does a DenseNet learn here, for others to be trained on its features?",
+    example="configs/pretrain_cifar100.py:tiny",
     settings=PretrainSettings,
     variants=variants,
     published=published,

@@ -35,6 +35,7 @@ class Study:
     Attributes:
       name: of the module, `python -m benchmarks.<name>`.
       question: what it answers, one sentence.
+      example: the config to try it with.
       settings: the class of its settings.
       variants: (settings, classes) -> name -> variant, in the table's order.
       published: settings -> variant -> published accuracy, in [0, 1].
@@ -48,6 +49,7 @@ class Study:
 
     name: str
     question: str
+    example: str
     settings: type[Settings]
     variants: Callable[[Any, int], Mapping[str, Variant]]
     published: Callable[[Any], Mapping[str, float]]

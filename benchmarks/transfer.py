@@ -128,6 +128,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
 STUDY = Study(
     name="transfer",
     question="Why does dropout before the classifier help on the features of a frozen network?",
+    example="configs/transfer_digits.py",
     settings=TransferSettings,
     variants=variants,
     published=published,

@@ -174,6 +174,7 @@ def _one_block(slot: str, rate: float) -> str:
 STUDY = Study(
     name="vgg_depth",
     question="At which depth of a VGG-like network does dropout help or hurt, and at what rate?",
+    example="configs/vgg_digits.py",
     settings=VGGSettings,
     variants=variants,
     published=published,
