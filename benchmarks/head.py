@@ -21,9 +21,9 @@ from flaxdrop.models import DenseNet, PreResNet
 from flaxdrop.placement import Placement
 from flaxdrop.results.comparison import outcomes
 from flaxdrop.results.ledger import Row
+from flaxdrop.results.rate_plots import draw_rates
 from flaxdrop.results.statistics import summary
 from flaxdrop.results.table import Table
-from flaxdrop.training import checkpoint, steps
 
 NETWORKS = ("preresnet", "densenet")
 PLACES = {"h4": ("h4",), "h5": ("h5",), "h4 + h5": ("h4", "h5"), "logits": ("logits",)}
@@ -80,10 +80,14 @@ def variants(settings: HeadSettings, classes: int) -> Mapping[str, Variant]:
     """No dropout, and every place at every rate."""
     model = settings.build(classes)
     return {"none": Variant(model, Placement())} | {
-        f"{place} {rate:g}": Variant(model, Placement(dict.fromkeys(slots, rate)))
-        for place, slots in PLACES.items()
-        for rate in settings.rates
+        name: Variant(model, Placement(dict.fromkeys(PLACES[place], rate)))
+        for place, by_rate in _by_place(settings.rates).items()
+        for rate, name in by_rate.items()
     }
+
+
+def _by_place(rates: Sequence[float]) -> Mapping[str, Mapping[float, str]]:
+    return {place: {rate: f"{place} {rate:g}" for rate in rates} for place in PLACES}
 
 
 def published(settings: HeadSettings) -> Mapping[str, float]:
@@ -118,23 +122,22 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
     path = plan.folder.path / "head.md"
     path.write_text(table.markdown())
     yield table.text()
-    yield f"head      {path}"
+    assert isinstance(plan.settings, HeadSettings)
+    picture = plan.folder.picture("rates")
+    title = f"head, {plan.settings.network}, {plan.dataset.name}: dropout by place and rate"
+    places = _by_place(plan.settings.rates)
+    draw_rates(rows, picture, places=places, baseline="none", title=title)
+    yield f"head      {path}, {picture}"
 
 
 def _variances(plan: Plan, variant: str, seeds: Sequence[int]) -> list[float]:
     """Of the trained networks of a variant, seed by seed."""
     family = next(f for f in plan.families if variant in f.placements)
-    task, placement = plan.task(family), family.placements[variant]
-    x = normalise(jnp.asarray(plan.dataset.x_test[:_IMAGES]), plan.images.mean, plan.images.std)
-    like = jax.eval_shape(
-        lambda: steps.initial_state(task, plan.images, family.cell(variant, seed=0))
-    )
+    placement = family.placements[variant]
+    x = normalise(jnp.asarray(plan.images.x_test[:_IMAGES]), plan.images.mean, plan.images.std)
     found = []
     for seed in seeds:
-        saved = checkpoint.load(plan.folder.checkpoints, f"{variant}-seed{seed}", like)
-        if saved:
-            state = saved[0]
-            trained = {"params": state.params, "batch_stats": state.batch_stats}
+        if trained := plan.trained(variant, seed):
             key = jax.random.key(seed)
             found.append(
                 float(logit_variance(family.model, trained, x, placement, key=key, masks=_MASKS))
