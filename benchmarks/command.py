@@ -127,4 +127,5 @@ The same command goes on where a run was stopped. Fields:
 
 
 def _field_docs(study: Study) -> list[str]:
-    return [kind.__doc__ or "" for kind in (study.settings, Settings, Recipe)]
+    kinds = [kind for kind in study.settings.__mro__ if issubclass(kind, Settings)]
+    return [kind.__doc__ or "" for kind in (*kinds, Recipe)]

@@ -124,7 +124,7 @@ def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
     pixels = images_of(dataset, recipe.mean, recipe.std)
     frozen = study.frozen(settings) if study.frozen else None
     chosen = restrict(study, settings, dataset.num_classes)
-    every = families(study.variants(settings, dataset.num_classes))
+    every = families(study.variants(settings, dataset.num_classes), recipe.dropout_schedule)
     path = (
         pathlib.Path(workdir)
         if workdir

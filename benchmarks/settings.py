@@ -61,6 +61,8 @@ class Settings:
     std: tuple[float, ...] = ()
     crop: int = 0
     flip: bool = False
+    dropout_schedule: str = "constant"
+    dropout_switch: float = 0.5
 
     @classmethod
     def config(cls) -> ml_collections.ConfigDict:

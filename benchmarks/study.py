@@ -7,8 +7,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks.settings import Settings
+from flaxdrop.dropout_schedule import schedule_index
 from flaxdrop.placement import Placement
 from flaxdrop.results.ledger import Row
 from flaxdrop.training.frozen import FrozenNetwork
@@ -22,10 +24,12 @@ class Variant:
     Attributes:
       model: with `slots`.
       placement: what is on in it.
+      schedule: of its rates over the training; empty: the recipe's.
     """
 
     model: Any
     placement: Placement
+    schedule: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +70,30 @@ class Family:
     Attributes:
       model: the network they share.
       placements: variant -> placement, all with the same slots, masks and shapes.
+      schedules: variant -> schedule of its rates.
     """
 
     model: nn.Module
     placements: Mapping[str, Placement]
+    schedules: Mapping[str, str]
 
     def cell(self, variant: str, seed: int) -> Cell:
         """What tells the cell from the others of its family."""
-        return Cell(key=jax.random.key(seed), placement=self.placements[variant])
+        return Cell(
+            key=jax.random.key(seed),
+            placement=self.placements[variant],
+            schedule=np.int32(schedule_index(self.schedules[variant])),
+        )
 
 
-def families(variants: Mapping[str, Variant]) -> list[Family]:
+def families(variants: Mapping[str, Variant], schedule: str = "constant") -> list[Family]:
     """Groups variants by what must be compiled apart: the network, and masks that contradict.
 
     Every placement of a family names the slots of all of them, at rate 0 where its own does not.
+
+    Args:
+      variants: name -> variant.
+      schedule: of the variants that have none of their own.
     """
     groups: list[tuple[Any, dict[str, str], dict[str, Placement]]] = []
     for name, variant in variants.items():
@@ -92,10 +106,20 @@ def families(variants: Mapping[str, Variant]) -> list[Family]:
                 break
         else:
             groups.append((variant.model, own, {name: variant.placement}))
-    return [_family(model, masks, members) for model, masks, members in groups]
+    return [
+        _family(
+            model, masks, members, {name: variants[name].schedule or schedule for name in members}
+        )
+        for model, masks, members in groups
+    ]
 
 
-def _family(model: Any, masks: Mapping[str, str], members: Mapping[str, Placement]) -> Family:
+def _family(
+    model: Any,
+    masks: Mapping[str, str],
+    members: Mapping[str, Placement],
+    schedules: Mapping[str, str],
+) -> Family:
     off = Placement(
         dict.fromkeys(sorted(masks), 0.0),
         masks,
@@ -103,6 +127,7 @@ def _family(model: Any, masks: Mapping[str, str], members: Mapping[str, Placemen
     return Family(
         model,
         {name: (off | placement).over_blocks(model.slots) for name, placement in members.items()},
+        schedules,
     )
 
 

@@ -5,6 +5,8 @@ import math
 
 import optax
 
+from flaxdrop.dropout_schedule import DROPOUT_SCHEDULES
+
 OPTIMIZERS = ("sgd", "keras_sgd", "adam")
 SCHEDULES = ("constant", "step", "cosine", "inverse_time")
 
@@ -31,6 +33,9 @@ class Recipe:
       std: of the pixels by channel, divided by; empty: of the training images.
       crop: pixels of zeros around the image before it is cropped at random; 0: no crop.
       flip: mirror half of the examples.
+      dropout_schedule: of the rate over the training: "constant", "linear", "early", "late" or
+        "curriculum" (`flaxdrop.dropout_schedule.rate_share`).
+      dropout_switch: where "early" and "late" change, as a fraction of the training, in (0, 1).
 
     Raises:
       ValueError: a field out of its range; the message names it.
@@ -50,11 +55,17 @@ class Recipe:
     std: tuple[float, ...] = ()
     crop: int = 0
     flip: bool = False
+    dropout_schedule: str = "constant"
+    dropout_switch: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        for name, known in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("dropout_schedule", DROPOUT_SCHEDULES),
+        ):
             value = getattr(self, name)
             _require(value in known, name, value, f"one of {', '.join(known)}")
         _require(
@@ -74,6 +85,7 @@ class Recipe:
         ascending = list(self.decay_at) == sorted(set(self.decay_at))
         inside = all(0 < at < 1 for at in self.decay_at)
         _require(ascending and inside, "decay_at", self.decay_at, "ascending fractions in (0, 1)")
+        _require(0 < self.dropout_switch < 1, "dropout_switch", self.dropout_switch, "in (0, 1)")
         _require(self.crop >= 0, "crop", self.crop, "at least 0")
         _require(len(self.mean) == len(self.std), "std", self.std, "one value for each of mean")
         _require(all(0 <= value <= 1 for value in self.mean), "mean", self.mean, "in [0, 1]")

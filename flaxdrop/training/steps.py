@@ -15,6 +15,7 @@ import optax
 from jax import lax
 
 from flaxdrop.data import augment, order
+from flaxdrop.dropout_schedule import rate_share
 from flaxdrop.placement import Placement
 from flaxdrop.training.recipe import Recipe
 
@@ -49,10 +50,12 @@ class Cell(flax.struct.PyTreeNode):
     Attributes:
       key: the key that all its randomness is derived from.
       placement: its rates, spelled out (`Placement.over_blocks`).
+      schedule: int32, of the rates: an index into `DROPOUT_SCHEDULES`.
     """
 
     key: jax.Array
     placement: Placement
+    schedule: Any = 0
 
 
 class State(flax.struct.PyTreeNode):
@@ -161,13 +164,15 @@ def train_step(
     """
     x, y = training_batch(task, data, cell, order_of_epoch, state.step)
     dropout_key = jax.random.fold_in(_purpose(cell.key, 3), state.step)
+    share = rate_share(cell.schedule, state.step / task.steps, task.recipe.dropout_switch)
+    placement = jax.tree.map(lambda rate: rate * share, cell.placement)
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
         logits, updates = task.model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             x,
             train=True,
-            placement=cell.placement,
+            placement=placement,
             rngs={"dropout": dropout_key},
             mutable=["batch_stats"],
         )

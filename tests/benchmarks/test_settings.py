@@ -117,6 +117,8 @@ def test_whatever_changes_a_cell_is_part_of_its_identity():
         "test_examples": 100,
         "precision": "float32",
         "cells_per_device": 2,
+        "dropout_schedule": "late",
+        "dropout_switch": 0.3,
         "depth": 14,
         "block": "bottleneck",
         "widths": (4, 8, 8),

@@ -1,0 +1,70 @@
+"""Dropout at P6 that changes during training, or with depth: does a schedule help?
+
+Constant, growing linearly, early or late alone (Liu et al. 2023), curriculum (Morerio et al. 2017),
+and growing linearly with depth as in stochastic depth. One compiled program trains all of them.
+
+    python -m benchmarks.schedules --config configs/schedules_digits.py
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+from benchmarks.command import main
+from benchmarks.plan import Plan
+from benchmarks.preresnet import PreResNetSettings
+from benchmarks.study import Study, Variant
+from flaxdrop.dropout_schedule import DROPOUT_SCHEDULES
+from flaxdrop.placement import Placement
+from flaxdrop.results.ledger import Row
+from flaxdrop.results.schedule_plots import draw_schedules
+
+SLOT = "p6"
+OVER_DEPTH = "over depth"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SchedulesSettings(PreResNetSettings):
+    """The network of the position table; its `rate` is the largest of every schedule."""
+
+
+def variants(settings: SchedulesSettings, classes: int) -> Mapping[str, Variant]:
+    """No dropout, every schedule over the training, and the linear one over depth."""
+    model = settings.network(classes)
+    whole = Placement({SLOT: settings.rate}, {SLOT: settings.mask})
+    by_depth = Placement.parse(f"{SLOT}=0..{settings.rate}:{settings.mask}")
+    return (
+        {"none": Variant(model, Placement())}
+        | {name: Variant(model, whole, name) for name in DROPOUT_SCHEDULES}
+        | {OVER_DEPTH: Variant(model, by_depth, "constant")}
+    )
+
+
+def published(settings: SchedulesSettings) -> Mapping[str, float]:
+    """Empty: what is published on schedules is of other networks."""
+    del settings
+    return {}
+
+
+def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+    """The schedules themselves, as a picture."""
+    del rows
+    recipe, settings = plan.settings.recipe, plan.settings
+    assert isinstance(settings, SchedulesSettings)
+    path = plan.folder.picture("schedules")
+    draw_schedules(path, rate=settings.rate, switch=recipe.dropout_switch, epochs=recipe.epochs)
+    yield f"schedules {path}"
+
+
+STUDY = Study(
+    name="schedules",
+    question="Dropout at P6 that changes during training, or with depth: does a schedule help?",
+    example="configs/schedules_digits.py",
+    settings=SchedulesSettings,
+    variants=variants,
+    published=published,
+    baseline="none",
+    findings=findings,
+)
+
+if __name__ == "__main__":
+    main(STUDY)
