@@ -6,16 +6,19 @@ Kim et al., "How to Use Dropout Correctly on Residual Networks with Batch Normal
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax.numpy as jnp
 
 from benchmarks.command import main
+from benchmarks.plan import Plan
+from benchmarks.repair import repair_table
 from benchmarks.settings import Settings
 from benchmarks.study import Study, Variant
 from flaxdrop.mask import parse_mask
 from flaxdrop.models.preresnet import BOTTLENECK_SLOTS, PreResNet
 from flaxdrop.placement import Placement
+from flaxdrop.results.ledger import Row
 
 POSITIONS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7")
 
@@ -74,6 +77,15 @@ def published(settings: PreResNetSettings) -> Mapping[str, float]:
     return {}
 
 
+def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+    """How much of each position's harm was the shift of its batch norms: it is repaired."""
+    table = repair_table(plan, rows)
+    path = plan.folder.path / "repair.md"
+    path.write_text(table.markdown())
+    yield table.text()
+    yield f"repair    {path}"
+
+
 STUDY = Study(
     name="preresnet",
     question="Which position of dropout in a pre-activation residual network helps, which hurts?",
@@ -82,6 +94,7 @@ STUDY = Study(
     variants=variants,
     published=published,
     baseline="none",
+    findings=findings,
     nulls=(("p5", "p6"), ("p2", "p3")),
 )
 

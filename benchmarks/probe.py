@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from benchmarks.arguments import Parser, exit_status
-from benchmarks.plan import Plan, make_plan
+from benchmarks.plan import Plan, cell_name, make_plan
 from benchmarks.study import Family
 from flaxdrop.analysis import Probe, advise, probe, variance_shift
 from flaxdrop.data import augment
@@ -54,6 +54,17 @@ class Run:
         """The variants that share its network."""
         return next(of for of in self.plan.families if variant in of.placements)
 
+    def row(self, cell: str) -> ledger.Row:
+        """A finished cell by its name, as p4-seed0.
+
+        Raises:
+          ValueError: no such cell.
+        """
+        known = {cell_name(row.variant, row.seed): row for row in self.rows}
+        if cell not in known:
+            raise ValueError(f"cell: unknown {cell!r}, this run has {', '.join(known)}")
+        return known[cell]
+
     def variables(self, variant: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """A cell's variables before and after training.
 
@@ -63,7 +74,7 @@ class Run:
         family = self.family(variant)
         start = _starter(self.plan.task(family))
         before = start(self.images, family.cell(variant, seed))
-        name = f"{variant}-seed{seed}"
+        name = cell_name(variant, seed)
         loaded = checkpoint.load(self.plan.folder.checkpoints, name, before)
         if loaded is None:
             raise ValueError(f"run: cell {name} has no checkpoint that can be read")
@@ -120,10 +131,7 @@ def probe_cell(run: Run, cell: str, masks: int) -> None:
     Raises:
       ValueError: no such cell.
     """
-    known = {f"{row.variant}-seed{row.seed}": row for row in run.rows}
-    if cell not in known:
-        raise ValueError(f"cell: unknown {cell!r}, this run has {', '.join(known)}")
-    row = known[cell]
+    row = run.row(cell)
     variant = run.plan.every_variant[row.variant]
     _, variables = run.variables(row.variant, row.seed)
     shift = variance_shift(variant.model, variables, run.batch, variant.placement, masks=masks)

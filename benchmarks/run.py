@@ -53,7 +53,7 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
             print(f"warning: {warning}", file=sys.stderr)
         try:
             rows, interrupted = _train(plan, rows, stop)
-            _report(plan, rows)
+            _report(plan, rows, complete=not interrupted)
         except OSError as error:
             raise Mistake(
                 f"{error}; the finished cells are in {plan.folder.ledger}:"
@@ -198,7 +198,7 @@ def _line(row: ledger.Row, done: int, total: int) -> str:
     return f"[{done}/{total}] {row.variant}, seed {row.seed}: {result}, {row.wall_seconds:.1f} s"
 
 
-def _report(plan: Plan, rows: Sequence[ledger.Row]) -> None:
+def _report(plan: Plan, rows: Sequence[ledger.Row], *, complete: bool) -> None:
     rows = plan.finished(rows)
     if not rows:
         return
@@ -223,8 +223,9 @@ def _report(plan: Plan, rows: Sequence[ledger.Row]) -> None:
     )
     plots.curves(rows, folder.picture("curves"), order=order, title=title)
     print(f"\n{table.text()}")
-    for line in study.findings(plan, rows) if study.findings else ():
-        print(line)
+    if complete and study.findings:  # they may take longer than a time budget leaves
+        for line in study.findings(plan, rows):
+            print(line)
     print(f"ledger    {folder.ledger}")
     print(f"table     {folder.table}")
     print(f"pictures  {folder.picture('positions')}, {folder.picture('curves')}")

@@ -1,6 +1,6 @@
 """Repairs a shift after training: running statistics measured anew, with dropout off."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import flax.core
@@ -45,36 +45,55 @@ def recalibrate(
     >>> recalibrate(norm, variables, [x[:4], x[4:]], inference={})["batch_stats"]["mean"]
     array([2.5], dtype=float32)
     """
-    variables = flax.core.unfreeze(variables)
+    return recalibrator(model, inference=inference)(variables, batches)
+
+
+def recalibrator(
+    model: nn.Module, *, inference: Mapping[str, Any] | None = None
+) -> Callable[[Any, Iterable[Any]], Any]:
+    """`recalibrate` for many variables of one network, which is compiled once.
+
+    Args:
+      model: as in `recalibrate`.
+      inference: likewise.
+
+    Returns:
+      A function (variables, batches) -> variables.
+    """
     caller = Caller(model, {"train": False} if inference is None else inference)
-    paths: list[tuple[str, ...]] = []
     measure = jax.jit(lambda variables, batch: caller.measure(variables, batch, {}, first=True))
-    count = 0
-    means: dict[tuple[str, ...], np.ndarray] = {}
-    squares: dict[tuple[str, ...], np.ndarray] = {}  # summed, about the mean
-    for batch in batches:
-        if not paths:
-            paths = caller.look(variables, batch, {}).norms
-        examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
-        found = jax.device_get(measure(variables, batch))
+    paths: list[tuple[str, ...]] = []
+
+    def repair(variables: Any, batches: Iterable[Any]) -> Any:
+        variables = flax.core.unfreeze(variables)
+        count = 0
+        means: dict[tuple[str, ...], np.ndarray] = {}
+        squares: dict[tuple[str, ...], np.ndarray] = {}  # summed, about the mean
+        for batch in batches:
+            if not paths:
+                paths.extend(caller.look(variables, batch, {}).norms)
+            examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
+            found = jax.device_get(measure(variables, batch))
+            for path in paths:
+                of = at(found, path)
+                mean, variance = (np.asarray(of[name], np.float64) for name in ("mean", "var"))
+                if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+                    raise ValueError(f"norm {name_of(path)}: its input must be finite, is not")
+                # Chan, Golub and LeVeque 1979.
+                known = means.get(path, np.zeros_like(mean))
+                gap = mean - known
+                squares[path] = squares.get(path, np.zeros_like(mean)) + examples * (
+                    variance + gap**2 * count / (count + examples)
+                )
+                means[path] = known + gap * examples / (count + examples)
+            count += examples
+        if not count:
+            raise ValueError("batches: are none, must be at least one")
+        statistics = jax.tree.map(lambda leaf: leaf, variables["batch_stats"])  # a copy
         for path in paths:
-            of = at(found, path)
-            mean, variance = (np.asarray(of[name], np.float64) for name in ("mean", "var"))
-            if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
-                raise ValueError(f"norm {name_of(path)}: its input must be finite, is not")
-            # Chan, Golub and LeVeque 1979.
-            known = means.get(path, np.zeros_like(mean))
-            gap = mean - known
-            squares[path] = squares.get(path, np.zeros_like(mean)) + examples * (
-                variance + gap**2 * count / (count + examples)
-            )
-            means[path] = known + gap * examples / (count + examples)
-        count += examples
-    if not paths:
-        raise ValueError("batches: are none, must be at least one")
-    statistics = jax.tree.map(lambda leaf: leaf, variables["batch_stats"])  # a copy
-    for path in paths:
-        own = at(statistics, path)
-        for name, value in (("mean", means[path]), ("var", squares[path] / count)):
-            own[name] = value.astype(own[name].dtype)
-    return {**variables, "batch_stats": statistics}
+            own = at(statistics, path)
+            for name, value in (("mean", means[path]), ("var", squares[path] / count)):
+                own[name] = value.astype(own[name].dtype)
+        return {**variables, "batch_stats": statistics}
+
+    return repair

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from flaxdrop.calibration import BINS, bin_of
 from flaxdrop.data import augment, order
 from flaxdrop.dropout_schedule import rate_share
 from flaxdrop.placement import Placement
 from flaxdrop.training.recipe import Recipe
 
 METRICS = ("train_loss", "train_accuracy", "test_accuracy", "test_nll", "test_ece")
-CALIBRATION_BINS = 15
 _EVALUATION_BATCH = 500
 
 
@@ -200,10 +200,12 @@ def train_steps(task: Task, count: jax.Array, data: Images, cell: Cell, state: S
     )
 
 
-def eval_step(task: Task, data: Images, state: State) -> State:
-    """Evaluates on the whole test set and closes the epoch in the curve.
+def evaluate(model: nn.Module, data: Images, variables: Any) -> tuple[jax.Array, ...]:
+    """Evaluates on the whole test set.
 
-    The expected calibration error has 15 bins of equal width (Guo et al. 2017).
+    Returns:
+      Accuracy in [0, 1], negative log-likelihood in nats, expected calibration error in [0, 1]
+      (`flaxdrop.calibration`): f32 scalars.
     """
     examples = data.x_test.shape[0]
     batches = -(-examples // _EVALUATION_BATCH)
@@ -215,14 +217,12 @@ def eval_step(task: Task, data: Images, state: State) -> State:
         real = rows < examples
         rows = jnp.minimum(rows, examples - 1)
         x = augment.normalise(data.x_test[rows], data.mean, data.std)
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        logits: Any = task.model.apply(variables, x)
+        logits: Any = model.apply(variables, x)
         y = data.y_test[rows]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
         hit = (jnp.argmax(logits, axis=-1) == y) & real
         confidence = jnp.max(jax.nn.softmax(logits), axis=-1)
-        bin_of = jnp.clip(jnp.ceil(confidence * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1)
-        in_bin = jax.nn.one_hot(bin_of.astype(jnp.int32), CALIBRATION_BINS) * real[:, None]
+        in_bin = jax.nn.one_hot(bin_of(confidence), BINS) * real[:, None]
         gaps = jnp.sum((confidence - hit)[:, None] * in_bin, axis=0)
         return (
             correct + jnp.sum(hit, dtype=jnp.int32),
@@ -230,16 +230,20 @@ def eval_step(task: Task, data: Images, state: State) -> State:
             bins + gaps,
         )
 
-    zero = (jnp.int32(0), jnp.float32(0), jnp.zeros(CALIBRATION_BINS))
+    zero = (jnp.int32(0), jnp.float32(0), jnp.zeros(BINS))
     correct, nll, bins = lax.fori_loop(0, batches, add, zero)
+    return correct / examples, nll / examples, jnp.sum(jnp.abs(bins)) / examples
+
+
+def eval_step(task: Task, data: Images, state: State) -> State:
+    """Evaluates on the whole test set and closes the epoch in the curve."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
     seen = task.steps_per_epoch * task.recipe.batch
     row = jnp.stack(
         [
             state.loss_sum / seen,
             state.correct / seen,
-            correct / examples,
-            nll / examples,
-            jnp.sum(jnp.abs(bins)) / examples,
+            *evaluate(task.model, data, variables),
         ]
     )
     epoch = state.step // task.steps_per_epoch - 1

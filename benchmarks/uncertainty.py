@@ -1,0 +1,97 @@
+"""Does a trained network know what it does not know, with one pass and with many masks?
+
+python -m benchmarks.uncertainty --run runs/FOLDER --cell p6-seed0
+"""
+
+import sys
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.arguments import Parser, exit_status
+from benchmarks.probe import Run, open_run
+from flaxdrop.analysis import mc_predict
+from flaxdrop.calibration import brier, nll, reliability
+from flaxdrop.data import augment
+from flaxdrop.results.reliability_plots import draw_reliability
+from flaxdrop.results.table import Table
+
+_BATCH = 500
+
+
+def compare(run: Run, cell: str, samples: int) -> None:
+    """Prints and draws how good the probabilities of a trained network are on the test set.
+
+    Raises:
+      ValueError: no such cell, or one without dropout.
+    """
+    row = run.row(cell)
+    variant = run.plan.every_variant[row.variant]
+    if not variant.placement.slots:
+        raise ValueError(f"cell: {cell} has no dropout, so its masks do not differ; choose another")
+    _, variables = run.variables(row.variant, row.seed)
+    model, images = variant.model, run.images
+    placement = variant.placement.over_blocks(model.slots)
+    key = jax.random.key(row.seed)
+
+    @jax.jit
+    def once(x: jax.Array) -> jax.Array:
+        logits: jax.Array = model.apply(variables, augment.normalise(x, images.mean, images.std))
+        return jax.nn.softmax(logits)
+
+    @jax.jit
+    def many(x: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
+        x = augment.normalise(x, images.mean, images.std)
+        return mc_predict(model, variables, x, placement, key=key, samples=samples)
+
+    starts = range(0, len(images.x_test), _BATCH)
+    parts = [images.x_test[first : first + _BATCH] for first in starts]
+    one = np.concatenate([once(x) for x in parts])
+    drawn = [many(x, jax.random.fold_in(key, i)) for i, x in enumerate(parts)]
+    mean, entropy, information = (np.concatenate(of) for of in zip(*drawn, strict=True))
+    y = np.asarray(images.y_test)
+    named = {"one pass": one, f"{samples} masks": mean}
+    bins = {name: reliability(p, y) for name, p in named.items()}
+    cells = [
+        (
+            name,
+            f"{100 * np.mean(p.argmax(-1) == y):.2f}",
+            f"{nll(jnp.asarray(p), y):.4f}",
+            f"{brier(p, y):.4f}",
+            f"{100 * bins[name].ece:.2f}",
+        )
+        for name, p in named.items()
+    ]
+    right = mean.argmax(-1) == y
+    notes = [
+        f"{of} over {samples} masks: {_split(values, right)}."
+        for of, values in (("Predictive entropy", entropy), ("Mutual information", information))
+    ]
+    columns = ("prediction", "accuracy, %", "NLL, nats", "Brier score", "calibration error, %")
+    print(f"{run.plan.study.name}, {cell}: {variant.placement}, {len(y)} test images\n")
+    print(Table(columns, tuple(cells), tuple(notes)).text())
+    path = run.plan.folder.picture(f"reliability-{cell}")
+    draw_reliability(bins, path, title=f"{run.plan.study.name}, {cell}: {variant.placement}")
+    print(f"picture   {path}")
+
+
+def _split(values: np.ndarray, right: np.ndarray) -> str:
+    groups = (("right", right), ("wrong", ~right))
+    told = [f"{values[of].mean():.4f} nats where it is {name}" for name, of in groups if of.any()]
+    return ", ".join(told)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs it as a command line says; returns the exit status."""
+    parser = Parser(prog="python -m benchmarks.uncertainty", description=__doc__.splitlines()[0])
+    parser.add_argument("--run", required=True, help="the folder of a run")
+    parser.add_argument("--cell", required=True, help="one network of it, as p6-seed0")
+    parser.add_argument("--samples", type=int, default=50, help="how many masks")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: compare(open_run(options.run, 2), options.cell, options.samples))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,75 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flaxdrop import Placement
+from flaxdrop.analysis import mc_predict
+from flaxdrop.models import PreResNet
+
+KEY = jax.random.key(5)
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = PreResNet(depth=8, num_classes=4, widths=(4, 4, 8))
+    x = jax.random.normal(jax.random.key(0), (6, 8, 8, 3))
+    variables = jax.jit(model.init)(jax.random.key(1), x)
+
+    @jax.jit
+    def predict(placement, key=KEY):
+        return mc_predict(model, variables, x, placement, key=key, samples=30)
+
+    return model, variables, x, predict
+
+
+def test_it_is_the_mean_over_masks(network):
+    model, variables, x, predict = network
+    placement = Placement.parse("p6=0.5,h4=0.2")
+    each = np.stack(
+        [
+            jax.nn.softmax(model.apply(variables, x, placement=placement, rngs={"dropout": key}))
+            for key in jax.random.split(KEY, 30)
+        ]
+    )
+    found = predict(placement)
+    mean = each.mean(0)
+    np.testing.assert_allclose(found.probabilities, mean, atol=1e-5)
+    entropy = -(mean * np.log(mean)).sum(-1)
+    np.testing.assert_allclose(found.entropy, entropy, atol=1e-5)
+    aleatoric = -(each * np.log(each)).sum(-1).mean(0)
+    np.testing.assert_allclose(found.mutual_information, entropy - aleatoric, atol=1e-5)
+
+
+def test_bounds(network):
+    for rate in (0.1, 0.5, 0.9, 1.0):
+        found = network[-1](Placement({"p6": rate, "h5": rate}))
+        assert jnp.isfinite(found.probabilities).all()
+        np.testing.assert_allclose(found.probabilities.sum(-1), 1, atol=1e-5)
+        assert (found.mutual_information >= 0).all()
+        assert (found.mutual_information <= found.entropy + 1e-6).all()
+        assert (found.entropy <= jnp.log(4) + 1e-5).all()
+
+
+def test_without_noise_no_two_masks_differ(network):
+    model, variables, x, predict = network
+    found = predict(Placement({"p6": 0.0, "h5": 0.0}))
+    np.testing.assert_allclose(
+        found.probabilities, jax.nn.softmax(model.apply(variables, x)), atol=1e-5
+    )
+    np.testing.assert_allclose(found.mutual_information, 0, atol=1e-5)
+
+
+def test_the_key_decides(network):
+    predict, placement = network[-1], Placement({"p6": 0.5, "h5": 0.5})
+    jax.tree.map(np.testing.assert_array_equal, predict(placement), predict(placement))
+    other = predict(placement, jax.random.key(6))
+    assert not np.array_equal(predict(placement).probabilities, other.probabilities)
+
+
+def test_mistakes(network):
+    model, variables, x, _ = network
+    with pytest.raises(ValueError, match="placement: must have a slot"):
+        mc_predict(model, variables, x, Placement(), key=KEY, samples=2)
+    with pytest.raises(ValueError, match="samples: must be at least 1, got 0"):
+        mc_predict(model, variables, x, Placement({"p6": 0.5}), key=KEY, samples=0)
