@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ from flaxdrop.training import steps
 
 EXAMPLES = 2000  # training images that the statistics are measured on, at most
 _BATCH = 500
+# Variant -> seed -> (test accuracy in %, negative log-likelihood in nats).
+Accuracies: TypeAlias = dict[str, dict[int, tuple[float, float]]]
 
 
 def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
@@ -29,34 +32,39 @@ def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
       plan: of a study of networks with batch norm.
       rows: of finished cells.
     """
-    before: dict[str, dict[int, tuple[float, float]]] = {}
-    after: dict[str, dict[int, tuple[float, float]]] = {}
+    before: Accuracies = {}
+    after: Accuracies = {}
     images = plan.images
     chosen = np.random.default_rng(0).permutation(len(images.x_train))[:EXAMPLES]
     x = normalise(jnp.asarray(images.x_train[chosen]), images.mean, images.std)
     batches = [x[first : first + _BATCH] for first in range(0, len(x), _BATCH)]
     for family in plan.families:
         repair = recalibrator(family.model)
-        evaluate = jax.jit(functools.partial(steps.evaluate, family.model, images))
+        evaluate = jax.jit(functools.partial(steps.evaluate, family.model))
         for row in rows:
             if row.variant not in family.placements or row.status != "finished":
                 continue
             if trained := plan.trained(row.variant, row.seed):
-                accuracy, nll, _ = evaluate(repair(trained, batches))
+                accuracy, nll, _ = evaluate(images, repair(trained, batches))
                 after.setdefault(row.variant, {})[row.seed] = (100 * float(accuracy), float(nll))
                 told = (100 * row.last_accuracy, row.last_nll)
                 before.setdefault(row.variant, {})[row.seed] = told
     order = [variant for variant in plan.every_variant if variant in after]
-    return _table(before, after, order, plan.study.baseline, len(x))
+    return harm_table(before, after, order, plan.study.baseline, len(x))
 
 
-def _table(
-    before: dict[str, dict[int, tuple[float, float]]],
-    after: dict[str, dict[int, tuple[float, float]]],
-    order: Sequence[str],
-    baseline: str,
-    examples: int,
+def harm_table(
+    before: Accuracies, after: Accuracies, order: Sequence[str], baseline: str, examples: int
 ) -> Table:
+    """The repair of every variant, and what is left of its difference to the baseline.
+
+    Args:
+      before: of the networks as they were trained.
+      after: of the same seeds, repaired.
+      order: of the variants.
+      baseline: the variant that the others are compared with.
+      examples: how many the statistics were measured on.
+    """
     cells = []
     for variant in order:
         told = [variant, f"{len(after[variant])}"]

@@ -61,6 +61,26 @@ def finished_once(tmp_path_factory):
     return folder / "results"
 
 
+@pytest.fixture(scope="session")
+def trained_table(tmp_path_factory):
+    """The work folder of a position table: four variants, two seeds, an epoch."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    fields = {
+        "train_examples": 100,
+        "test_examples": 100,
+        "epochs": 1,
+        "seeds": 2,
+        "widths": (4,),
+        "depth": 4,
+        "variants": "none,p0,p4,p6",
+    }
+    arguments = ["--config", str(ROOT / "configs/digits.py"), "--workdir", str(folder)]
+    arguments += [f"--config.{name}={value}" for name, value in fields.items()]
+    with as_in_a_process_of_its_own():
+        assert execute(STUDY, ["preresnet", *arguments]) == 0
+    return folder
+
+
 @contextmanager
 def as_in_a_process_of_its_own():
     """Puts back what a command sets for the whole process."""

@@ -46,6 +46,7 @@ def test_a_whole_run(finished, rows_in, cells_in):
         "ledger.jsonl",
         "lock",
         "positions.png",
+        "repair.md",
         "settings.json",
         "table.md",
     ]

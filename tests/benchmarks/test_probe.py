@@ -3,37 +3,17 @@ import shutil
 
 import pytest
 
-from benchmarks.command import execute
-from benchmarks.preresnet import STUDY
 from benchmarks.probe import main
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A position table of four variants and two seeds, trained for an epoch."""
-    folder = tmp_path_factory.mktemp("probe") / "run"
-    fields = {
-        "train_examples": 100,
-        "test_examples": 100,
-        "epochs": 1,
-        "seeds": 2,
-        "widths": (4,),
-        "depth": 4,
-        "variants": "none,p0,p4,p6",
-    }
-    command = ["benchmarks.preresnet", "--config", "configs/digits.py", "--workdir", str(folder)]
-    assert execute(STUDY, [*command, *(f"--config.{k}={v}" for k, v in fields.items())]) == 0
-    return folder
-
-
-def test_the_table_is_compared_with_its_predictions(run, capsys):
-    assert main(["--run", str(run), "--batch", "32", "--masks", "2"]) == 0
+def test_the_table_is_compared_with_its_predictions(trained_table, capsys):
+    assert main(["--run", str(trained_table), "--batch", "32", "--masks", "2"]) == 0
     said = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in said.splitlines() if line}
     before = {name: float(rows[name][1]) for name in ("p0", "p4", "p6")}
     assert before["p0"] > before["p4"] > before["p6"] > 0
     assert said.count("Rank correlation of the shift ") == 2
-    assert (run / "prediction.png").stat().st_size > 10_000
+    assert (trained_table / "prediction.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
@@ -43,12 +23,12 @@ def test_the_table_is_compared_with_its_predictions(run, capsys):
         ("none-seed1", "No dropout is on: no batch norm is shifted."),
     ],
 )
-def test_a_trained_cell_is_probed(run, cell, words, capsys):
-    assert main(["--run", str(run), "--cell", cell, "--batch", "32", "--masks", "2"]) == 0
+def test_a_trained_cell_is_probed(trained_table, cell, words, capsys):
+    assert main(["--run", str(trained_table), "--cell", cell, "--batch", "32", "--masks", "2"]) == 0
     said = capsys.readouterr().out
     assert words in said
     assert "stage1_first/norm2" in said
-    assert (run / f"shift-{cell}.png").stat().st_size > 10_000
+    assert (trained_table / f"shift-{cell}.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
@@ -60,9 +40,9 @@ def test_a_trained_cell_is_probed(run, cell, words, capsys):
         (["--masks", "few"], "error: argument --masks: "),
     ],
 )
-def test_mistakes_are_said_in_one_line(run, arguments, said, capsys):
+def test_mistakes_are_said_in_one_line(trained_table, arguments, said, capsys):
     try:
-        status = main(["--run", str(run), *arguments])
+        status = main(["--run", str(trained_table), *arguments])
     except SystemExit as exit_:
         status = exit_.code
     err = capsys.readouterr().err
@@ -72,16 +52,16 @@ def test_mistakes_are_said_in_one_line(run, arguments, said, capsys):
 
 
 @pytest.mark.parametrize("damage", ["empty", "settings", "study", "ledger", "checkpoints"])
-def test_folders_that_are_no_run_are_said_in_one_line(run, damage, tmp_path, capsys):
+def test_folders_that_are_no_run_are_said_in_one_line(trained_table, damage, tmp_path, capsys):
     folder = tmp_path / "copy"
     if damage == "empty":
         folder.mkdir()
     else:
-        shutil.copytree(run, folder)
+        shutil.copytree(trained_table, folder)
     if damage == "settings":
         (folder / "settings.json").write_text('{"study": ')
     if damage == "study":
-        settings = json.loads((run / "settings.json").read_text())
+        settings = json.loads((trained_table / "settings.json").read_text())
         (folder / "settings.json").write_text(json.dumps(settings | {"study": "nothing"}))
     if damage == "ledger":
         (folder / "ledger.jsonl").unlink()
