@@ -59,8 +59,8 @@ def advise(
     the advice is in words.
 
     Arguments and errors as in `flaxdrop.analysis.variance_shift`; the dropouts are those that are
-    on in training. It takes `masks` + 1 passes for each of them, and as many for each slot tried: so
-    fewer masks are the default, enough to tell a shift from none with some hundred examples.
+    on in training. Each takes `masks` + 1 passes, and so does every slot that is tried:
+    so fewer masks are the default, enough to tell a shift from none with some hundred examples.
 
     Returns:
       One advice a dropout; none where no dropout is on.
