@@ -1,9 +1,8 @@
 """Writes golden_preresnet.npz: small pre-activation ResNets in PyTorch, independent of flaxdrop.
 
-Written from He et al. 2016 and the definition in Kim et al. 2023, not from the Flax networks. Needs
-torch and numpy only:
+Needs torch:
 
-    python tests/models/make_golden.py
+    python -m tests.models.make_golden
 
 Everything is computed in f64 from weights that f32 holds exactly. For each network the file has
 `<network>/values`, all arrays as one f32 vector, and `<network>/arrays`, their names and shapes in
@@ -16,76 +15,13 @@ import pathlib
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, relu
+from torch.nn.functional import cross_entropy
+
+from benchmarks.peers.torch_networks import Basic, Bottleneck, PreResNet
 
 FILE = pathlib.Path(__file__).with_name("golden_preresnet.npz")
 WIDTHS = (4, 8, 16)
 CLASSES = 10
-
-
-def convolution(inputs: int, outputs: int, side: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, bias=False)
-
-
-class Basic(nn.Module):
-    expansion = 1
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = convolution(inputs, width, 3, stride)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv2 = convolution(width, width, 3)
-        changes = stride != 1 or inputs != width
-        self.downsample = convolution(inputs, width, 1, stride) if changes else nn.Identity()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        branch = self.conv1(relu(self.bn1(x)))
-        branch = self.conv2(relu(self.bn2(branch)))
-        return branch + self.downsample(x)
-
-
-class Bottleneck(nn.Module):
-    expansion = 4
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = convolution(inputs, width, 1)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv2 = convolution(width, width, 3, stride)
-        self.bn3 = nn.BatchNorm2d(width)
-        self.conv3 = convolution(width, 4 * width, 1)
-        changes = stride != 1 or inputs != 4 * width
-        self.downsample = convolution(inputs, 4 * width, 1, stride) if changes else nn.Identity()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        branch = self.conv1(relu(self.bn1(x)))
-        branch = self.conv2(relu(self.bn2(branch)))
-        branch = self.conv3(relu(self.bn3(branch)))
-        return branch + self.downsample(x)
-
-
-class Network(nn.Module):
-    def __init__(self, block: type[Basic] | type[Bottleneck], blocks: int) -> None:
-        super().__init__()
-        self.conv = convolution(3, WIDTHS[0], 3)
-        self.stages = nn.ModuleList()
-        features = WIDTHS[0]
-        for stage, width in enumerate(WIDTHS):
-            layers = []
-            for position in range(blocks):
-                layers.append(block(features, width, 2 if stage and not position else 1))
-                features = width * block.expansion
-            self.stages.append(nn.Sequential(*layers))
-        self.bn = nn.BatchNorm2d(features)
-        self.fc = nn.Linear(features, CLASSES)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.conv(x)
-        for stage in self.stages:
-            x = stage(x)
-        return self.fc(relu(self.bn(x)).mean(dim=(2, 3)))
 
 
 def randomise(network: nn.Module, generator: torch.Generator) -> None:
@@ -118,7 +54,7 @@ def golden(
     block: type[Basic] | type[Bottleneck], blocks: int, seed: int
 ) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    network = Network(block, blocks).double()
+    network = PreResNet(block, blocks, CLASSES, WIDTHS).double()
     randomise(network, generator)
     x = torch.randn(4, 3, 8, 8, generator=generator).double()
     labels = torch.randint(CLASSES, (4,), generator=generator)
