@@ -75,24 +75,52 @@ def test_gradients_inside_a_scan_equal_those_of_lax_outside(stride):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_gradients_are_plain_convolutions(stride):
+def test_gradients_are_plain_convolutions_on_a_cpu(stride):
     x, kernel = arrays((2, 8, 8, 3), (3, 3, 3, 4))
 
-    plain = lax.conv_dimension_numbers(x.shape, kernel.shape, LAYOUT)
-
     def are_plain(conv):
-        jaxpr = jax.make_jaxpr(
-            lambda x, kernel: value_and_gradients(conv, x, kernel, (stride, stride), "SAME")
-        )(x, kernel)
+        gradients = jax.jit(lambda *of: value_and_gradients(conv, *of, (stride, stride), "SAME"))
+        text = gradients.trace(x, kernel).lower(lowering_platforms=("cpu",)).as_text()
+        plain = "dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"
         return [
-            (e.params["dimension_numbers"], e.params["lhs_dilation"], e.params["rhs_dilation"])
-            == (plain, (1, 1), (1, 1))
-            for e in jaxpr.eqns
-            if e.primitive.name == "conv_general_dilated"
+            plain in line and "lhs_dilate = [1, 1], rhs_dilate = [1, 1]" in line
+            for line in text.splitlines()
+            if "stablehlo.convolution" in line
         ]
 
     assert are_plain(ours) == [True, True, True]
     assert are_plain(theirs) == [True, False, False]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_other_platforms_get_the_gradients_of_lax(stride):
+    x, kernel = arrays((2, 8, 8, 3), (3, 3, 3, 4))
+
+    def lowered(conv):
+        gradients = jax.jit(lambda *of: value_and_gradients(conv, *of, (stride, stride), "SAME"))
+        text = gradients.trace(x, kernel).lower(lowering_platforms=("cuda",)).as_text()
+        return sorted(
+            line.split(") dim_numbers")[1].split(" : ")[0]
+            for line in text.splitlines()
+            if "stablehlo.convolution" in line
+        )
+
+    assert lowered(ours) == lowered(theirs)
+
+
+@pytest.mark.parametrize("examples", [1, 7, 8, 13, 24, 50])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_kernels_gradient_is_the_sum_over_all_examples(examples, dtype):
+    x, kernel = (of.astype(dtype) for of in arrays((examples, 6, 5, 3), (3, 3, 3, 4)))
+
+    def loss(kernel, conv):
+        return jnp.sum(jnp.sin(conv(x, kernel, (1, 1), "SAME").astype(jnp.float32)))
+
+    got, expected = jax.jit(lambda k: [jax.grad(loss)(k, conv) for conv in (ours, theirs)])(kernel)
+    chex.assert_type(got, dtype)
+    tolerance = 1e-5 if dtype == jnp.float32 else 2e-2
+    scale = float(jnp.abs(expected).max())
+    chex.assert_trees_all_close(got / scale, expected / scale, rtol=tolerance, atol=tolerance)
 
 
 def test_a_linen_convolution_takes_it():
