@@ -88,6 +88,7 @@ class Programs:
       lanes: how many cells they take at a time.
       like: shapes and dtypes of one cell's state.
       place: puts a list of `lanes` trees on the devices.
+      temporary_bytes: what a device needs for training, besides data and states.
       compile_seconds: what compiling them took.
     """
 
@@ -97,7 +98,52 @@ class Programs:
     lanes: int
     like: State
     place: Callable[[Sequence[Any]], Any]
+    temporary_bytes: int
     compile_seconds: float
+
+
+def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+    """The devices as an axis that cells go across."""
+    return Mesh(np.asarray(devices), (_AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def over_cells(
+    mesh: Mesh,
+    cells_per_device: int,
+    function: Callable[..., Any],
+    shared: int,
+    donate: tuple[int, ...] = (),
+) -> Any:
+    """`function` for many cells at a time, to be compiled.
+
+    Args:
+      mesh: of the devices.
+      cells_per_device: as `compile_programs` takes it.
+      function: of what the cells share, then of trees of one cell; returns such a tree.
+      shared: how many of its arguments the cells share.
+      donate: the arguments whose memory the result may take.
+
+    Returns:
+      The jitted function, of trees with a leading axis over cells.
+    """
+
+    def of_device(*arguments: Any) -> Any:
+        of_one = functools.partial(function, *arguments[:shared])
+        if cells_per_device > 1:
+            return jax.vmap(of_one)(*arguments[shared:])
+        own = jax.tree.map(lambda leaf: leaf[0], arguments[shared:])
+        return jax.tree.map(lambda leaf: leaf[None], of_one(*own))
+
+    def of_all(*arguments: Any) -> Any:
+        specs = tuple(
+            PartitionSpec() if i < shared else PartitionSpec(_AXIS) for i in range(len(arguments))
+        )
+        mapped = jax.shard_map(
+            of_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(_AXIS), check_vma=False
+        )
+        return mapped(*arguments)
+
+    return jax.jit(of_all, donate_argnums=donate)
 
 
 def compile_programs(
@@ -119,53 +165,31 @@ def compile_programs(
     """
     began = time.perf_counter()
     lanes = len(devices) * cells_per_device
-    mesh = Mesh(np.asarray(devices), (_AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+    mesh = mesh_of(devices)
     one_each = NamedSharding(mesh, PartitionSpec(_AXIS))
     data = jax.device_put(images, NamedSharding(mesh, PartitionSpec()))
-
-    def over_cells(function: Callable[..., Any], shared: int, donate: tuple[int, ...] = ()) -> Any:
-        def of_device(*arguments: Any) -> Any:
-            of_one = functools.partial(function, *arguments[:shared])
-            if cells_per_device > 1:
-                return jax.vmap(of_one)(*arguments[shared:])
-            own = jax.tree.map(lambda leaf: leaf[0], arguments[shared:])
-            return jax.tree.map(lambda leaf: leaf[None], of_one(*own))
-
-        def of_all(*arguments: Any) -> Any:
-            specs = tuple(
-                PartitionSpec() if i < shared else PartitionSpec(_AXIS)
-                for i in range(len(arguments))
-            )
-            mapped = jax.shard_map(
-                of_device,
-                mesh=mesh,
-                in_specs=specs,
-                out_specs=PartitionSpec(_AXIS),
-                check_vma=False,
-            )
-            return mapped(*arguments)
-
-        return jax.jit(of_all, donate_argnums=donate)
+    over = functools.partial(over_cells, mesh, cells_per_device)
 
     def place(trees: Sequence[Any]) -> Any:
         return jax.device_put(stack(trees), one_each)
 
     cells = place([example] * lanes)
-    start = over_cells(lambda data, cell: steps.initial_state(task, data, cell), 1)
+    start = over(lambda data, cell: steps.initial_state(task, data, cell), 1)
     # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all.
     hasty = {"xla_backend_optimization_level": 0} if devices[0].platform == "cpu" else None
     start = start.lower(data, cells).compile(compiler_options=hasty)
     states = start(data, cells)
-    train = over_cells(
+    train = over(
         lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state), 2, (3,)
     )
     train = train.lower(jnp.int32(0), data, cells, states).compile()
-    evaluate = over_cells(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
+    evaluate = over(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
     evaluate = evaluate.lower(data, states).compile()
     return Programs(
         start=lambda cells: start(data, cells),
         train=lambda count, cells, states: train(jnp.int32(count), data, cells, states),
         evaluate=lambda states: evaluate(data, states),
+        temporary_bytes=train.memory_analysis().temp_size_in_bytes,
         lanes=lanes,
         like=jax.eval_shape(lambda: unstack(states, 0)),
         place=place,

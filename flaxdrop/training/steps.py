@@ -150,7 +150,7 @@ def training_batch(
 def train_step(
     task: Task, data: Images, cell: Cell, order_of_epoch: jax.Array, state: State
 ) -> State:
-    """One step of the optimiser.
+    """One step of the optimiser, on its batch of the data set.
 
     Args:
       task: what is trained, static.
@@ -163,6 +163,11 @@ def train_step(
       The state after the step.
     """
     x, y = training_batch(task, data, cell, order_of_epoch, state.step)
+    return update(task, cell, x, y, state)
+
+
+def update(task: Task, cell: Cell, x: jax.Array, y: jax.Array, state: State) -> State:
+    """One step of the optimiser, on examples f32 `[batch, H, W, C]` with labels int32 `[batch]`."""
     dropout_key = jax.random.fold_in(_purpose(cell.key, 3), state.step)
     share = rate_share(cell.schedule, state.step / task.steps, task.recipe.dropout_switch)
     placement = jax.tree.map(lambda rate: rate * share, cell.placement)
