@@ -110,7 +110,7 @@ def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
       ValueError, OSError: what the user got wrong.
     """
     use_host()
-    jax.config.update("jax_default_matmul_precision", _PRODUCTS[settings.precision])
+    jax.config.update("jax_default_matmul_precision", PRODUCTS[settings.precision])
     devices = choose_devices(settings.devices)
     dataset = flaxdrop.data.load(
         settings.dataset,
@@ -138,4 +138,4 @@ def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
     return plan
 
 
-_PRODUCTS = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
+PRODUCTS = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}

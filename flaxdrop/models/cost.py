@@ -39,6 +39,9 @@ def _count_equation(equation: Any) -> int:
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
         return 2 * out * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+    if equation.primitive.name == "cond":
+        # Of the ways to do a thing, as by platform, the plain one has the most products.
+        return max(_count(branch.jaxpr) for branch in equation.params["branches"])
     times = equation.params["length"] if equation.primitive.name == "scan" else 1
     return times * sum(_count(inner) for inner in _inner(equation.params))
 

@@ -48,6 +48,17 @@ def test_what_a_loop_does_counts_every_time():
     assert flops_per_image(Looped(), (6,)) == 5 * 2 * 6 * 6
 
 
+def test_of_branches_the_dearest_counts():
+    class Either(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            kernel = self.param("kernel", nn.initializers.ones, (6, 6))
+            ways = (lambda x: x, lambda x: x @ kernel, lambda x: x @ kernel @ kernel)
+            return jax.lax.switch(jnp.int32(x[0, 0] > 0), ways, x)
+
+    assert flops_per_image(Either(), (6,)) == 2 * 2 * 6 * 6
+
+
 def test_batched_products():
     class Attention(nn.Module):
         @nn.compact

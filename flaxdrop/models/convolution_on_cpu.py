@@ -1,0 +1,197 @@
+"""Convolutions and their gradients as an XLA CPU computes them fastest; all take NHWC and HWIO.
+
+Measured, single core, against `lax` outside loops:
+
+- A few examples at a time stay in the caches: the gradient of the kernel is 1.5 to 6 times faster
+  from 16 to 64 channels, an unpadded convolution 2.5 times.
+- From 32 channels on, Winograd's form (`flaxdrop.models.winograd`) is 1.3 to 2 times faster.
+- The gradients of a strided convolution are 2.2 times faster as those of an equal one without
+  strides, whose channels are the pixels of a stride side by side.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from flaxdrop.models import winograd
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+Padding = tuple[tuple[int, int], tuple[int, int]]
+_CHUNK = 12  # examples, at most
+_FEW_CHANNELS = 16  # too few for Winograd's form, twice as many for its gradient of the kernel
+
+
+def plain(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
+) -> jax.Array:
+    """As `lax` does it.
+
+    Args:
+      x: `[N, H, W, C]`.
+      kernel: `[h, w, C, O]`.
+      strides: of the two spatial axes.
+      pads: pixels (before, after) for both axes.
+      precision: of the products, as in `lax`.
+
+    Returns:
+      `[N, H', W', O]`.
+    """
+    return lax.conv_general_dilated(
+        x, kernel, strides, pads, dimension_numbers=LAYOUT, precision=precision
+    )
+
+
+def convolve(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
+) -> jax.Array:
+    """The same as `plain`."""
+    if strides == (1, 1) and _wide(x, kernel, pads, _FEW_CHANNELS):
+        transformed = winograd.transform_kernel(kernel)
+        return _in_chunks(lambda x: winograd.convolve(x, transformed, pads), x)
+    direct = functools.partial(
+        plain, kernel=kernel, strides=strides, pads=pads, precision=precision
+    )
+    if pads == ((0, 0), (0, 0)) and kernel.shape[:2] != (1, 1):
+        return _in_chunks(direct, x)
+    return direct(x)
+
+
+def gradients(
+    x: jax.Array,
+    kernel: jax.Array,
+    g: jax.Array,
+    strides: tuple[int, int],
+    pads: Padding,
+    precision: Any,
+) -> tuple[jax.Array, jax.Array]:
+    """Of the image and of the kernel.
+
+    Args:
+      x: `[N, H, W, C]`.
+      kernel: `[h, w, C, O]`.
+      g: of the result, `[N, H', W', O]`.
+      strides: of the convolution.
+      pads: likewise.
+      precision: likewise.
+    """
+    if strides == (1, 1):
+        return _without_strides(x, kernel, g, pads, precision)
+    split = functools.partial(_split, strides=strides, pads=pads, size=(g.shape[1], g.shape[2]))
+    parts, join = jax.vjp(split, x, kernel)
+    return join(_without_strides(*parts, g, ((0, 0), (0, 0)), precision))
+
+
+def _without_strides(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, pads: Padding, precision: Any
+) -> tuple[jax.Array, jax.Array]:
+    rows, columns = (
+        (side - 1 - before, side - 1 - after)
+        for side, (before, after) in zip(kernel.shape[:2], pads, strict=True)
+    )
+    flipped = lax.rev(kernel, (0, 1)).transpose(0, 1, 3, 2)
+    dx = convolve(g, flipped, (1, 1), (rows, columns), precision)
+    if not _wide(x, kernel, pads, 2 * _FEW_CHANNELS):
+        direct = functools.partial(_kernel_gradient, pads=pads, precision=precision)
+        return dx, _sum_of_chunks(direct, x, g)
+
+    transformed, back = jax.vjp(winograd.transform_kernel, kernel)
+
+    def of_transformed(x: jax.Array, g: jax.Array) -> winograd.Tile:
+        of_kernel = functools.partial(winograd.convolve, x, pads=pads)
+        return jax.linear_transpose(of_kernel, transformed)(g)[0]
+
+    return dx, back(_sum_of_chunks(of_transformed, x, g))[0]
+
+
+def _kernel_gradient(x: jax.Array, g: jax.Array, pads: Padding, precision: Any) -> jax.Array:
+    # The batch is summed over, as channels are: it takes their place.
+    gradient = plain(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), (1, 1), pads, precision)
+    return gradient.transpose(1, 2, 0, 3)
+
+
+def _wide(x: jax.Array, kernel: jax.Array, pads: Padding, few: int) -> bool:
+    """Whether Winograd's form is for it: 3x3, over `few` channels, enough pixels and digits."""
+    *sides, inputs, outputs = kernel.shape
+    if sides != [3, 3] or min(inputs, outputs) <= few or jnp.finfo(x.dtype).bits < 32:
+        return False
+    return all(x.shape[axis + 1] + sum(pads[axis]) - 2 > 1 for axis in range(2))
+
+
+def _chunk(examples: int) -> int:
+    """How many examples at a time."""
+    size = max(n for n in range(1, _CHUNK + 1) if examples % n == 0)
+    return examples if size < _CHUNK // 3 else size
+
+
+def _in_chunks(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """`function` of some examples at a time."""
+    size = _chunk(len(x))
+    if size == len(x):
+        return function(x)
+    y = lax.map(function, x.reshape(-1, size, *x.shape[1:]))
+    return y.reshape(-1, *y.shape[2:])
+
+
+def _sum_of_chunks(
+    function: Callable[[jax.Array, jax.Array], Any], x: jax.Array, g: jax.Array
+) -> Any:
+    """The sum over all examples of `function`, a tree; some at a time, in f32 at least."""
+    size = _chunk(len(x))
+    if size == len(x):
+        return function(x, g)
+
+    def add(i: jax.Array, total: Any) -> Any:
+        own = (lax.dynamic_slice_in_dim(of, i * size, size) for of in (x, g))
+        return jax.tree.map(
+            lambda total, new: total + new.astype(total.dtype), total, function(*own)
+        )
+
+    first = function(x[:size], g[:size])
+    total = jax.tree.map(lambda of: of.astype(jnp.promote_types(of.dtype, jnp.float32)), first)
+    total = lax.fori_loop(1, len(x) // size, add, total)
+    return jax.tree.map(lambda total, of: total.astype(of.dtype), total, first)
+
+
+def _split(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, int],
+    pads: Padding,
+    size: tuple[int, int],
+) -> tuple[jax.Array, jax.Array]:
+    """Pixels of a stride side by side as channels: the same convolution with stride 1, unpadded.
+
+    Args:
+      x: `[N, H, W, C]`.
+      kernel: `[h, w, C, O]`.
+      strides: of the convolution.
+      pads: likewise.
+      size: `(H', W')` of its result.
+    """
+    for axis in range(2):
+        stride, side = strides[axis], kernel.shape[2 * axis]
+        used = min(stride, side)  # a smaller kernel skips the other pixels
+        taps = -(-side // stride)
+        length = (size[axis] + taps - 1) * stride
+        before = pads[axis][0]
+        after = length - x.shape[2 * axis + 1] - before
+        x = _pad(x, 2 * axis + 1, before, after)
+        x = x.reshape(*x.shape[: 2 * axis + 1], length // stride, stride, *x.shape[2 * axis + 2 :])
+        x = lax.slice_in_dim(x, 0, used, axis=2 * axis + 2)
+        kernel = _pad(kernel, 2 * axis, 0, taps * used - side)
+        kernel = kernel.reshape(
+            *kernel.shape[: 2 * axis], taps, used, *kernel.shape[2 * axis + 1 :]
+        )
+    # x [N, H', r, W', s, C], kernel [h', r, w', s, C, O]
+    x, kernel = x.transpose(0, 1, 3, 2, 4, 5), kernel.transpose(0, 2, 1, 3, 4, 5)
+    return x.reshape(*x.shape[:3], -1), kernel.reshape(*kernel.shape[:2], -1, kernel.shape[-1])
+
+
+def _pad(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
+    widths = [(0, 0, 0)] * x.ndim
+    widths[axis] = (before, after, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), widths)
