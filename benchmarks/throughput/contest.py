@@ -1,0 +1,205 @@
+"""Contestants that take turns, each in a process of its own: what disturbs one disturbs all.
+
+A contestant is a module that calls `serve`. It prepares itself, then does a round of work for every
+line it is sent, while the others wait. Speeds are compared round by round, so that a machine that
+slows down between two rounds does not favour anyone.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+_KIB = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """Who takes part.
+
+    Attributes:
+      name: unique in the contest.
+      command: a module and its arguments.
+      cores: the CPU cores of each of its processes, which work at the same time; None: one process
+        with all cores.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    cores: tuple[int, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a contestant did.
+
+    Attributes:
+      speeds: work a second (images, if not told otherwise), one for each round.
+      about: what it said of itself; peak memory and seconds until it was ready.
+      failure: its last words, when it could not take part; then there are no speeds.
+    """
+
+    speeds: tuple[float, ...] = ()
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def speed(self) -> float:
+        """The median of its rounds; NaN without any."""
+        return statistics.median(self.speeds) if self.speeds else float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+    """How much faster one contestant is than another.
+
+    Attributes:
+      median: of the rounds.
+      low: the smallest.
+      high: the largest.
+    """
+
+    median: float
+    low: float
+    high: float
+
+
+def ratio(of: Result, to: Result) -> Ratio | None:
+    """Compares speeds round by round; None if one of them did not take part."""
+    if not of.speeds or not to.speeds:
+        return None
+    ratios = [a / b for a, b in zip(of.speeds, to.speeds, strict=True)]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+
+
+def compete(contestants: Sequence[Contestant], rounds: int) -> dict[str, Result]:
+    """Lets every contestant do `rounds` rounds, in turn.
+
+    One that fails drops out, with what it said on its standard error.
+    """
+    with contextlib.ExitStack() as stack:
+        teams = {of.name: stack.enter_context(_team(of)) for of in contestants}
+        for team in teams.values():
+            team.get_ready()
+        for _ in range(rounds):
+            for team in teams.values():
+                team.work()
+        return {name: team.result() for name, team in teams.items()}
+
+
+class _Team:
+    """The processes of a contestant; they work at the same time."""
+
+    def __init__(self, processes: Sequence["_Process"]) -> None:
+        self.processes = processes
+        self.speeds: list[float] = []
+        self.about: dict[str, Any] = {}
+        self.failure = ""
+
+    def get_ready(self) -> None:
+        began = time.perf_counter()
+        said = self._all()
+        if said:
+            self.about = {**said[0], "ready_seconds": time.perf_counter() - began}
+
+    def work(self) -> None:
+        if self.failure:
+            return
+        began = time.perf_counter()
+        if said := self._all("round"):
+            seconds = time.perf_counter() - began
+            self.speeds.append(sum(each["work"] for each in said) / seconds)
+            self.about["peak_bytes"] = sum(each["peak_bytes"] for each in said)
+
+    def result(self) -> Result:
+        if self.failure:
+            return Result(failure=self.failure)
+        return Result(tuple(self.speeds), self.about)
+
+    def _all(self, order: str | None = None) -> list[dict[str, Any]]:
+        for process in self.processes:
+            process.send(order or "start")
+        said = [process.receive() for process in self.processes]
+        self.failure = next((each["failure"] for each in said if "failure" in each), "")
+        return [] if self.failure else said
+
+
+class _Process:
+    def __init__(self, command: Sequence[str], core: int | None, errors: Any) -> None:
+        self.errors = errors
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
+        )
+
+    def send(self, order: str) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(order + "\n")
+            self.process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if line:
+            return json.loads(line)
+        self.process.wait()
+        self.errors.seek(0)
+        words = [line.strip() for line in self.errors.read().splitlines() if line.strip()]
+        return {"failure": words[-1] if words else f"exit status {self.process.returncode}"}
+
+
+@contextlib.contextmanager
+def _team(contestant: Contestant) -> Iterator[_Team]:
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for core in contestant.cores or (None,):
+            errors = stack.enter_context(tempfile.TemporaryFile("w+"))
+            process = _Process(contestant.command, core, errors)
+            stack.callback(process.process.wait)
+            stack.callback(process.process.kill)
+            processes.append(process)
+        yield _Team(processes)
+
+
+def serve(prepare: Callable[[], tuple[Callable[[], float], Mapping[str, Any]]]) -> None:
+    """A contestant's side: prepares when told to, then works a round for every line.
+
+    Args:
+      prepare: returns the function that does a round and says how much work it was, and what there
+        is to say about the contestant.
+    """
+    # Libraries print what they like; the answers must stay alone.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdin.readline()
+    work, about = prepare()
+    print(json.dumps(dict(about)), file=answers)
+    for _ in sys.stdin:
+        done = work()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
+        print(json.dumps({"work": done, "peak_bytes": peak}), file=answers)
+
+
+def steps_a_round(step: Callable[[int], Any], seconds: float) -> int:
+    """How many steps last about `seconds`, by a trial; at least 1.
+
+    Args:
+      step: does that many steps, and waits for them.
+    """
+    step(1)
+    began = time.perf_counter()
+    step(1)
+    return max(1, round(seconds / (time.perf_counter() - began)))

@@ -1,0 +1,148 @@
+"""Trains as flaxdrop's studies do: the programs of the position table, a cell on every device."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.plan import PRODUCTS
+from benchmarks.throughput import workload
+from benchmarks.throughput.contest import serve, steps_a_round
+from benchmarks.throughput.workload import Workload
+from flaxdrop.data import augment
+from flaxdrop.data.dataset import Dataset
+from flaxdrop.models import VGG, PreResNet
+from flaxdrop.models.cost import flops_per_image
+from flaxdrop.placement import Placement
+from flaxdrop.training import steps
+from flaxdrop.training.cells import (
+    choose_devices,
+    compile_programs,
+    images_of,
+    mesh_of,
+    over_cells,
+)
+from flaxdrop.training.host import use_host
+from flaxdrop.training.recipe import Recipe
+from flaxdrop.training.steps import Cell, Task
+
+POSITIONS = tuple(f"p{i}" for i in range(8))
+SLOTS = ("none", "p6", "all")
+
+
+def task_of(task: Workload, precision: str) -> Task:
+    """The network and recipe of a workload."""
+    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    if task.depth is None:
+        model: Any = VGG(workload.CLASSES, dtype=dtype)
+        recipe = Recipe(
+            epochs=1000,
+            batch=task.batch,
+            optimizer="adam",
+            learning_rate=1e-3,
+            schedule="constant",
+            weight_decay=0.0,
+        )
+    else:
+        model = PreResNet(task.depth, workload.CLASSES, dtype=dtype)
+        recipe = Recipe(epochs=1000, batch=task.batch, crop=workload.CROP, flip=True)
+    return Task(model, recipe, workload.EXAMPLES)
+
+
+def placement_of(model: Any, slots: str, rate: float) -> Placement:
+    """The placement whose slots the program has.
+
+    "all": as in the position table, where eight positions are there and one is above 0. The
+    VGG-like network has dropout after all its layers, or none.
+    """
+    if slots == "none":
+        rates = {}
+    elif isinstance(model, VGG):
+        rates = dict.fromkeys(model.slots, rate)
+    else:
+        rates = {"p6": rate} if slots == "p6" else dict.fromkeys(POSITIONS, 0.0) | {"p6": rate}
+    return Placement(rates).over_blocks(model.slots)
+
+
+def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+    """Compiles the programs; the round takes some steps of every cell."""
+    use_host()
+    jax.config.update("jax_default_matmul_precision", PRODUCTS[options.precision])
+    devices = choose_devices(options.devices)
+    task = task_of(workload.WORKLOADS[options.workload], options.precision)
+    x, y = workload.examples()
+    names = tuple(map(str, range(workload.CLASSES)))
+    dataset = Dataset("noise", x, y, x[:500], y[:500], names)
+    images = images_of(dataset, workload.MEAN, workload.STD)
+    placement = placement_of(task.model, options.slots, options.rate)
+    lanes = len(devices) * options.cells_per_device
+    own = [Cell(jax.random.key(lane), placement) for lane in range(lanes)]
+    programs = compile_programs(task, images, own[0], devices, options.cells_per_device)
+    cells = programs.place(own)
+    states = programs.start(cells)
+    train = programs.train
+    if options.fixed_batch:
+        train = _on_one_batch(task, images, devices, options.cells_per_device)
+
+    def take(count: int) -> None:
+        nonlocal states
+        states = train(count, cells, states)
+        jax.block_until_ready(states.step)
+
+    began = time.perf_counter()
+    take(1)
+    first = time.perf_counter() - began
+    count = steps_a_round(take, options.seconds)
+
+    def work() -> float:
+        take(count)
+        return count * task.recipe.batch * lanes
+
+    stats = devices[0].memory_stats() or {}
+    return work, {
+        "compile_seconds": programs.compile_seconds,
+        "first_step_seconds": first,
+        "temporary_bytes": programs.temporary_bytes,
+        "device_bytes": stats.get("peak_bytes_in_use"),
+        "flops_per_image": 3 * flops_per_image(task.model, (32, 32, 3)),
+        "devices": len(devices),
+        "device_kind": devices[0].device_kind,
+        "platform": devices[0].platform,
+    }
+
+
+def _on_one_batch(
+    task: Task, images: steps.Images, devices: Sequence[jax.Device], cells_per_device: int
+) -> Callable[[int, Cell, steps.State], steps.State]:
+    """`Programs.train` without its data pipeline: every step sees the same batch."""
+
+    def several(
+        count: jax.Array, x: jax.Array, y: jax.Array, cell: Cell, state: steps.State
+    ) -> steps.State:
+        return jax.lax.fori_loop(
+            0, count, lambda _, state: steps.update(task, cell, x, y, state), state
+        )
+
+    batch = task.recipe.batch
+    x = augment.normalise(images.x_train[:batch], images.mean, images.std)
+    y = images.y_train[:batch]
+    train = over_cells(mesh_of(devices), cells_per_device, several, 3, (4,))
+    return lambda count, cells, states: train(jnp.int32(count), x, y, cells, states)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Takes part in a contest."""
+    parser = workload.parser(__doc__)
+    parser.add_argument("--slots", choices=SLOTS, default="p6", help="that the program has")
+    parser.add_argument("--devices", type=int, default=0, help="0: all there are")
+    parser.add_argument("--cells_per_device", type=int, default=1, help="vectorised")
+    options = parser.parse_args(arguments)
+    serve(lambda: prepare(options))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
