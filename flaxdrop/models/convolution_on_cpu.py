@@ -21,7 +21,7 @@ from flaxdrop.models import winograd
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 Padding = tuple[tuple[int, int], tuple[int, int]]
-_CHUNK = 12  # examples, at most
+_CHUNK = 16  # examples, at most
 _FEW_CHANNELS = 16  # too few for Winograd's form, twice as many for its gradient of the kernel
 
 
