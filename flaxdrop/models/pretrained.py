@@ -46,7 +46,10 @@ def load_pretrained(
     """
     path = pathlib.Path(path).expanduser()
     if path.suffix not in FORMATS:
-        raise ValueError(f"weights {path}: cannot read {path.suffix}, only {', '.join(FORMATS)}")
+        raise ValueError(
+            f"weights {path}: cannot read {path.suffix or 'a file without a suffix'},"
+            f" only {', '.join(FORMATS)}"
+        )
     form = FORMATS[path.suffix]
     found: dict[str, np.ndarray] = {}
     for spelled, array in form.read(path).items():
