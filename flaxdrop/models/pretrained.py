@@ -97,6 +97,16 @@ def save_pretrained(variables: Mapping[str, Any], path: str | pathlib.Path) -> N
     Raises:
       ValueError: another suffix, or safetensors is not installed.
       OSError: it cannot be written.
+
+    >>> import tempfile
+    >>> model = DenseNet(depth=(1,), num_classes=2, growth=4)
+    >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    >>> variables = jax.tree.map(lambda of: jnp.full(of.shape, 0.5), shapes)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pretrained(variables, f"{folder}/weights.safetensors")
+    ...     again = load_pretrained(model, f"{folder}/weights.safetensors")
+    >>> bool((again["params"]["stem"]["kernel"] == variables["params"]["stem"]["kernel"]).all())
+    True
     """
     path = pathlib.Path(path)
     if path.suffix != ".safetensors":
