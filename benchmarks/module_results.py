@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flaxdrop.analysis import closed_forms, simulation
+from flaxdrop.analysis.block import slot_shifts
 from flaxdrop.analysis.head import pooled, pooling_noise
 from flaxdrop.analysis.simulation import NORMS, SLOTS, Estimate, jackknife
 
@@ -135,7 +136,7 @@ def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> list[Result]:
                 for key in keys
             ]
         )
-        forms = closed_forms.slot_shifts(SLOT_RATE, batch=batch)[slot]
+        forms = slot_shifts(SLOT_RATE, batch=batch)[slot]
         for n, norm in enumerate(NORMS):
             estimate = jackknife(*drawn[:, n].T)
             results.append(Result("slots", f"{slot} -> {norm}", 0.0, estimate, forms[n]))

@@ -107,9 +107,9 @@ def open_run(folder: str, examples: int) -> Run:
     if not path.is_file():
         raise ValueError(f"run: {folder} is not the folder of a run, it has no settings.json")
     try:
-        fields = json.loads(path.read_text())
+        fields = dict(json.loads(path.read_text()))
         study = importlib.import_module(f"benchmarks.{fields.pop('study')}").STUDY
-    except (ValueError, KeyError, AttributeError, ImportError):
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError):
         raise ValueError(f"run: {path} is damaged, or of a newer flaxdrop") from None
     settings = study.settings.of(ml_collections.ConfigDict(fields))
     plan = make_plan(study, settings, folder)
@@ -149,6 +149,8 @@ def probe_cell(run: Run, cell: str, masks: int) -> None:
 def probe_table(run: Run, masks: int) -> None:
     """Prints and draws the shift of every variant beside its paired accuracy difference.
 
+    Variants without batch norm are left out.
+
     Raises:
       ValueError: there is nothing to compare.
     """
@@ -162,9 +164,13 @@ def probe_table(run: Run, masks: int) -> None:
         for name in run.plan.every_variant
         if (own := accuracy.get(name, {})).keys() & base.keys()
     }
+    normless = [name for name in differences if not _has_norms(run, name)]
+    for name in normless:
+        del differences[name]
     if len(differences) < 3:
         raise ValueError(
-            f"run: has {len(differences)} variants to compare with {baseline}, must be at least 3"
+            f"run: has {len(differences)} variants with batch norm to compare with {baseline}, must"
+            " be at least 3"
         )
     shifts = _predict(run, differences, masks)
     found = {when: rank_correlation(shifts[when], differences) for when in _WHEN}
@@ -184,6 +190,7 @@ def probe_table(run: Run, masks: int) -> None:
     notes = (
         "Shift: mean |log variance ratio| over the batch norms, mean over the seeds.",
         *(f"Rank correlation of the shift {when}: {found[when]}." for when in _WHEN),
+        *(f"{name} has no batch norm, nothing to shift: left out." for name in normless),
     )
     print(Table(columns, cells, notes).text())
     path = run.plan.folder.picture("prediction")
@@ -195,6 +202,12 @@ def probe_table(run: Run, masks: int) -> None:
         title=f"{run.plan.study.name}, {run.plan.dataset.name}: does the shift predict the harm?",
     )
     print(f"picture   {path}")
+
+
+def _has_norms(run: Run, variant: str) -> bool:
+    family = run.family(variant)
+    start = _starter(run.plan.task(family))
+    return bool(jax.eval_shape(start, run.images, family.cell(variant, 0)).batch_stats)
 
 
 def _predict(

@@ -38,6 +38,9 @@ def nll(probabilities: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) -> ja
     Args:
       probabilities: `[N, K]`.
       labels: int `[N]`.
+
+    >>> round(float(nll([[0.5, 0.5], [1.0, 0.0]], [1, 0])), 4)
+    0.3466
     """
     p = jnp.asarray(probabilities)
     return -jnp.mean(jnp.log(jnp.take_along_axis(p, jnp.asarray(labels)[:, None], axis=-1)))

@@ -96,16 +96,26 @@ def rectified_covariance(correlation: float) -> float:
 
     minus E[u]^2 = 1 / (2 pi); for small r, r / 4 + r^2 / (4 pi).
 
+    Raises:
+      ValueError: a correlation outside [-1, 1].
+
     >>> round(rectified_covariance(1.0), 4), round(rectified_covariance(0.1), 4)
     (0.3408, 0.0258)
     """
+    if not -1 <= correlation <= 1:
+        raise ValueError(f"correlation: must be in [-1, 1], got {correlation}")
     angle = math.acos(correlation)
     product = math.sqrt(1 - correlation**2) + correlation * (math.pi - angle)
     return (product - 1) / (2 * math.pi)
 
 
 def he_std(fan_in: int) -> float:
-    """The standard deviation of He's weights, sqrt(2 / fan_in)."""
+    """The standard deviation of He's weights, sqrt(2 / fan_in).
+
+    Raises:
+      ValueError: no input.
+    """
+    _check_fan_in(fan_in)
     return math.sqrt(2 / fan_in)
 
 
@@ -137,11 +147,17 @@ def hidden(fan_in: int, w_mean: float, w_std: float) -> tuple[Unit, float]:
     Returns:
       (moments of a unit, covariance of two of them), averaged over the weights.
 
+    Raises:
+      ValueError: no input, or weights that are all 0.
+
     >>> unit, covariance = hidden(128, 0.02, he_std(128))
     >>> round(unit.variance / unit.square, 3), round(covariance, 4)
     (0.689, 0.0122)
     """
+    _check_fan_in(fan_in)
     second = w_mean**2 + w_std**2
+    if not second > 0:
+        raise ValueError(f"w_std: must be above 0 where w_mean is 0, got {w_std}")
     third = w_mean**3 + 3 * w_mean * w_std**2
     fourth = w_mean**4 + 6 * w_mean**2 * w_std**2 + 3 * w_std**4
     mean, variance = _PHI, 0.5 - _PHI**2
@@ -245,47 +261,21 @@ def shift_of_sum(trunk_variance: float, unit: Unit, rate: float, fan_in: int) ->
     for a ReLU's output (s^2 + .6817) / (s^2 + .6817 + q): towards 1 as the trunk's variance s^2
     grows, as it does from block to block.
 
+    Raises:
+      ValueError: a variance below 0, or a rate outside [0, 1).
+
     >>> [round(shift_of_sum(s**2, rectified(), 0.5, 128), 3) for s in (0, 1, 5)]
     [0.405, 0.627, 0.963]
     """
+    if not trunk_variance >= 0:
+        raise ValueError(f"trunk_variance: must be at least 0, got {trunk_variance}")
     branch = weighted(unit, fan_in, 0.0, he_std(fan_in))
     return _ratio(trunk_variance + branch.variance, 2 * excess(rate) * unit.square)
 
 
-def slot_shifts(
-    rate: float, trunk_variance: float = 1.0, batch: float = math.inf
-) -> dict[str, tuple[float, float, float | None]]:
-    """Delta at both norms of a pre-activation basic block, and at the first norm after it.
-
-    The trunk has mean 0, weights are He's with mean 0. A norm is affine, with the same statistics
-    in training and at inference, so a mask before BN1, behind it or behind its ReLU is one and the
-    same to BN2, but for this: BN1 subtracts the mean of its batch, and a dropped unit, 0 until
-    then, comes out as N(0, 1 / batch). Behind the ReLU that adds p phi(0) / sqrt(batch) to E[x] in
-    training, which is (1 - p)^(1/2) phi(0), and leaves E[x^2] = 1/2.
-
-    Args:
-      rate: of the one dropout, in [0, 1).
-      trunk_variance: of the block's input.
-      batch: examples in front of a norm.
-
-    Returns:
-      Slot -> (BN1, BN2, BN1 of the next block); the last one None where it has no simple form.
-
-    >>> {slot: [round(d, 2) for d in of if d] for slot, of in slot_shifts(0.3).items()}["p4"]
-    [1.0, 0.61]
-    """
-    unit = rectified()
-    first = shift(Unit(1.0, 1.0), rate)
-    second = shift_before_weight(unit, rate, 1, 0.0, he_std(1))
-    mean = math.sqrt(1 - rate) * _PHI
-    moved = mean + rate * _PHI / math.sqrt(batch)
-    behind_norm = second * (0.5 - mean**2) / (0.5 - moved**2)
-    after = shift_of_sum(trunk_variance, unit, rate, 1)
-    return {
-        **dict.fromkeys(("p0", "p1"), (first, behind_norm, None)),
-        **dict.fromkeys(("p2", "p3", "p4"), (1.0, second, None)),
-        **dict.fromkeys(("p5", "p6", "p7"), (1.0, 1.0, after)),
-    }
+def _check_fan_in(fan_in: int) -> None:
+    if not fan_in >= 1:
+        raise ValueError(f"fan_in: must be at least 1, got {fan_in}")
 
 
 def _ratio(variance: float, noise: float) -> float:

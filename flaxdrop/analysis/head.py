@@ -13,9 +13,19 @@ def pooled(unit: Unit, pixels: int, correlation: float = 0.0) -> Unit:
 
         Var(g) = Var(x) (1 + (pixels - 1) correlation) / pixels,    E[g]^2 = E[x]^2.
 
+    Raises:
+      ValueError: no pixel, or a correlation that so many pixels cannot have.
+
     >>> pooled(Unit(1.0, 2.0), 4, correlation=1.0)
     Unit(variance=1.0, square=2.0)
     """
+    if not pixels >= 1:
+        raise ValueError(f"pixels: must be at least 1, got {pixels}")
+    least = -1 / max(pixels - 1, 1)
+    if not least <= correlation <= 1:
+        raise ValueError(
+            f"correlation: of {pixels} pixels, must be in [{least:g}, 1], got {correlation}"
+        )
     variance = unit.variance * (1 + (pixels - 1) * correlation) / pixels
     return Unit(variance, variance + unit.squared_mean)
 

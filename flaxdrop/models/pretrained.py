@@ -46,7 +46,10 @@ def load_pretrained(
     """
     path = pathlib.Path(path).expanduser()
     if path.suffix not in FORMATS:
-        raise ValueError(f"weights {path}: cannot read {path.suffix}, only {', '.join(FORMATS)}")
+        raise ValueError(
+            f"weights {path}: cannot read {path.suffix or 'a file without a suffix'},"
+            f" only {', '.join(FORMATS)}"
+        )
     form = FORMATS[path.suffix]
     found: dict[str, np.ndarray] = {}
     for spelled, array in form.read(path).items():
@@ -94,6 +97,16 @@ def save_pretrained(variables: Mapping[str, Any], path: str | pathlib.Path) -> N
     Raises:
       ValueError: another suffix, or safetensors is not installed.
       OSError: it cannot be written.
+
+    >>> import tempfile
+    >>> model = DenseNet(depth=(1,), num_classes=2, growth=4)
+    >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    >>> variables = jax.tree.map(lambda of: jnp.full(of.shape, 0.5), shapes)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pretrained(variables, f"{folder}/weights.safetensors")
+    ...     again = load_pretrained(model, f"{folder}/weights.safetensors")
+    >>> bool((again["params"]["stem"]["kernel"] == variables["params"]["stem"]["kernel"]).all())
+    True
     """
     path = pathlib.Path(path)
     if path.suffix != ".safetensors":

@@ -1,3 +1,5 @@
+import re
+
 import flax.linen as nn
 import jax
 import pytest
@@ -34,6 +36,12 @@ def test_the_head_is_told_of_h4(preresnet):
     for advice in advice_of(preresnet, "h5=0.2,logits=0.2"):
         assert advice.words.startswith(f"{advice.dropout} shifts no batch norm; ")
         assert "h4" in advice.words
+
+
+def test_a_rate_of_1_is_said_in_few_digits(preresnet):
+    [advice] = advice_of(preresnet, "p4=1")
+    assert advice.move_to == "p6"
+    assert re.search(r"has \d(\.\d)?e\+\d+ of the variance", advice.words)
 
 
 def test_slots_that_a_mask_does_not_fit_are_passed_over(preresnet):

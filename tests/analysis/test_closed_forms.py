@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from flaxdrop.analysis.block import slot_shifts
 from flaxdrop.analysis.closed_forms import (
     Unit,
     excess,
@@ -15,7 +16,6 @@ from flaxdrop.analysis.closed_forms import (
     shift_after_weight,
     shift_before_weight,
     shift_of_sum,
-    slot_shifts,
     weighted,
 )
 
@@ -128,6 +128,14 @@ def test_weights_scale_variance_and_mean():
         (lambda: Unit(math.nan, 1.0), "variance"),
         (lambda: Unit(1.0, math.inf), "variance"),
         (lambda: shift(Unit(0.0, 0.0), 0.5), "unit"),
+        (lambda: he_std(0), "fan_in"),
+        (lambda: hidden(0, 0.0, 1.0), "fan_in"),
+        (lambda: hidden(8, 0.0, 0.0), "w_std"),
+        (lambda: rectified_covariance(1.5), "correlation"),
+        (lambda: rectified_covariance(math.nan), "correlation"),
+        (lambda: shift_of_sum(-1.0, rectified(), 0.5, 8), "trunk_variance"),
+        (lambda: slot_shifts(0.3, trunk_variance=-1.0), "trunk_variance"),
+        (lambda: slot_shifts(0.3, batch=0), "batch"),
     ],
 )
 def test_moments_and_rates_that_cannot_be(call, field):

@@ -38,6 +38,15 @@ def test_one_pixel_is_its_own_mean():
     assert places[0] == pytest.approx(places[1])
 
 
+@pytest.mark.parametrize(
+    ("pixels", "correlation", "field"),
+    [(0, 0.0, "pixels"), (64, 1.1, "correlation"), (64, -0.1, "correlation")],
+)
+def test_pixels_that_cannot_be(pixels, correlation, field):
+    with pytest.raises(ValueError, match=f"^{field}: [^\n]+$"):
+        pooled(UNIT, pixels, correlation)
+
+
 def test_another_mask_is_refused():
     with pytest.raises(ValueError, match=r"^mask: [^\n]+'block'$"):
         pooling_noise(UNIT, 0.2, 64, before=True, correlation=0.0, mask="block")

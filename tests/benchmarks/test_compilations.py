@@ -5,7 +5,7 @@ import jax
 import pytest
 
 import flaxdrop.data
-from benchmarks.preresnet import STUDY, PreResNetSettings
+from benchmarks import preresnet, schedules
 from benchmarks.study import families
 from flaxdrop.training import steps
 from flaxdrop.training.cells import compile_programs, images_of
@@ -41,17 +41,20 @@ def compiled_in(caplog, name):
     ]
 
 
-def test_one_compilation_serves_all_variants_and_seeds(traces, tmp_path, caplog):
-    settings = PreResNetSettings(dataset="digits", epochs=2, batch=20, depth=4, widths=(4,))
+@pytest.mark.parametrize(("study", "variants"), [(preresnet.STUDY, 9), (schedules.STUDY, 7)])
+def test_one_compilation_serves_all_variants_schedules_and_seeds(
+    study, variants, traces, tmp_path, caplog
+):
+    settings = study.settings(dataset="digits", epochs=2, batch=20, depth=4, widths=(4,))
     dataset = flaxdrop.data.load("digits", train_examples=40, test_examples=20)
-    (family,) = families(STUDY.variants(settings, dataset.num_classes))
+    (family,) = families(study.variants(settings, dataset.num_classes))
     task = Task(family.model, settings.recipe, len(dataset.x_train))
     cells = {
         f"{variant}-seed{seed}": family.cell(variant, seed)
         for seed in range(2)
         for variant in family.placements
     }
-    assert len(cells) == 18
+    assert len(cells) == 2 * variants
 
     images = images_of(dataset, (), ())
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
@@ -69,7 +72,7 @@ def test_one_compilation_serves_all_variants_and_seeds(traces, tmp_path, caplog)
     next(training)
     caplog.clear()
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        assert len(list(training)) == 17
+        assert len(list(training)) == len(cells) - 1
     assert not compiled_in(caplog, "")
     assert set(traces.values()) == {1}
     assert len(traces) == 4

@@ -51,7 +51,7 @@ def test_mistakes_are_said_in_one_line(trained_table, arguments, said, capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("damage", ["empty", "settings", "study", "ledger", "checkpoints"])
+@pytest.mark.parametrize("damage", ["empty", "settings", "list", "study", "ledger", "checkpoints"])
 def test_folders_that_are_no_run_are_said_in_one_line(trained_table, damage, tmp_path, capsys):
     folder = tmp_path / "copy"
     if damage == "empty":
@@ -60,6 +60,8 @@ def test_folders_that_are_no_run_are_said_in_one_line(trained_table, damage, tmp
         shutil.copytree(trained_table, folder)
     if damage == "settings":
         (folder / "settings.json").write_text('{"study": ')
+    if damage == "list":
+        (folder / "settings.json").write_text("[1]")
     if damage == "study":
         settings = json.loads((trained_table / "settings.json").read_text())
         (folder / "settings.json").write_text(json.dumps(settings | {"study": "nothing"}))

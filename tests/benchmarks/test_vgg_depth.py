@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from benchmarks import probe
 from benchmarks.study import families
 from benchmarks.vgg_depth import PUBLISHED, STUDY, VGGSettings, agreement, published, variants
 
@@ -44,9 +45,10 @@ def test_a_variant_is_what_its_name_says(variant, placement):
     assert str(variants(settings_of(), 10)[variant].placement) == placement
 
 
-def test_published_numbers_do_not_stand_beside_the_digits():
+def test_published_numbers_stand_beside_their_dataset_alone():
     assert published(settings_of()) == PUBLISHED
-    assert published(settings_of(dataset="digits")) == {}
+    for other in ("digits", "cifar100", "folder:images"):
+        assert published(settings_of(dataset=other)) == {}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_a_field_out_of_range_is_named_in_one_line(field, value):
         settings_of(**{field: value})
 
 
-def test_it_runs_to_its_end(run_study, tmp_path):
+def test_it_runs_to_its_end_and_is_probed(run_study, tmp_path, capsys):
     folder = tmp_path / "run"
     names = "no BN,BN,conv 0.2,dense 0.5,block 1 only 0.2,block 1 only 0.5"
     outcome = run_study(
@@ -71,6 +73,11 @@ def test_it_runs_to_its_end(run_study, tmp_path):
     assert f"by depth  {folder / 'depth.png'}" in outcome.out
     table = (folder / "table.md").read_text()
     assert all(f"| {name} | 2 |" in table for name in names.split(","))
+    assert probe.main(["--run", str(folder), "--batch", "32", "--masks", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "no BN has no batch norm, nothing to shift: left out." in said
+    shifted = [line for line in said.splitlines() if line.startswith(("conv ", "dense ", "block "))]
+    assert len(shifted) == 4
 
 
 def test_a_difference_agrees_when_its_sign_does():

@@ -196,6 +196,7 @@ def test_another_depth():
 
 def test_unknown_kind_of_file(tmp_path):
     refused(MODEL, tmp_path / "model.onnx", re.escape("cannot read .onnx, only .h5, .pth"))
+    refused(MODEL, tmp_path / "model", "cannot read a file without a suffix, only ")
 
 
 def test_damaged_safetensors(state, tmp_path):
