@@ -1,6 +1,7 @@
 """BENCHMARKS.md as text: a pure function of the parts of the reproduction and their rows."""
 
 import dataclasses
+import math
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -213,7 +214,7 @@ def _form(run: Run) -> Iterator[str]:
 def _provenance(rows: Sequence[Row]) -> Iterator[str]:
     """What the rows were made on and with, as they tell it themselves."""
     yield f"n: {len({row.seed for row in rows})} seeds, {len(rows)} cells."
-    hours = sum(row.wall_seconds for row in rows if row.wall_seconds == row.wall_seconds) / 3600
+    hours = sum(row.wall_seconds for row in rows if math.isfinite(row.wall_seconds)) / 3600
     yield f"Hardware: {_count(row.device_kind for row in rows)}; {hours:.2g} device hours."
     yield "Versions: " + _count(
         ", ".join(f"{name} {version}" for name, version in row.versions.items()) for row in rows

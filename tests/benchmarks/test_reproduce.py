@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+import benchmarks.run
 from benchmarks import reproduce
 from benchmarks.preresnet import STUDY, PreResNetSettings
 from benchmarks.reproduction import FORMS, PARTS, Part
@@ -115,6 +116,21 @@ def test_the_most_wanted_first_and_after_a_spent_budget_the_rest(data, capsys):
     assert cells() == CELLS
 
 
+def test_a_signal_stops_it_for_the_next_time(data, monkeypatch, capsys):
+    compiled = benchmarks.run.compile_programs
+
+    def compile_and_signal(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return compiled(*arguments)
+
+    monkeypatch.setattr("benchmarks.run.compile_programs", compile_and_signal)
+    stop = Stop()
+    with stop.listening():
+        assert run(parts_of(), data, stop) == 128 + signal.SIGTERM
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("stopped by SIGTERM: 8 cells are missing, the next of a:tiny; ")
+
+
 def test_a_part_in_other_hands_is_passed_over(data):
     parts = parts_of()[:2]
     with contextlib.ExitStack() as other, as_in_a_process_of_its_own():
@@ -137,8 +153,7 @@ def test_a_dataset_that_cannot_be_had_is_passed_over(data, capsys, monkeypatch):
 
 SCRIPT = """
 import pathlib, sys
-sys.path.insert(0, {tests!r})
-from test_reproduce import parts_of, reproduce, Stop
+from tests.benchmarks.test_reproduce import Stop, parts_of, reproduce
 stop = Stop()
 with stop.listening():
     sys.exit(reproduce.reproduce(parts_of(epochs=20), pathlib.Path("ledger"), stop, {data!r}))
@@ -151,11 +166,9 @@ def start(data):
     started = []
 
     def process():
-        program = SCRIPT.format(data=data, tests=str(pathlib.Path(__file__).parent))
-        program = program.replace("from test_reproduce", "from tests.benchmarks.test_reproduce")
         started.append(
             subprocess.Popen(
-                [sys.executable, "-c", program],
+                [sys.executable, "-c", SCRIPT.format(data=data)],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
