@@ -7,6 +7,7 @@ Kim et al., UAI 2023: before global average pooling the output is more stable th
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ from flaxdrop.results.table import Table
 
 NETWORKS = ("preresnet", "densenet")
 PLACES = {"h4": ("h4",), "h5": ("h5",), "h4 + h5": ("h4", "h5"), "logits": ("logits",)}
+VARIANCE = "logit_variance"
 _IMAGES = 64  # test images that the variance of the logits is measured on
 _MASKS = 50
 
@@ -98,9 +100,13 @@ def published(settings: HeadSettings) -> Mapping[str, float]:
 
 def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
     """The gap between training and test, and how much the masks move the logits."""
+    variances: dict[str, list[float]] = {}
+    for row in rows:
+        if VARIANCE in row.measured:
+            variances.setdefault(row.variant, []).append(row.measured[VARIANCE])
     cells = []
     for outcome in outcomes(rows, plan.variants):
-        variance = summary(_variances(plan, outcome.variant, sorted(outcome.gap)))
+        variance = summary(variances.get(outcome.variant, []))
         gap = summary(outcome.gap.values())
         cells.append(
             (
@@ -130,19 +136,23 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
     yield f"head      {path}, {picture}"
 
 
-def _variances(plan: Plan, variant: str, seeds: Sequence[int]) -> list[float]:
-    """Of the trained networks of a variant, seed by seed."""
+def measure(plan: Plan, variant: str, seed: int, trained: Mapping[str, Any]) -> dict[str, float]:
+    """The variance of the logits of a trained network under its masks."""
     family = next(f for f in plan.families if variant in f.placements)
-    placement = family.placements[variant]
-    x = normalise(jnp.asarray(plan.images.x_test[:_IMAGES]), plan.images.mean, plan.images.std)
-    found = []
-    for seed in seeds:
-        if trained := plan.trained(variant, seed):
-            key = jax.random.key(seed)
-            found.append(
-                float(logit_variance(family.model, trained, x, placement, key=key, masks=_MASKS))
-            )
-    return found
+    images = plan.images
+    x = normalise(jnp.asarray(images.x_test[:_IMAGES]), images.mean, images.std)
+    found = _logit_variance(
+        family.model,
+        trained,
+        x,
+        family.placements[variant],
+        key=jax.random.key(seed),
+        masks=_MASKS,
+    )
+    return {VARIANCE: float(found)}
+
+
+_logit_variance = jax.jit(logit_variance, static_argnames=("model", "masks"))
 
 
 STUDY = Study(
@@ -153,6 +163,7 @@ STUDY = Study(
     variants=variants,
     published=published,
     baseline="none",
+    measure=measure,
     findings=findings,
 )
 

@@ -15,6 +15,7 @@ from benchmarks.workfolder import WorkFolder, default_folder
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
+from flaxdrop.results.provenance import config_hash
 from flaxdrop.training import checkpoint, steps
 from flaxdrop.training.cells import choose_devices, images_of
 from flaxdrop.training.frozen import FrozenNetwork
@@ -77,6 +78,12 @@ class Plan:
         """What the cells of a family have in common."""
         return Task(family.model, self.settings.recipe, len(self.dataset.x_train))
 
+    def recorded(self) -> tuple[list[ledger.Row], list[str]]:
+        """The rows of its config in the ledger, which others may share, and the warnings."""
+        rows, warnings = ledger.read(self.folder.ledger)
+        own = config_hash(self.settings.identity())
+        return [row for row in rows if row.config_hash == own], warnings
+
     def finished(self, rows: Sequence[ledger.Row]) -> list[ledger.Row]:
         """The rows of the cells that the settings ask for."""
         seeds = range(self.settings.seeds)
@@ -103,8 +110,19 @@ def cell_name(variant: str, seed: int) -> str:
     return f"{variant}-seed{seed}"
 
 
-def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
+def make_plan(
+    study: Study,
+    settings: Settings,
+    workdir: str | None,
+    shared_ledger: pathlib.Path | None = None,
+) -> Plan:
     """Loads the data and checks everything that can be wrong, writing nothing.
+
+    Args:
+      study: what to run.
+      settings: of the run.
+      workdir: where results go; None: a folder of the config's own.
+      shared_ledger: where finished cells go instead.
 
     Raises:
       ValueError, OSError: what the user got wrong.
@@ -130,7 +148,7 @@ def make_plan(study: Study, settings: Settings, workdir: str | None) -> Plan:
         if workdir
         else default_folder(study.name, settings.dataset, settings.identity())
     )
-    folder = WorkFolder(path)
+    folder = WorkFolder(path, shared_ledger)
     plan = Plan(study, settings, dataset, pixels, frozen, every, tuple(chosen), devices, folder)
     for family in every:
         if chosen.keys() & family.placements.keys():

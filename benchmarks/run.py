@@ -23,6 +23,9 @@ from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
 from flaxdrop.training.stopping import Stop
 
+# What runs write into the repository, from its top: no change of the sources.
+RESULTS = ("benchmarks/ledger", "BENCHMARKS.md", "docs/benchmarks")
+
 
 class Mistake(Exception):
     """What the user can put right; the message is one line that says how."""
@@ -46,13 +49,13 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
                 print(describe_plan(plan))
                 return 0
             stack.enter_context(plan.folder.claimed(study.name, settings.identity()))
-            rows, warnings = ledger.read(plan.folder.ledger)
+            rows, warnings = plan.recorded()
         except (ValueError, OSError) as error:
             raise Mistake(str(error)) from error
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
         try:
-            rows, interrupted = _train(plan, rows, stop)
+            rows, interrupted = train(plan, rows, stop)
             _report(plan, rows, complete=not interrupted)
         except OSError as error:
             raise Mistake(
@@ -68,8 +71,20 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
     return stop.exit_status
 
 
-def _train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.Row], bool]:
-    """Trains the pending cells; returns all rows, and whether it was stopped before the end."""
+def train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.Row], bool]:
+    """Trains the pending cells of a plan whose folder is claimed.
+
+    Args:
+      plan: what to train.
+      rows: what its ledger holds of it (`plan.recorded`), read after the folder was claimed.
+      stop: asked between steps.
+
+    Returns:
+      All rows, and whether it was stopped before the end.
+
+    Raises:
+      OSError: a row or a checkpoint could not be written.
+    """
     recipe = plan.settings.recipe
     pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
     left = sum(map(len, pending.values()))
@@ -125,7 +140,7 @@ def _train_family(
         "parameters": parameter_count(family.model, plan.input_shape),
         "compile_seconds": programs.compile_seconds,
         "versions": provenance.versions(),
-        "git_revision": provenance.git_revision(pathlib.Path(__file__).parent),
+        "git_revision": provenance.git_revision(pathlib.Path(__file__).parent, besides=RESULTS),
     }
     folder = plan.folder.checkpoints
     for finished in train_cells(
@@ -162,6 +177,8 @@ def _row(
     accuracy = curve[:, METRICS.index("test_accuracy")]
     last = dict(zip(METRICS, curve[-1], strict=True))
     identity = plan.settings.identity()
+    trained = {"params": state.params, "batch_stats": state.batch_stats}
+    measure = None if len(lost) else plan.study.measure
     return ledger.Row(
         study=plan.study.name,
         config=identity,
@@ -176,7 +193,8 @@ def _row(
         last_nll=last["test_nll"],
         last_ece=last["test_ece"],
         curve={name: list(curve[:, i]) for i, name in enumerate(METRICS)},
-        digest=provenance.digest({"params": state.params, "batch_stats": state.batch_stats}),
+        measured=dict(measure(plan, variant, seed, trained)) if measure else {},
+        digest=provenance.digest(trained),
         device_kind=device.device_kind,
         platform=device.platform,
         precision=plan.settings.precision,

@@ -18,7 +18,8 @@ class Settings:
 
     Attributes:
       dataset: "digits", "cifar10", "cifar100", "npz:FILE" or "folder:DIR".
-      data_dir: of tensorflow-datasets; empty: its own default.
+      data_dir: of tensorflow-datasets, or a folder with `cifar10.npz`, `cifar100.npz`; empty:
+        the default of tensorflow-datasets.
       image_size: side in pixels to resize to; 0: as they are.
       train_examples: a fixed, balanced part of the training set; 0: all.
       test_examples: likewise.
@@ -114,18 +115,8 @@ class Settings:
 
     @property
     def budget_seconds(self) -> float | None:
-        """The time budget in seconds.
-
-        >>> from benchmarks.settings import Settings
-        >>> Settings(dataset="digits", epochs=1, batch=1, time_budget="1.5m").budget_seconds
-        90.0
-        """
-        if not self.time_budget:
-            return None
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", self.time_budget.strip())
-        if not match:
-            raise ValueError(f"time_budget: must be like 90s, 8m or 2h, got {self.time_budget!r}")
-        return float(match[1]) * _UNITS[match[2]]
+        """The time budget in seconds; None: there is none."""
+        return budget_seconds(self.time_budget)
 
     def identity(self) -> dict[str, Any]:
         """The fields that a cell's result depends on, besides its variant and seed."""
@@ -146,6 +137,24 @@ _NOT_IDENTITY = (
     "checkpoint_seconds",
     "time_budget",
 )
+
+
+def budget_seconds(text: str) -> float | None:
+    """A time budget in seconds; None for the empty one.
+
+    Raises:
+      ValueError: it is not a time.
+
+    >>> from benchmarks.settings import budget_seconds
+    >>> budget_seconds("1.5m")
+    90.0
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match:
+        raise ValueError(f"time_budget: must be like 90s, 8m or 2h, got {text!r}")
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def _typed(field: dataclasses.Field[Any], value: Any) -> Any:

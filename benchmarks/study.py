@@ -47,6 +47,9 @@ class Study:
       nulls: pairs of variants that are one network with different masks: their difference is noise.
       frozen: settings -> the network whose features the variants are trained on; None: they are
         trained on the images.
+      stated: settings -> what is published that belongs to no variant, in words without a stop.
+      measure: (plan, variant, seed, variables) -> name -> number, of a trained network, for its row
+        in the ledger; None: nothing.
       findings: (plan, rows) -> lines to print; shows what the table and the general pictures do
         not, in files of its own if need be (`plan.folder`). None: nothing.
     """
@@ -60,6 +63,8 @@ class Study:
     baseline: str
     nulls: tuple[tuple[str, str], ...] = ()
     frozen: Callable[[Any], FrozenNetwork] | None = None
+    stated: Callable[[Any], str] | None = None
+    measure: Callable[[Any, str, int, Any], Mapping[str, float]] | None = None
     findings: Callable[[Any, Sequence[Row]], Iterable[str]] | None = None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax.numpy as jnp
 
+from benchmarks.agreement import agreement
 from benchmarks.command import main
 from benchmarks.plan import Plan
 from benchmarks.settings import Settings
@@ -123,6 +124,16 @@ def published(settings: VGGSettings) -> Mapping[str, float]:
     return PUBLISHED if settings.dataset == "cifar10" else {}
 
 
+def stated(settings: VGGSettings) -> str:
+    """What the published numbers are."""
+    if not published(settings):
+        return ""
+    return (
+        "Published: the best test accuracy over the epochs of one run each, read off the post's bar"
+        " charts"
+    )
+
+
 def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
     """The post's two pictures as differences to the baseline, and how many agree in their sign."""
     settings = plan.settings
@@ -141,30 +152,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
         title=f"{plan.study.name}, {plan.dataset.name}",
     )
     yield f"by depth  {path}"
-    ours = {
-        name: effect.difference.mean
-        for name, effect in effects(outcomes(rows, ()), "best", BASELINE, None).items()
-        if effect.difference.n
-    }
-    if beside and ours:
-        yield f"signs     {agreement(ours, beside)}"
-
-
-def agreement(ours: Mapping[str, float], beside: Mapping[str, float]) -> str:
-    """Says which differences to the baseline have the published sign.
-
-    Args:
-      ours: variant -> its accuracy minus the baseline's.
-      beside: variant -> published accuracy, the baseline's among them.
-
-    >>> agreement({"no BN": -0.1, "conv 0.2": -0.01}, PUBLISHED)
-    '1 of 2 differences of the best accuracy to BN have the published sign; not: conv 0.2'
-    """
-    other = [name for name, mean in ours.items() if mean * (beside[name] - beside[BASELINE]) <= 0]
-    return (
-        f"{len(ours) - len(other)} of {len(ours)} differences of the best accuracy to {BASELINE}"
-        " have the published sign" + (f"; not: {', '.join(other)}" if other else "")
-    )
+    yield from agreement(effects(outcomes(rows, ()), "best", BASELINE, None), beside, BASELINE)
 
 
 def _one_block(slot: str, rate: float) -> str:
@@ -178,6 +166,7 @@ STUDY = Study(
     settings=VGGSettings,
     variants=variants,
     published=published,
+    stated=stated,
     baseline=BASELINE,
     findings=findings,
 )

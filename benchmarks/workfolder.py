@@ -14,20 +14,26 @@ from flaxdrop.results.provenance import config_hash
 _ASIDE = ".tmp"
 
 
+class Occupied(ValueError):
+    """Another run is in the folder."""
+
+
 @dataclasses.dataclass(frozen=True)
 class WorkFolder:
     """Paths in the folder of a run.
 
     Attributes:
       path: of the folder.
+      shared_ledger: where finished cells go, with those of other runs; None: into the folder.
     """
 
     path: pathlib.Path
+    shared_ledger: pathlib.Path | None = None
 
     @property
     def ledger(self) -> pathlib.Path:
         """Finished cells."""
-        return self.path / "ledger.jsonl"
+        return self.shared_ledger or self.path / "ledger.jsonl"
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -52,7 +58,8 @@ class WorkFolder:
           identity: the settings that a cell's result depends on.
 
         Raises:
-          ValueError: it was made with other settings, or another run is in it.
+          Occupied: another run is in it.
+          ValueError: it was made with other settings.
           OSError: it cannot be written.
         """
         self._check(study, identity)
@@ -65,7 +72,7 @@ class WorkFolder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(f"workdir: another run is in {self.path}, wait for it") from None
+                raise Occupied(f"workdir: another run is in {self.path}, wait for it") from None
             self._check(study, identity)
             _write(self._settings, json.dumps({"study": study, **identity}, indent=2) + "\n")
             yield

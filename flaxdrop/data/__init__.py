@@ -23,7 +23,8 @@ def load(
         spec: `digits`, `cifar10`, `cifar100`, `npz:FILE` or `folder:DIR`.
         image_size: pixels; images are brought to image_size x image_size. None keeps them as they
             are; for a folder, whose images may differ, it means 32.
-        data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets.
+        data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets. A file
+            `cifar10.npz` or `cifar100.npz` in it is read in its stead.
         train_examples: a fixed, balanced part of the training set (`Dataset.first`); None: all.
         test_examples: likewise.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from flaxdrop.data import cache, prepare
+from flaxdrop.data import cache, npz, prepare
 from flaxdrop.data.dataset import Dataset
 
 NAMES = ("cifar10", "cifar100")
@@ -21,11 +21,13 @@ READ_AT_ONCE = 1000
 def load(name: str, data_dir: str | None = None) -> Dataset:
     """Reads a prepared dataset, which is prepared first where it is not; kept decoded.
 
-    tensorflow-datasets is imported only if there is no decoded copy yet.
+    tensorflow-datasets is imported only if there is no decoded copy yet. Whatever the source, the
+    dataset is the same to the last bit (`Dataset.in_own_order`).
 
     Args:
         name: `cifar10` or `cifar100`.
-        data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets.
+        data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets. Where a
+            file `NAME.npz` is in it (as `npz.load` reads), that is the dataset.
 
     Raises:
         ValueError: tensorflow-datasets is not installed, or the dataset can be neither prepared nor
@@ -33,6 +35,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     """
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     root = pathlib.Path(data_dir).expanduser()
+    if (file := root / f"{name}.npz").is_file():
+        return npz.load(file, name).in_own_order()
     folder = prepared(root, name)
     if folder is None:
         prepare.prepare(name, root)
@@ -40,7 +44,7 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         assert folder is not None
     files = sorted(folder.iterdir())
     key = f"{name}-{folder.name}-{cache.fingerprint(folder, files)}"
-    return cache.cached(key, name, lambda: _decode(name, folder))
+    return cache.cached(key, name, lambda: _decode(name, folder)).in_own_order()
 
 
 def prepared(root: pathlib.Path, name: str) -> pathlib.Path | None:

@@ -1,11 +1,11 @@
 """The ledger: an append-only JSONL file of finished cells, the source of every table and plot.
 
 One line of strict JSON a cell, written once and never changed. A number that is not finite is
-`null` in the file and NaN in memory. Schema 1, field by field:
+`null` in the file and NaN in memory. Schema 2, field by field:
 
 | field | JSON type | meaning |
 |---|---|---|
-| schema | integer | version of this table, 1 |
+| schema | integer | version of this table, 2 |
 | study | string | name of the study, e.g. `preresnet` |
 | config | object | the run's whole configuration |
 | config_hash | string | `provenance.config_hash(config)`, 12 hex digits |
@@ -24,6 +24,7 @@ One line of strict JSON a cell, written once and never changed. A number that is
 | curve.test_accuracy | list | accuracy on the whole test set, in [0, 1] |
 | curve.test_nll | list | mean negative log-likelihood on the whole test set, nats |
 | curve.test_ece | list | expected calibration error on the whole test set, in [0, 1] |
+| measured | object | what the study measures of the trained network: name to number or null |
 | digest | string | `provenance.digest` of final parameters and batch statistics, SHA-256, hex |
 | parameters | integer | number of trainable parameters |
 | device_kind | string | as JAX names it, e.g. `NVIDIA H100 80GB HBM3` |
@@ -36,7 +37,8 @@ One line of strict JSON a cell, written once and never changed. A number that is
 | images_per_second | number, null | training images a second of this cell |
 | finished_at | string | ISO 8601, UTC |
 
-A field is added, removed or redefined only together with a new schema number.
+A field is added, removed or redefined only together with a new schema number. Schema 1 lacked
+`measured`: its rows are read as having measured nothing.
 """
 
 import contextlib
@@ -50,7 +52,7 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-SCHEMA = 1
+SCHEMA = 2
 STATUSES = ("finished", "diverged")
 CURVES = ("train_loss", "train_accuracy", "test_accuracy", "test_nll", "test_ece")
 
@@ -84,6 +86,7 @@ class Row:
     last_nll: float
     last_ece: float
     curve: dict[str, list[float]]
+    measured: dict[str, float]
     digest: str
     parameters: int
     device_kind: str
@@ -126,6 +129,7 @@ class Row:
             if isinstance(value, float):
                 fields[name] = _null(value)
         fields["curve"] = {name: [_null(v) for v in self.curve[name]] for name in CURVES}
+        fields["measured"] = {name: _null(value) for name, value in self.measured.items()}
         return json.dumps(fields, allow_nan=False)
 
     @classmethod
@@ -149,6 +153,8 @@ class Row:
                 f"schema: {schema} is newer than {SCHEMA}, the newest that this flaxdrop reads: "
                 "update flaxdrop"
             )
+        if schema == 1:
+            fields = {"measured": {}, **fields, "schema": SCHEMA}
         known = {field.name for field in dataclasses.fields(cls)}
         if fields.keys() != known:
             names = ", ".join(sorted(fields.keys() ^ known))
@@ -234,6 +240,10 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
         return _plain_config(value)
     if name == "curve":
         return _plain_curve(value)
+    if name == "measured":
+        if not isinstance(value, dict):
+            raise ValueError(f"measured: a {type(value).__name__}, must be a dict")
+        return {key: _plain_float(f"measured {key}", number) for key, number in value.items()}
     if name == "versions":
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
             raise ValueError(f"versions: {value!r}, must map names to version strings")

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -32,15 +32,17 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_revision(directory: str | os.PathLike[str]) -> str:
+def git_revision(directory: str | os.PathLike[str], besides: Sequence[str] = ()) -> str:
     """The commit of the sources in `directory`, 40 hex digits, with `-dirty` when changed.
 
-    Untracked files that git does not ignore are a change. `unknown` without git, outside a
+    Untracked files that git does not ignore are a change; what is at `besides`, paths from the top
+    of the repository, is none. `unknown` without git, outside a
     repository, before its first commit, and where the repository tracks nothing in `directory`
     (a virtual environment inside somebody's repository).
     """
     commit = _git(directory, "rev-parse", "--verify", "HEAD")
-    changes = _git(directory, "status", "--porcelain")
+    sources = (":(top)", *(f":(top,exclude){path}" for path in besides))
+    changes = _git(directory, "status", "--porcelain", "--", *sources)
     if not commit or changes is None or not _git(directory, "ls-files", "--", "."):
         return "unknown"
     return commit + ("-dirty" if changes else "")

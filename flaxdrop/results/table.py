@@ -71,14 +71,15 @@ def study_table(
     rows: Iterable[Row],
     *,
     order: Sequence[str],
-    published: Mapping[str, float],
+    published: Mapping[str, float | None],
     baseline: str,
     nulls: Sequence[tuple[str, str]] = (),
 ) -> Table:
     """The table of the `rows` of one study, which may be any part of it.
 
     order: the study's variants from top to bottom.
-    published: variant to published accuracy, fraction in [0, 1]; may be empty.
+    published: variant to published accuracy, fraction in [0, 1], None where it is not stated; the
+        table has a column of them where it names a variant of the rows.
     baseline: the variant that the others are compared with, seed by seed.
     nulls: pairs of variants that are one network with different masks.
 
@@ -98,7 +99,7 @@ def study_table(
         ]
         if measure == "best" and any(o.variant in published for o in found):
             columns["published, %"] = [
-                f"{100 * published[o.variant]:.2f}" if o.variant in published else "not stated"
+                "not stated" if (told := published.get(o.variant)) is None else f"{100 * told:.2f}"
                 for o in found
             ]
     columns["NLL"] = [_mean(o.nll.values(), "{:.3f}") for o in found]

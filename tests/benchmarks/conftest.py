@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import logging
+import math
 import os
 import pathlib
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from benchmarks.command import execute
 from benchmarks.preresnet import STUDY
+from flaxdrop.results.ledger import CURVES, Row
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -48,6 +50,52 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "tiny.py").write_text(TINY)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def rows_of_part():
+    """Makes rows of a part: variant -> accuracies of its seeds; NaN, it diverged."""
+
+    def make(part, accuracies, **fields):
+        return [
+            _row(part, variant, seed, accuracy, fields)
+            for variant, of in accuracies.items()
+            for seed, accuracy in enumerate(of)
+        ]
+
+    return make
+
+
+def _row(part, variant, seed, accuracy, fields):
+    lost = math.isnan(accuracy)
+    right = {
+        "study": part.study.name,
+        "config": part.settings.identity(),
+        "config_hash": part.config_hash,
+        "variant": variant,
+        "placement": str(part.every_variant[variant].placement),
+        "seed": seed,
+        "status": "diverged" if lost else "finished",
+        "best_accuracy": accuracy,
+        "best_epoch": None if lost else 1,
+        "last_accuracy": accuracy,
+        "last_nll": 0.5,
+        "last_ece": 0.1,
+        "curve": {name: [accuracy] for name in CURVES},
+        "measured": {},
+        "digest": "0" * 64,
+        "parameters": 100,
+        "device_kind": "cpu",
+        "platform": "cpu",
+        "precision": "float32",
+        "versions": {"python": "3.11.7", "jax": "0.10.2"},
+        "git_revision": "f" * 40,
+        "wall_seconds": 60.0,
+        "compile_seconds": 3.0,
+        "images_per_second": 100.0,
+        "finished_at": "2026-01-02T03:04:05+00:00",
+    }
+    return Row(**{**right, **fields})
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,11 @@ import jax
 import pytest
 
 from benchmarks.command import execute
-from benchmarks.head import STUDY, HeadSettings, variants
+from benchmarks.head import STUDY, VARIANCE, HeadSettings, variants
 from flaxdrop.analysis.logits import logit_variance
 from flaxdrop.models import PreResNet
 from flaxdrop.placement import Placement
+from flaxdrop.results.ledger import read
 
 SHORT = ["--config=configs/head_digits.py", "--config.epochs=1", "--config.train_examples=50"]
 SHORT += ["--config.test_examples=50", "--config.seeds=1", "--config.rates=0.5"]
@@ -48,6 +49,10 @@ def test_it_runs_to_its_end(
     assert found.pop("none") == 0
     assert len(found) == 4
     assert min(found.values()) > 0
+    measured = {row.variant: row.measured[VARIANCE] for row in read(folder / "ledger.jsonl")[0]}
+    assert {name: f"{measured[name]:.4f}" for name in found} == {
+        name: f"{value:.4f}" for name, value in found.items()
+    }
 
 
 def test_the_variance_of_a_dropout_on_the_logits_has_its_closed_form() -> None:

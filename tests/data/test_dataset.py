@@ -97,3 +97,20 @@ def test_stratified_order_is_the_same_everywhere():
     # Written down: another numpy or machine must choose the same subset.
     order = stratified_order(np.array([0, 0, 0, 1, 1, 1, 2, 2, 2]))
     assert order.tolist() == [5, 8, 2, 3, 6, 1, 4, 7, 0]
+
+
+def test_its_own_order_depends_on_the_examples_alone():
+    data = many([20, 30])
+    # Images that are there twice, with other labels.
+    x = np.concatenate([data.x_train, data.x_train[:5]])
+    y = np.concatenate([data.y_train, 1 - data.y_train[:5]]).astype(np.int32)
+    found = []
+    for seed in (0, 1):
+        order = np.random.default_rng(seed).permutation(len(x))
+        shuffled = dataclasses.replace(data, x_train=x[order], y_train=y[order])
+        found.append(shuffled.in_own_order())
+    np.testing.assert_array_equal(found[0].x_train, found[1].x_train)
+    np.testing.assert_array_equal(found[0].y_train, found[1].y_train)
+    found_pair = (found[0].x_train, found[0].y_train)
+    examples = [(i.tobytes(), int(k)) for i, k in zip(*found_pair, strict=True)]
+    assert examples == sorted((i.tobytes(), int(k)) for i, k in zip(x, y, strict=True))

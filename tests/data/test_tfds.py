@@ -67,6 +67,26 @@ def test_reads_what_tensorflow_datasets_prepared(root):
     assert_right(load("cifar10", data_dir=str(root)))
 
 
+def test_an_npz_file_in_the_data_dir_is_the_same_dataset(root, tmp_path, monkeypatch):
+    original = load("cifar10", data_dir=str(root))
+    shuffled = {"classes": np.array(original.classes)}
+    for split in ("train", "test"):
+        x, y = getattr(original, f"x_{split}"), getattr(original, f"y_{split}")
+        order = np.random.default_rng(1).permutation(len(x))
+        shuffled |= {f"x_{split}": x[order], f"y_{split}": y[order]}
+    elsewhere = tmp_path / "arrays"
+    elsewhere.mkdir()
+    np.savez(elsewhere / "cifar10.npz", **shuffled)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    found = load("cifar10", data_dir=str(elsewhere))
+    assert (found.name, found.classes) == (original.name, original.classes)
+    for array in ("x_train", "y_train", "x_test", "y_test"):
+        np.testing.assert_array_equal(getattr(found, array), getattr(original, array))
+    # The other dataset is not there.
+    with pytest.raises(ValueError, match=r"^dataset cifar100: "):
+        load("cifar100", data_dir=str(elsewhere))
+
+
 def test_data_dir_from_the_environment(root, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(root))
     assert_right(load("cifar10"))

@@ -35,6 +35,7 @@ def _row(variant="p6", seed=0, *, accuracy=0.9, best=None, epochs=4, **fields) -
             "last_nll": 0.4,
             "last_ece": 0.05,
             "curve": curve,
+            "measured": {},
             "digest": "0" * 64,
             "parameters": 1_730_522,
             "device_kind": "cpu",

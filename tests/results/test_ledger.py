@@ -95,7 +95,9 @@ def test_array_scalars_become_plain_numbers(make_row):
         ({"config": {"rate": math.nan}}, "config: .* must be plain JSON"),
         ({"versions": {"jax": 1}}, "versions: .* must map names to version strings"),
         ({"curve": {"train_loss": []}}, "curve: must be a dict of train_loss"),
-        ({"schema": 0}, "schema: 0, must be 1"),
+        ({"measured": [1]}, "measured: a list, must be a dict"),
+        ({"measured": {"variance": "1"}}, "measured variance: '1', must be a number"),
+        ({"schema": 0}, "schema: 0, must be 2"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line(make_row, fields, message):
@@ -163,9 +165,24 @@ def test_a_corrupt_line_is_reported_with_its_number_and_left_out(path, make_row)
 def test_a_newer_schema_is_refused(path, make_row):
     ledger.append(path, make_row())
     with path.open("a") as file:
-        file.write('{"schema": 2, "kind_of_row": "new"}\n')
-    with pytest.raises(NewerSchemaError, match=r"line 2: schema: 2 is newer than 1.*update"):
+        file.write('{"schema": 3, "kind_of_row": "new"}\n')
+    with pytest.raises(NewerSchemaError, match=r"line 2: schema: 3 is newer than 2.*update"):
         ledger.read(path)
+
+
+def test_a_row_from_before_anything_was_measured_is_read(make_row):
+    fields = json.loads(make_row().to_json())
+    del fields["measured"]
+    assert Row.from_json(json.dumps({**fields, "schema": 1})) == make_row()
+    with pytest.raises(ValueError, match="fields missing or unknown: measured"):
+        Row.from_json(json.dumps(fields))
+
+
+def test_what_was_measured_comes_back(make_row):
+    row = make_row(measured={"variance": np.float32(0.5), "lost": math.nan})
+    assert Row.from_json(row.to_json()) == row
+    assert row.measured["variance"] == 0.5
+    assert '"lost": null' in row.to_json()
 
 
 def test_the_first_of_two_rows_of_one_cell_counts(path, make_row):

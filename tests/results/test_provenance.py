@@ -61,6 +61,17 @@ def test_a_changed_or_a_new_file_is_dirty(repository, name):
     assert git_revision(repository) == commit + "-dirty"
 
 
+def test_what_is_besides_the_sources_is_no_change(repository):
+    commit = git_revision(repository)
+    (repository / "results").mkdir()
+    (repository / "results" / "new.jsonl").write_text("1\n")
+    assert git_revision(repository) == commit + "-dirty"
+    assert git_revision(repository, besides=["results"]) == commit
+    assert git_revision(repository / "results", besides=["results"]) == "unknown"
+    (repository / "code.py").write_text("x = 2\n")
+    assert git_revision(repository, besides=["results"]) == commit + "-dirty"
+
+
 def test_an_ignored_file_is_no_change(repository):
     commit = git_revision(repository)
     (repository / "ignored").mkdir()

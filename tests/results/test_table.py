@@ -45,6 +45,13 @@ def test_published_numbers_stand_beside_the_best_or_are_not_stated(make_study):
     assert columns.index("published, %") == columns.index("best, % ± std [95 %]") + 1
 
 
+def test_a_published_number_that_is_none_is_not_stated(make_study):
+    table = table_of(make_study(MEANS), published=dict.fromkeys(MEANS) | {"p6": 0.944367})
+    assert cell(table, "p6", "published, %") == "94.44"
+    assert cell(table, "none", "published, %") == "not stated"
+    assert "published, %" in table_of(make_study(MEANS), published=dict.fromkeys(MEANS)).columns
+
+
 def test_without_published_numbers_of_its_variants_there_is_no_such_column(make_study):
     for published in ({}, {"wide": 0.96}):
         assert "published, %" not in table_of(make_study(MEANS), published).columns

@@ -1,0 +1,153 @@
+"""Renders BENCHMARKS.md and its pictures from the ledger of the reproduction.
+
+    python -m benchmarks.report            writes them
+    python -m benchmarks.report --check    says whether they are as the ledger and the code have it
+
+Nothing is trained and no device is asked for.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from benchmarks.arguments import Parser, exit_status
+from benchmarks.page import Run, Sections, render, runs_of
+from benchmarks.reproduction import LEDGER, PARTS, Part
+from flaxdrop.results import ledger, plots
+from flaxdrop.results.ledger import Row
+from flaxdrop.results.provenance import config_hash
+
+PAGE = pathlib.Path("BENCHMARKS.md")
+# Ledgers of rows that are not cells of a study; a section for each is added here.
+SECTIONS: Sections = {}
+_DIGEST = "rows"  # key in a picture's metadata
+
+
+def read_rows(parts: Sequence[Part], folder: pathlib.Path) -> dict[str, list[Row]]:
+    """Study -> the rows of its ledger, all checked against their configs.
+
+    Raises:
+      ValueError: a damaged line, or a row that does not fit its config.
+    """
+    rows = {}
+    for study in dict.fromkeys(part.study.name for part in parts):
+        path = folder / f"{study}.jsonl"
+        rows[study], warnings = ledger.read(path)
+        if warnings:
+            raise ValueError(warnings[0])
+        known = {part.config_hash: part for part in parts if part.study.name == study}
+        for row in rows[study]:
+            if fault := _fault(row, known):
+                raise ValueError(f"{path}: {row.variant} with seed {row.seed}: {fault}")
+    return rows
+
+
+def _fault(row: Row, known: Mapping[str, Part]) -> str:
+    """What is wrong with a row, beside what `Row` itself refuses; empty: nothing."""
+    if row.config_hash != (right := config_hash(row.config)):
+        return f"config_hash is {row.config_hash}, that of its config is {right}"
+    if row.config_hash not in known:
+        return f"config {row.config_hash} is none of the reproduction"
+    part = known[row.config_hash]
+    if row.study != part.study.name:
+        return f"study is {row.study}, must be {part.study.name}"
+    if row.variant not in part.every_variant:
+        return f"variant: must be one of {', '.join(part.every_variant)}"
+    placement = str(part.every_variant[row.variant].placement)
+    return "" if row.placement == placement else f"placement is {row.placement}, not {placement}"
+
+
+def page(parts: Sequence[Part], folder: pathlib.Path, sections: Sections) -> tuple[str, list[Run]]:
+    """The text of BENCHMARKS.md, and the runs that it shows.
+
+    Args:
+      parts: of the reproduction.
+      folder: of the ledgers.
+      sections: of ledgers that are not of a study.
+
+    Raises:
+      ValueError: as `read_rows`.
+    """
+    runs = runs_of(parts, read_rows(parts, folder))
+    others = [
+        of([json.loads(line) for line in path.read_text().splitlines()])
+        for name, of in sections.items()
+        if (path := folder / name).exists()
+    ]
+    return render(runs, others), runs
+
+
+def write(text: str, runs: Sequence[Run]) -> None:
+    """Writes the page, and the pictures that are not there or of other rows."""
+    for run in runs:
+        if not run.rows or _drawn_from(run.picture) == digest(run.rows):
+            continue
+        run.picture.parent.mkdir(parents=True, exist_ok=True)
+        study = run.part.study
+        plots.positions(
+            run.rows,
+            run.picture,
+            order=list(run.part.every_variant),
+            baseline=study.baseline,
+            nulls=study.nulls,
+            title=f"{study.name}, {run.part.name}",
+        )
+        with Image.open(run.picture) as picture:
+            picture.load()
+        about = PngInfo()
+        about.add_text(_DIGEST, digest(run.rows))
+        picture.save(run.picture, pnginfo=about, optimize=True)
+    PAGE.write_text(text)
+
+
+def check(text: str, runs: Sequence[Run]) -> None:
+    """Compares the page and the rows that its pictures were drawn from.
+
+    Raises:
+      ValueError: the first thing that is stale.
+    """
+    there = PAGE.read_text().splitlines() if PAGE.exists() else []
+    right = text.splitlines()
+    for i in range(max(len(there), len(right))):
+        lines = [of[i] if i < len(of) else "nothing" for of in (there, right)]
+        if lines[0] != lines[1]:
+            raise ValueError(
+                f"{PAGE} line {i + 1} is stale: {lines[0]!r}, must be {lines[1]!r};"
+                " run python -m benchmarks.report"
+            )
+    for run in runs:
+        if run.rows and _drawn_from(run.picture) != digest(run.rows):
+            raise ValueError(f"{run.picture} is stale; run python -m benchmarks.report")
+
+
+def digest(rows: Sequence[Row]) -> str:
+    """SHA-256 of the rows, whatever their order."""
+    lines = sorted(row.to_json() for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _drawn_from(path: pathlib.Path) -> str | None:
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get(_DIGEST)
+    except OSError:
+        return None
+
+
+def main(
+    arguments: Sequence[str], parts: Sequence[Part] = PARTS, sections: Sections = SECTIONS
+) -> int:
+    """Runs it as a command line says; returns the exit status."""
+    parser = Parser(prog="python -m benchmarks.report", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; 2 if it is stale")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: (check if options.check else write)(*page(parts, LEDGER, sections)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,171 @@
+"""Trains the next missing cells of the reproduction, the most wanted first.
+
+    python -m benchmarks.reproduce --time_budget 9m
+
+The same command goes on where it stopped; several may run at once. Rows go into benchmarks/ledger,
+checkpoints below runs/. `python -m benchmarks.report` then renders BENCHMARKS.md.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import logging
+import pathlib
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+
+from benchmarks.arguments import Parser
+from benchmarks.plan import Plan, make_plan
+from benchmarks.reproduction import LEDGER, PARTS, Cell, Part
+from benchmarks.run import train
+from benchmarks.settings import budget_seconds
+from benchmarks.workfolder import Occupied
+from flaxdrop.results import ledger
+from flaxdrop.results.ledger import Row
+from flaxdrop.training.stopping import Stop
+
+_USER_ERROR = 2
+
+
+def reproduce(parts: Sequence[Part], folder: pathlib.Path, stop: Stop, data_dir: str = "") -> int:
+    """Trains what the ledgers lack, one part after the other, until all is there or it must stop.
+
+    A part whose work folder another process holds is passed over, and so are all of a dataset that
+    cannot be had here. Rows are in the ledger as soon as their cell is finished.
+
+    Args:
+      parts: the most wanted first.
+      folder: of the ledgers, a file a study; it is made if missing.
+      stop: asked between steps.
+      data_dir: as in `Settings`.
+
+    Returns:
+      The exit status: 2 where nothing could be begun for want of data, else that of `stop`.
+
+    Raises:
+      ValueError, OSError: what the user can put right.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    unavailable: dict[str, str] = {}
+    begun = False
+    while not stop.reason:
+        with contextlib.ExitStack() as claims:
+            plan = _claim_next(parts, folder, data_dir, unavailable, claims)
+            if plan is None:
+                break
+            begun = True
+            train(plan, plan.recorded()[0], stop)
+    left = missing(parts, folder)
+    print(
+        f"{stop.reason or 'done'}: {sum(len(cells) for _, cells in left)} cells are missing"
+        + (f", the next of {left[0][0].name}; run the same command to go on" if left else "")
+    )
+    return stop.exit_status or (_USER_ERROR if unavailable and not begun else 0)
+
+
+def _claim_next(
+    parts: Sequence[Part],
+    folder: pathlib.Path,
+    data_dir: str,
+    unavailable: dict[str, str],
+    claims: contextlib.ExitStack,
+) -> Plan | None:
+    """The first part that lacks cells and is free, its folder claimed; None: there is none.
+
+    Datasets that cannot be had are said once and added to `unavailable`.
+    """
+    for part in _wanted(parts, folder):
+        if part.settings.dataset in unavailable:
+            continue
+        settings = dataclasses.replace(part.settings, data_dir=data_dir)
+        try:
+            plan = make_plan(part.study, settings, None, _ledger(folder, part))
+        except (ValueError, OSError) as error:
+            unavailable[settings.dataset] = " ".join(str(error).split())
+            print(f"warning: passed over, {unavailable[settings.dataset]}", file=sys.stderr)
+            continue
+        with contextlib.suppress(Occupied):
+            claims.enter_context(plan.folder.claimed(part.study.name, settings.identity()))
+            if part.missing(_rows(folder, part)):  # read again: it may have been trained meanwhile
+                return plan
+            claims.close()
+    return None
+
+
+def _wanted(parts: Sequence[Part], folder: pathlib.Path) -> Iterator[Part]:
+    read: dict[str, list[Row]] = {}
+    for part in parts:
+        if part.study.name not in read:
+            read[part.study.name] = _rows(folder, part)
+        if part.missing(read[part.study.name]):
+            yield part
+
+
+def _ledger(folder: pathlib.Path, part: Part) -> pathlib.Path:
+    return folder / f"{part.study.name}.jsonl"
+
+
+def _rows(folder: pathlib.Path, part: Part) -> list[Row]:
+    return ledger.read(_ledger(folder, part))[0]
+
+
+def chosen(parts: Sequence[Part], only: str) -> list[Part]:
+    """The parts of a config, or of one form of it; all of them for the empty word.
+
+    Raises:
+      ValueError: there is none.
+    """
+    found = [part for part in parts if f"{part.name.partition(',')[0]}:".startswith(f"{only}:")]
+    if only and not found:
+        known = ", ".join(dict.fromkeys(pathlib.Path(part.config).stem for part in parts))
+        raise ValueError(f"only: must be CONFIG or CONFIG:form of {known}, got {only!r}")
+    return found if only else list(parts)
+
+
+def missing(parts: Sequence[Part], folder: pathlib.Path) -> list[tuple[Part, list[Cell]]]:
+    """The parts that lack cells, and those that no earlier part lacks too."""
+    seen: set[tuple[str, str, Cell]] = set()
+    found = []
+    for part in _wanted(parts, folder):
+        run = part.study.name, part.config_hash
+        lacking = part.missing(_rows(folder, part))
+        cells = [cell for cell in lacking if (*run, cell) not in seen]
+        seen |= {(*run, cell) for cell in cells}
+        if cells:
+            found.append((part, cells))
+    return found
+
+
+def _line(part: Part, cells: Sequence[Cell]) -> str:
+    variants = ", ".join(dict.fromkeys(variant for variant, _ in cells))
+    return f"{len(cells):5}  {part.study.name:10} {part.name}: {variants}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs it as a command line says; returns the exit status."""
+    parser = Parser(prog="python -m benchmarks.reproduce", description=__doc__.splitlines()[0])
+    parser.add_argument("--time_budget", default="", help="for example 9m or 2h (default: none)")
+    parser.add_argument("--data_dir", default="", help="of CIFAR, as the studies take it")
+    parser.add_argument("--only", default="", help="CONFIG[:form], for example cifar100:tiny")
+    parser.add_argument("--dry_run", action="store_true", help="print what is missing")
+    options = parser.parse_args(arguments)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        parts = chosen(PARTS, options.only)
+        if options.dry_run:
+            print("missing, the most wanted first:")
+            print("\n".join(itertools.starmap(_line, missing(parts, LEDGER))))
+            return 0
+        stop = Stop(budget_seconds(options.time_budget))
+        with stop.listening():
+            return reproduce(parts, LEDGER, stop, options.data_dir)
+    except (ValueError, OSError) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return _USER_ERROR
+    except KeyboardInterrupt:  # the second one: what was saved before is left
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

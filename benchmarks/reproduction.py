@@ -1,0 +1,130 @@
+"""The parts of the reproduction: which cells of which configs, the most wanted first.
+
+`benchmarks.reproduce` trains them, `benchmarks.report` tells what was found.
+"""
+
+import dataclasses
+import functools
+import importlib
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from benchmarks import head, pooling, preresnet, schedules, vgg_depth
+from benchmarks.settings import Settings
+from benchmarks.study import Study, Variant
+from flaxdrop.results.ledger import Row
+from flaxdrop.results.provenance import config_hash
+
+Cell: TypeAlias = tuple[str, int]  # variant, seed
+LEDGER = pathlib.Path("benchmarks/ledger")  # a file a study
+FORMS = ("tiny", "quick", "full")
+_SEEDS = {"tiny": 5, "quick": 3, "full": 3}
+
+# Studies that train and are no part of it, and why.
+LEFT_OUT = {
+    "transfer": "its features come from weights that are downloaded or from a file of one's own",
+    "pretrain": "it makes such a file, and has nothing to compare",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Cells of one config that are wanted together.
+
+    Attributes:
+      study: whose cells they are.
+      config: the file, as `--config` takes it.
+      form: of the config: "tiny", "quick" or "full".
+      settings: those of the config with the changes; they say which variants and seeds.
+      changes: fields of the config that are overridden, the seeds and variants apart.
+    """
+
+    study: Study
+    config: str
+    form: str
+    settings: Settings
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def config_hash(self) -> str:
+        """That of its rows."""
+        return config_hash(self.settings.identity())
+
+    @functools.cached_property
+    def every_variant(self) -> Mapping[str, Variant]:
+        """All of the study's; names and placements do not depend on the number of classes."""
+        return self.study.variants(self.settings, 10)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All that are wanted."""
+        names = self.settings.variants.split(",") if self.settings.variants else self.every_variant
+        return [(name, seed) for seed in range(self.settings.seeds) for name in names]
+
+    def missing(self, rows: Iterable[Row]) -> list[Cell]:
+        """The cells that are not among the rows, which may be of other configs too."""
+        done = {(row.variant, row.seed) for row in rows if row.config_hash == self.config_hash}
+        return [cell for cell in self.cells if cell not in done]
+
+    @property
+    def name(self) -> str:
+        """The config with its form and changes, for people.
+
+        >>> from benchmarks.reproduction import PARTS
+        >>> PARTS[0].name
+        'cifar100:tiny'
+        """
+        changes = [f"{field}={value}" for field, value in self.changes.items()]
+        return ", ".join([f"{pathlib.Path(self.config).stem}:{self.form}", *changes])
+
+    @property
+    def command(self) -> str:
+        """What trains all variants of its config, in a folder of its own."""
+        fields = {**self.changes, "seeds": self.settings.seeds}
+        return " ".join(
+            [
+                f"python -m benchmarks.{self.study.name} --config {self.config}:{self.form}",
+                *(f"--config.{field}={value}" for field, value in fields.items()),
+            ]
+        )
+
+
+def _part(study: Study, config: str, form: str, variants: str = "", **changes: Any) -> Part:
+    values = importlib.import_module(f"configs.{config}").get_config(form)
+    values.update(changes, variants=variants, seeds=_SEEDS[form])
+    return Part(study, f"configs/{config}.py", form, study.settings.of(values), changes)
+
+
+def _named_first(form: str) -> list[Part]:
+    """P6, then the other positions, then the depth of blocks."""
+    positions = [
+        _part(preresnet.STUDY, config, form, variants)
+        for variants in ("none,p6", "")
+        for config in ("cifar100", "cifar10")
+    ]
+    return [*positions, _part(vgg_depth.STUDY, "vgg_cifar10", form)]
+
+
+def _rates_and_others(form: str) -> list[Part]:
+    """The best and the worst position at higher rates, then the studies without a paper's table."""
+    rates = [
+        _part(preresnet.STUDY, config, form, "none,p4,p6", rate=rate)
+        for rate in (0.3, 0.5)
+        for config in ("cifar100", "cifar10")
+    ]
+    return rates + [
+        _part(study, f"{study.name}_cifar10", form)
+        for study in (pooling.STUDY, head.STUDY, schedules.STUDY)
+    ]
+
+
+# In the order in which they are wanted: there is a whole table early, and it gets better.
+PARTS = (
+    *_named_first("tiny"),
+    *_rates_and_others("tiny"),
+    *_named_first("quick"),
+    *_named_first("full"),
+    *_rates_and_others("quick"),
+    *_rates_and_others("full"),
+)

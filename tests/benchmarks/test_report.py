@@ -1,0 +1,228 @@
+"""The page is what the ledger and the code say, and it is told when it is not."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import preresnet, report, vgg_depth
+from benchmarks.page import runs_of
+from benchmarks.reproduction import LEDGER, PARTS
+from flaxdrop.results import ledger
+
+from .conftest import ROOT
+
+POSITIONS = next(part for part in PARTS if part.name == "cifar100:tiny")
+DEPTH = next(part for part in PARTS if part.name == "vgg_cifar10:tiny")
+PAGE = pathlib.Path("BENCHMARKS.md")
+
+
+def write(rows):
+    LEDGER.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        ledger.append(LEDGER / f"{row.study}.jsonl", row)
+
+
+@pytest.fixture
+def rows(rows_of_part):
+    """P6 helps beyond doubt, P4 is not run, a cell of P1 diverged; three variants of the VGG."""
+    noise = np.random.default_rng(0).normal(0, 0.0005, (20, 3))
+    means = {"none": 0.40, "p6": 0.45, "p5": 0.45, "p1": 0.38, "p2": 0.38, "p3": 0.38}
+    accuracies = {name: mean + noise[i] for i, (name, mean) in enumerate(means.items())}
+    accuracies["p1"][1] = math.nan
+    blocks = {"BN": 0.5, "block 1 only 0.5": 0.3, "block 3 only 0.5": 0.55, "conv 0.2": 0.45}
+    by_block = {name: mean + noise[9 + i] for i, (name, mean) in enumerate(blocks.items())}
+    return [
+        *rows_of_part(POSITIONS, accuracies),
+        *rows_of_part(DEPTH, by_block),
+    ]
+
+
+@pytest.fixture
+def rendered(rows, tmp_path, monkeypatch):
+    """The user is where a page of these rows was written."""
+    monkeypatch.chdir(tmp_path)
+    write(rows)
+    assert report.main([]) == 0
+    return PAGE.read_text()
+
+
+@pytest.fixture
+def stale(capsys):
+    """What is said to be stale."""
+
+    def said():
+        capsys.readouterr()
+        assert report.main(["--check"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+        return error
+
+    return said
+
+
+def test_the_page_of_the_repository_is_fresh_without_a_device():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.report", "--check"],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "none"},  # asked for a device, jax would fail
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_says_what_agrees_what_does_not_and_what_was_not_run(rendered):
+    assert report.main(["--check"]) == 0
+    lines = rendered.splitlines()
+    (agrees,) = [line for line in lines if line.startswith("- **What agrees:**")]
+    assert "P6 helps (cifar100:tiny)" in agrees
+    (undecided,) = [line for line in lines if line.startswith("- **Undecided:**")]
+    assert "P1, P2, P3 and P4 hurt (cifar100:tiny)" in undecided
+    (against,) = [line for line in lines if line.startswith("- **What does not:**")]
+    assert "Dropout 0.2 after every convolution helps (vgg_cifar10:tiny)" in against
+    (absent,) = [line for line in lines if line.startswith("- **Not run:**")]
+    assert "In the head" in absent
+    assert "- P1, P2, P3 and P4 hurt: undecided at n = 2, not run: p4 - none." in lines
+    assert "- preresnet, cifar10:tiny: 45 of 45 cells." in lines
+    assert "- preresnet, cifar100:tiny: 27 of 45 cells." in lines
+    missing = "- Not run yet: 27 cells (none x 2, p0 x 5, p1 x 2, p2 x 2, p3 x 2, p4 x 5, p5 x 2, "
+    assert any(line.startswith(missing) for line in lines)
+    assert f"config `{POSITIONS.config_hash}`" in rendered
+
+
+def test_published_numbers_have_a_column_and_what_is_unknown_is_not_stated(rendered):
+    assert rendered.count("published, % |") == 2
+    none = next(line for line in rendered.splitlines() if line.startswith("| none |"))
+    assert "| not stated |" in none
+    depth = next(line for line in rendered.splitlines() if line.startswith("| BN |"))
+    assert "| 85.63 |" in depth
+    assert "Published for PreResNet-110 with dropout: 73.98 %, position and rate not stated" in (
+        rendered
+    )
+    assert "does not agree: conv 0.2 (-4.98 points, published +1.44)." in rendered
+    assert "| p1 | 2, 1 diverged |" in rendered
+
+
+def test_rendered_again_it_is_the_same_and_pictures_are_left_alone(rendered):
+    before = {path: path.stat().st_mtime_ns for path in pathlib.Path("docs").rglob("*.png")}
+    assert len(before) == 2
+    assert report.main([]) == 0
+    assert PAGE.read_text() == rendered
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_new_row_makes_it_stale(rendered, stale, rows_of_part):
+    write([dataclasses.replace(row, seed=4) for row in rows_of_part(POSITIONS, {"p4": [0.3]})])
+    assert "BENCHMARKS.md line " in stale()
+    assert report.main([]) == 0
+    assert report.main(["--check"]) == 0
+    assert PAGE.read_text() != rendered
+
+
+@pytest.mark.usefixtures("rendered")
+def test_a_published_number_that_is_changed_makes_it_stale(stale, monkeypatch):
+    PAGE.write_text(PAGE.read_text().replace("| 85.63 |", "| 85.64 |"))
+    assert "85.64" in stale()
+    assert report.main([]) == 0
+    monkeypatch.setitem(vgg_depth.PUBLISHED, "BN", 0.9)
+    assert "90.00" in stale()
+    monkeypatch.undo()
+
+
+def test_a_score_of_the_paper_that_is_changed_makes_it_stale(rendered, stale, monkeypatch):
+    assert "73.98" in rendered
+    with monkeypatch.context() as patch:
+        patch.setitem(preresnet.SCORES, "cifar100", 0.75)
+        assert "73.98" in stale()
+
+
+@pytest.mark.usefixtures("rendered")
+def test_a_picture_that_is_missing_or_of_other_rows_is_stale(stale, rows):
+    picture, other = sorted(pathlib.Path("docs/benchmarks").glob("*.png"))
+    with Image.open(picture) as image:
+        image.verify()
+    right = picture.read_bytes()
+    for content in (None, b"no picture", other.read_bytes()):
+        picture.unlink()
+        if content:
+            picture.write_bytes(content)
+        assert f"{picture} is stale" in stale()
+        assert report.main([]) == 0
+        assert report.main(["--check"]) == 0
+    assert len(right) == picture.stat().st_size
+    assert report.digest(rows) == report.digest(rows[::-1])
+
+
+@pytest.mark.usefixtures("rendered")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"config": {"depth": 1}}, "config_hash is .*, that of its config is "),
+        ({"config_hash": "0" * 12}, "config_hash is 000000000000, that of its config is "),
+        ({"study": "head"}, "study is head, must be preresnet"),
+        ({"placement": "p6=0.9"}, "placement is p6=0.9, not p6=0.1"),
+        ({"variant": "p9"}, "variant: must be one of none, p0"),
+    ],
+)
+def test_a_row_that_does_not_fit_its_config_is_refused(change, said, rows_of_part, capsys):
+    path = LEDGER / "preresnet.jsonl"
+    (row,) = rows_of_part(POSITIONS, {"p6": [0.4]})
+    path.write_text(json.dumps({**json.loads(row.to_json()), **change, "seed": 7}) + "\n")
+    for arguments in ([], ["--check"]):
+        assert report.main(arguments) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {path}: ")
+        assert re.search(said, error)
+
+
+@pytest.mark.usefixtures("rendered")
+def test_a_config_of_no_part_and_a_damaged_line_are_refused(rows_of_part, stale):
+    path = LEDGER / "preresnet.jsonl"
+    before = path.read_bytes()
+    other = dataclasses.replace(
+        POSITIONS, settings=dataclasses.replace(POSITIONS.settings, epochs=99)
+    )
+    write(rows_of_part(other, {"p6": [0.4]}))
+    assert f"config {other.config_hash} is none of the reproduction" in stale()
+    path.write_bytes(before[:-20])
+    assert "left out, not JSON" in stale()
+
+
+def test_without_a_ledger_everything_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert report.main([]) == 0
+    page = PAGE.read_text()
+    assert "- **What agrees:** nothing." in page
+    assert sum(line.endswith(" cells.") for line in page.splitlines()) == len(runs_of(PARTS, {}))
+    assert "`benchmarks.transfer` is no part" in page
+    assert not pathlib.Path("docs").exists()
+    assert report.main(["--check"]) == 0
+
+
+def test_other_ledgers_have_a_section_where_there_is_one(rendered):
+    (LEDGER / "throughput.jsonl").write_text('{"speed": 3}\n{"speed": 4}\n')
+    assert report.main(["--check"]) == 0
+    sections = {"throughput.jsonl": lambda rows: f"## Throughput\n\n{len(rows)} rows\n"}
+    assert report.main([], sections=sections) == 0
+    assert "\n## Throughput\n\n2 rows\n" in PAGE.read_text()
+    assert PAGE.read_text().replace("## Throughput\n\n2 rows\n\n", "") == rendered
+
+
+def test_the_fullest_form_comes_first():
+    names = [run.part.name for run in runs_of(PARTS, {})]
+    assert names[:3] == ["cifar100:full", "cifar100:quick", "cifar100:tiny"]
+    assert len(set(names)) == len(names)
+    assert sum(len(run.wanted) for run in runs_of(PARTS, {})) == sum(
+        len(run.missing) for run in runs_of(PARTS, {})
+    )

@@ -1,0 +1,258 @@
+"""The next missing cells are trained, whoever else trains, whatever stops it."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import benchmarks.run
+from benchmarks import reproduce
+from benchmarks.preresnet import STUDY, PreResNetSettings
+from benchmarks.reproduction import FORMS, PARTS, Part
+from flaxdrop.data import load
+from flaxdrop.training.stopping import Stop
+
+from .conftest import ROOT, as_in_a_process_of_its_own
+
+
+def settings_of(**fields):
+    """A network with one block, on a few images of a file that is named like CIFAR-10."""
+    right = {
+        "dataset": "cifar10",
+        "train_examples": 60,
+        "test_examples": 50,
+        "depth": 4,
+        "widths": (4,),
+        "rate": 0.5,
+        "variants": "none,p6",
+        "seeds": 2,
+        "epochs": 2,
+        "batch": 20,
+        "devices": 1,
+    }
+    return PreResNetSettings(**{**right, **fields})
+
+
+def parts_of(epochs=2):
+    """Two configs; the first is wanted in two parts."""
+    return [
+        Part(STUDY, "configs/a.py", "tiny", settings_of(epochs=epochs)),
+        Part(STUDY, "configs/b.py", "tiny", settings_of(epochs=epochs, rate=0.25, seeds=1)),
+        Part(STUDY, "configs/a.py", "tiny", settings_of(epochs=epochs, variants="none,p4,p6")),
+    ]
+
+
+CELLS = [
+    *((0.5, variant, seed) for seed in (0, 1) for variant in ("none", "p6")),
+    *((0.25, variant, 0) for variant in ("none", "p6")),
+    *((0.5, "p4", seed) for seed in (0, 1)),
+]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A folder with a `cifar10.npz`; the user is beside it."""
+    monkeypatch.chdir(tmp_path)
+    digits = load("digits", train_examples=100, test_examples=100)
+    arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data" / "cifar10.npz", **arrays)
+    return str(tmp_path / "data")
+
+
+LEDGER = pathlib.Path("ledger")
+
+
+def run(parts, data, stop=None):
+    with as_in_a_process_of_its_own():
+        return reproduce.reproduce(parts, LEDGER, stop or Stop(), data)
+
+
+def rows():
+    return [json.loads(line) for line in (LEDGER / "preresnet.jsonl").read_text().splitlines()]
+
+
+def cells():
+    return [(row["config"]["rate"], row["variant"], row["seed"]) for row in rows()]
+
+
+class StopAfter(Stop):
+    """Has a reason to stop once so many rows are there."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    @property
+    def reason(self):
+        there = (LEDGER / "preresnet.jsonl").exists() and len(rows()) >= self.count
+        return "the time budget is spent" if there else None
+
+
+def test_the_most_wanted_first_and_after_a_spent_budget_the_rest(data, capsys):
+    parts = parts_of()
+    assert run(parts, data, StopAfter(3)) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == (
+        "the time budget is spent: 5 cells are missing, the next of a:tiny; run the same command"
+        " to go on"
+    )
+    before = rows()
+    assert cells() == CELLS[:3]
+    assert run(parts, data, Stop(0.0)) == 0
+    assert rows() == before
+    assert run(parts, data) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "done: 0 cells are missing"
+    assert rows()[:3] == before
+    assert cells() == CELLS
+    assert run(parts, data) == 0
+    assert cells() == CELLS
+
+
+def test_a_signal_stops_it_for_the_next_time(data, monkeypatch, capsys):
+    compiled = benchmarks.run.compile_programs
+
+    def compile_and_signal(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return compiled(*arguments)
+
+    monkeypatch.setattr("benchmarks.run.compile_programs", compile_and_signal)
+    stop = Stop()
+    with stop.listening():
+        assert run(parts_of(), data, stop) == 128 + signal.SIGTERM
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("stopped by SIGTERM: 8 cells are missing, the next of a:tiny; ")
+
+
+def test_a_part_in_other_hands_is_passed_over(data):
+    parts = parts_of()[:2]
+    with contextlib.ExitStack() as other, as_in_a_process_of_its_own():
+        assert reproduce._claim_next(parts, LEDGER, data, {}, other).settings.rate == 0.5
+        assert run(parts, data) == 0
+        assert {rate for rate, *_ in cells()} == {0.25}
+    assert run(parts, data) == 0
+    assert sorted(cells()) == sorted(CELLS[:6])
+
+
+def test_a_dataset_that_cannot_be_had_is_passed_over(data, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    absent = Part(STUDY, "configs/c.py", "tiny", settings_of(dataset="cifar100"))
+    assert run([absent, absent, *parts_of()[:1]], data) == 0
+    complaint = capsys.readouterr().err
+    assert complaint.count("warning: passed over, dataset cifar100: ") == 1
+    assert len(cells()) == 4
+    assert run([absent], data) == 2
+
+
+SCRIPT = """
+import pathlib, sys
+from tests.benchmarks.test_reproduce import Stop, parts_of, reproduce
+stop = Stop()
+with stop.listening():
+    sys.exit(reproduce.reproduce(parts_of(epochs=20), pathlib.Path("ledger"), stop, {data!r}))
+"""
+
+
+@pytest.fixture
+def start(data):
+    """Starts it in a process of its own; it does not outlive the test."""
+    started = []
+
+    def process():
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", SCRIPT.format(data=data)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield process
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_two_at_once_and_one_of_them_killed_train_no_cell_twice_and_lose_no_row(start):
+    first, second = start(), start()
+    ledger = LEDGER / "preresnet.jsonl"
+    give_up = time.monotonic() + 120
+    while not ledger.exists() or len(ledger.read_text().splitlines()) < 2:
+        assert first.poll() is None, first.communicate()[1]
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    os.killpg(first.pid, signal.SIGKILL)
+    kept = ledger.read_bytes()
+    kept = kept[: kept.rfind(b"\n") + 1]
+    third = start()
+    for process in (second, third):
+        _, complaint = process.communicate()
+        assert process.returncode == 0, complaint
+        assert "Traceback" not in complaint
+    assert ledger.read_bytes().startswith(kept)
+    assert sorted(cells()) == sorted(CELLS)
+
+
+def test_the_order_of_the_reproduction():
+    assert len({(part.study.name, part.config_hash) for part in PARTS}) == len(PARTS) - 6
+    forms = [part.form for part in PARTS]
+    # All tiny forms, then the quick and the full ones of the named parts, then the others.
+    assert forms == sorted(forms[:14], key=FORMS.index) + forms[14:]
+    for form in FORMS:
+        names = [f"{part.name} {part.settings.variants}" for part in PARTS if part.form == form]
+        assert names[:2] == [f"cifar100:{form} none,p6", f"cifar10:{form} none,p6"]
+        assert names[2:5] == [f"cifar100:{form} ", f"cifar10:{form} ", f"vgg_cifar10:{form} "]
+    assert {part.settings.seeds for part in PARTS if part.form == "tiny"} == {5}
+    assert min(part.settings.seeds for part in PARTS) >= 3
+
+
+def test_its_command_is_that_of_a_study():
+    part = next(part for part in PARTS if part.changes)
+    assert part.command == (
+        "python -m benchmarks.preresnet --config configs/cifar100.py:tiny --config.rate=0.3"
+        " --config.seeds=5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--only", "mnist"], "error: only: must be CONFIG or CONFIG:form of cifar100, cifar10, "),
+        (["--time_budget", "soon"], "error: time_budget: must be like 90s, 8m or 2h, got 'soon'"),
+        (["--seeds", "3"], "error: unrecognized arguments: --seeds 3; see --help"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(arguments, error, capsys):
+    try:
+        status = reproduce.main(arguments)
+    except SystemExit as ended:
+        status = ended.code
+    said = capsys.readouterr()
+    assert status == 2
+    assert said.err.startswith(error)
+    assert said.err.count("\n") == 1
+
+
+def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(pathlib.Path().rglob("*"))
+    assert reproduce.main(["--dry_run", "--only", "vgg_cifar10"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0].split() for line in lines[1:]] == [
+        ["100", "vgg_depth", "vgg_cifar10"],
+        ["60", "vgg_depth", "vgg_cifar10"],
+        ["60", "vgg_depth", "vgg_cifar10"],
+    ]
+    assert sorted(pathlib.Path().rglob("*")) == before
