@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
+from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.placement import Placement
@@ -208,7 +209,7 @@ class PreResNet(nn.Module):
         placement = (placement or Placement()).over_blocks(self.slots)
         conv = functools.partial(_conv, dtype=self.dtype)
         norm = functools.partial(
-            nn.BatchNorm,
+            BatchNorm,
             use_running_average=not train,
             momentum=0.9,
             epsilon=1e-5,

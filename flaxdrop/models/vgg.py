@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
+from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.pooling import pool
 from flaxdrop.placement import Placement
@@ -124,7 +125,7 @@ class VGG(nn.Module):
             )
         placement = (placement or Placement()).over_blocks(self.slots)
         norm = functools.partial(
-            nn.BatchNorm,
+            BatchNorm,
             use_running_average=not train,
             momentum=self.momentum,
             epsilon=1e-3,
