@@ -18,13 +18,14 @@ from PIL.PngImagePlugin import PngInfo
 from benchmarks.arguments import Parser, exit_status
 from benchmarks.page import Run, Sections, render, runs_of
 from benchmarks.reproduction import LEDGER, PARTS, Part
+from benchmarks.throughput.record import FILE, section
 from flaxdrop.results import ledger, plots
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.provenance import config_hash
 
 PAGE = pathlib.Path("BENCHMARKS.md")
 # Ledgers of rows that are not cells of a study; a section for each is added here.
-SECTIONS: Sections = {}
+SECTIONS: Sections = {FILE: section}
 _DIGEST = "rows"  # key in a picture's metadata
 
 

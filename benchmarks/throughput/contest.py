@@ -135,20 +135,20 @@ class _Team:
 class _Process:
     def __init__(self, command: Sequence[str], core: int | None, errors: Any) -> None:
         self.errors = errors
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
-        )
+        with _only(core):  # a child inherits it
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
 
     def send(self, order: str) -> None:
         assert self.process.stdin is not None
+        # Not through its buffer, which would keep what a process that has ended did not take.
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(order + "\n")
-            self.process.stdin.flush()
+            os.write(self.process.stdin.fileno(), f"{order}\n".encode())
 
     def receive(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -162,13 +162,26 @@ class _Process:
 
 
 @contextlib.contextmanager
+def _only(core: int | None) -> Iterator[None]:
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
 def _team(contestant: Contestant) -> Iterator[_Team]:
     with contextlib.ExitStack() as stack:
         processes = []
         for core in contestant.cores or (None,):
             errors = stack.enter_context(tempfile.TemporaryFile("w+"))
             process = _Process(contestant.command, core, errors)
-            stack.callback(process.process.wait)
+            stack.enter_context(process.process)
             stack.callback(process.process.kill)
             processes.append(process)
         yield _Team(processes)

@@ -211,12 +211,12 @@ def test_without_a_ledger_everything_is_not_run(tmp_path, monkeypatch):
 
 
 def test_other_ledgers_have_a_section_where_there_is_one(rendered):
-    (LEDGER / "throughput.jsonl").write_text('{"speed": 3}\n{"speed": 4}\n')
+    (LEDGER / "speeds.jsonl").write_text('{"speed": 3}\n{"speed": 4}\n')
     assert report.main(["--check"]) == 0
-    sections = {"throughput.jsonl": lambda rows: f"## Throughput\n\n{len(rows)} rows\n"}
+    sections = {"speeds.jsonl": lambda rows: f"## Speeds\n\n{len(rows)} rows\n"}
     assert report.main([], sections=sections) == 0
-    assert "\n## Throughput\n\n2 rows\n" in PAGE.read_text()
-    assert PAGE.read_text().replace("## Throughput\n\n2 rows\n\n", "") == rendered
+    assert "\n## Speeds\n\n2 rows\n" in PAGE.read_text()
+    assert PAGE.read_text().replace("## Speeds\n\n2 rows\n\n", "") == rendered
 
 
 def test_the_fullest_form_comes_first():

@@ -1,0 +1,126 @@
+"""Measures how fast flaxdrop trains here, beside PyTorch and plain Flax, and writes it down.
+
+    python -m benchmarks.throughput
+
+Needs `pip install '.[peers]'` for PyTorch; without it those rows say so. The machine's other
+programs should rest: speeds are compared round by round, but caches are shared.
+"""
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.arguments import Parser, exit_status
+from benchmarks.reproduction import LEDGER
+from benchmarks.throughput import contests, first_step, workload
+from benchmarks.throughput.contest import Result, compete
+from benchmarks.throughput.contests import Contest, Measurement
+from benchmarks.throughput.record import FILE, cores, processor, record, section
+from flaxdrop.results import provenance
+
+# In a process of its own: a GPU whose memory this one holds is none for the contestants.
+_ASK = "import jax; of = jax.devices()[0]; print(of.platform, of.device_kind, sep='\\n')"
+
+
+def chosen(options: argparse.Namespace, platform: str) -> list[Contest]:
+    """The contests that the options ask for."""
+    gpu, own = platform == "gpu", cores()
+    seconds, names = str(options.seconds), options.workloads.split(",")
+    common = ("--seconds", seconds, "--precision", options.precision)
+    how = {"gpu": gpu, "compiled": options.compile}
+    made = [contests.layer(seconds)]
+    if "preresnet110" in names:
+        made.append(contests.slots("preresnet110", common))
+    made.append(contests.devices(names[0], common, [] if gpu else own))
+    made += [contests.peers(name, common, own, **how) for name in names]
+    if options.fixed_batch:
+        made.append(contests.peers(names[0], common, own, fixed=True, **how))
+    return made
+
+
+def _starts(dataset: str) -> list[Measurement]:
+    """How long it takes until the first step, and how long until the data are on the device."""
+    found = first_step.measure(dataset)
+    made = []
+    for name, most in (("cold", 20), ("warm", 5)):
+        parts = found[name]
+        value = parts["total"] - parts["first step"]
+        note = ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts.items())
+        what = f"from the command to the first step, depth 110, {name}: seconds"
+        made.append(Measurement(what, f"at most {most}", value, reached=value <= most, note=note))
+    value = found["warm"]["data"]
+    what = f"second start: {dataset or 'noise'} on the device: seconds"
+    return [*made, Measurement(what, "at most 2", value, reached=value <= 2)]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measures, prints and appends to the ledger.
+
+    Raises:
+      ValueError, OSError: what the user can put right.
+    """
+    for name in options.workloads.split(","):
+        if name not in workload.WORKLOADS:
+            known = ", ".join(workload.WORKLOADS)
+            raise ValueError(f"workloads: unknown {name!r}, choose among {known}")
+    if options.rounds < 1 or not options.seconds > 0:
+        raise ValueError(
+            f"rounds, seconds: must be above 0, got {options.rounds} and {options.seconds}"
+        )
+    answer = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True)
+    if answer.returncode:
+        raise OSError(f"jax finds no device: {answer.stderr.strip().splitlines()[-1]}")
+    platform, kind = answer.stdout.split("\n")[:2]
+    measurements: list[Measurement] = []
+    results: dict[str, Mapping[str, Result]] = {}
+    for contest in chosen(options, platform):
+        print(f"{contest.name}: {', '.join(of.name for of in contest.contestants)}", flush=True)
+        found = results[contest.name] = compete(contest.contestants, options.rounds)
+        measurements += contest.measurements(found)
+    print("first step", flush=True)
+    measurements += _starts(options.dataset)
+    about: dict[str, Any] = {
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git_revision": provenance.git_revision("."),
+        "versions": provenance.versions(),
+        "platform": platform,
+        "device_kind": kind,
+        "processor": processor(),
+        "cores": cores(),
+        "precision": options.precision,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+    }
+    row = record(about, measurements, results)
+    print(section([row]))
+    LEDGER.mkdir(parents=True, exist_ok=True)
+    with open(LEDGER / FILE, "a") as ledger:
+        ledger.write(json.dumps(row) + "\n")
+    print(f"\nledger    {LEDGER / FILE}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark from the command line; the exit status."""
+    parser = Parser(
+        prog="python -m benchmarks.throughput",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    known = ",".join(workload.WORKLOADS)
+    parser.add_argument("--workloads", default=known, help=f"default: {known}")
+    parser.add_argument("--rounds", type=int, default=5, help="that each takes part in")
+    parser.add_argument("--seconds", type=float, default=4.0, help="that a round lasts, about")
+    parser.add_argument("--precision", choices=workload.PRECISIONS, default="float32")
+    parser.add_argument("--compile", action="store_true", help="PyTorch with torch.compile, too")
+    parser.add_argument("--fixed_batch", action="store_true", help="also without a data pipeline")
+    parser.add_argument("--dataset", default="", help="of the first step; default: noise")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""The contests, and what is read off them: each a row of the table, with what is asked of it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from benchmarks.throughput.contest import Contestant, Ratio, Result, ratio
+
+Results = Mapping[str, Result]
+_IMAGES_OF_TABLE = 27 * 164 * 50_000  # cells x epochs x images of CIFAR-100
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """A row of the table.
+
+    Attributes:
+      what: is measured.
+      asked: of it, in words; empty: nothing.
+      value: the median of the rounds, or None: it could not be measured.
+      low: the smallest; None where there is one value only.
+      high: the largest.
+      reached: whether the value is as asked; None: nothing is, or there is no value.
+      note: why there is no value, or what else is to be known.
+    """
+
+    what: str
+    asked: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reached: bool | None = None
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Contest:
+    """Contestants that take turns, and the rows that their speeds give.
+
+    Attributes:
+      name: of it.
+      contestants: who takes part.
+      measurements: their results -> rows.
+    """
+
+    name: str
+    contestants: Sequence[Contestant]
+    measurements: Callable[[Results], list[Measurement]]
+
+
+def compared(what: str, of: Result, to: Result, least: float | None = None) -> Measurement:
+    """How much faster `of` is than `to`; asked to be `least` times as fast."""
+    found = ratio(of, to)
+    asked = "" if least is None else f"at least {least:g}x"
+    if found is None:
+        return Measurement(what, asked, note=of.failure or to.failure)
+    return _measured(what, asked, found, None if least is None else found.median >= least)
+
+
+def costs(what: str, of: Result, to: Result, most: float) -> Measurement:
+    """How much longer `of` takes than `to`; asked to be at most `most` times as long."""
+    found = ratio(to, of)
+    asked = f"at most {most:g}x"
+    if found is None:
+        return Measurement(what, asked, note=of.failure or to.failure)
+    return _measured(what, asked, found, found.median <= most)
+
+
+def _measured(what: str, asked: str, of: Ratio, reached: bool | None) -> Measurement:
+    return Measurement(what, asked, of.median, of.low, of.high, reached)
+
+
+def layer(seconds: str) -> Contest:
+    """The dropout alone."""
+
+    def rows(found: Results) -> list[Measurement]:
+        ours = found["flaxdrop"]
+        return [
+            compared(
+                "dropout forward + backward: speed against flax.linen", ours, found["flax"], 8
+            ),
+            costs("the same: time against a plain product", ours, found["product"], 2),
+        ]
+
+    contestants = [
+        Contestant(name, ("benchmarks.throughput.layer", "--of", name, "--seconds", seconds))
+        for name in ("flaxdrop", "flax", "product")
+    ]
+    return Contest("layer", contestants, rows)
+
+
+def slots(workload: str, common: Sequence[str]) -> Contest:
+    """What dropout costs in a step: none, P6, and the eight positions of the table's program."""
+
+    def rows(found: Results) -> list[Measurement]:
+        none, p6, every = (found[name] for name in ("none", "p6", "all"))
+        memory = Measurement(
+            f"{workload} step: temporary memory with P6 against none", "at most 1.01x"
+        )
+        if "temporary_bytes" in none.about and "temporary_bytes" in p6.about:
+            value = p6.about["temporary_bytes"] / none.about["temporary_bytes"]
+            memory = dataclasses.replace(memory, value=value, reached=value <= 1.01)
+        return [
+            costs(f"{workload} step: time with P6 against none", p6, none, 1.03),
+            memory,
+            costs(f"{workload} step: all slots live against P6 alone", every, p6, 1.10),
+        ]
+
+    contestants = [
+        ours(name, workload, [*common, "--slots", name, "--devices", "1"])
+        for name in ("none", "p6", "all")
+    ]
+    return Contest(f"slots of {workload}", contestants, rows)
+
+
+def peers(
+    workload: str,
+    common: Sequence[str],
+    cores: Sequence[int],
+    *,
+    gpu: bool,
+    compiled: bool,
+    fixed: bool = False,
+) -> Contest:
+    """The whole table's program on all devices, against what else one could have written.
+
+    Args:
+      workload: what is trained.
+      common: arguments that all take.
+      cores: of this CPU.
+      gpu: PyTorch has it for itself; on a CPU it is tried with one process and with one a core.
+      compiled: also with torch.compile.
+      fixed: all train on one batch, without a data pipeline.
+    """
+    label = f"{workload} on one batch" if fixed else workload
+    if fixed:
+        common = (*common, "--fixed_batch")
+    torch = ("benchmarks.peers.torch_training", "--workload", workload, *common)
+    contestants = [
+        ours("flaxdrop", workload, [*common, "--slots", "all"]),
+        Contestant("Flax", ("benchmarks.peers.plain_flax", "--workload", workload, *common)),
+    ]
+    for mode in ("eager", "compile") if compiled else ("eager",):
+        command = torch if mode == "eager" else (*torch, "--compile")
+        contestants.append(Contestant(f"PyTorch {mode}", command))
+        if not gpu:
+            each = (*command, "--threads", "1")
+            contestants.append(Contestant(f"PyTorch {mode}, one a core", each, tuple(cores)))
+
+    def rows(found: Results) -> list[Measurement]:
+        mine = found["flaxdrop"]
+        asked = {2: 1.6, 4: 2.5}.get(len(cores)) if not gpu else None
+        made = [compared(f"{label}, images/s against plain Flax", mine, found["Flax"], asked)]
+        by_mode = {"eager": 3.0, "compile": 1.5}
+        if gpu:
+            made += [
+                compared(f"{label}, images/s against PyTorch {mode}", mine, of, least)
+                for mode, least in by_mode.items()
+                if (of := found.get(f"PyTorch {mode}"))
+            ]
+            return made if workload != "preresnet110" or fixed else [*made, _hours(mine)]
+        torches = {name: of for name, of in found.items() if name.startswith("PyTorch")}
+        able = {name: of for name, of in torches.items() if of.speeds}
+        best = max(able or torches, key=lambda name: able[name].speed if able else 0)
+        return [
+            *made,
+            compared(f"{label}, images/s against {best}", mine, torches[best], 1.0),
+        ]
+
+    return Contest(f"peers on {label}", contestants, rows)
+
+
+def _hours(of: Result) -> Measurement:
+    what = "the whole CIFAR-100 table (27 cells, 164 epochs), hours, extrapolated"
+    if not of.speeds:
+        return Measurement(what, "at most 1", note=of.failure)
+    low, value, high = (
+        _IMAGES_OF_TABLE / speed / 3600 for speed in (max(of.speeds), of.speed, min(of.speeds))
+    )
+    return Measurement(what, "at most 1", value, low, high, value <= 1)
+
+
+def devices(workload: str, common: Sequence[str], cores: Sequence[int]) -> Contest:
+    """All devices against one of them; on a CPU against one core alone."""
+    alone = ours("one device", workload, [*common, "--devices", "1"])
+    contestants = [
+        ours("all devices", workload, common),
+        dataclasses.replace(alone, cores=tuple(cores[:1]) or None),
+    ]
+
+    def rows(found: Results) -> list[Measurement]:
+        there = found["all devices"].about.get("devices", 0)
+        what = f"{workload}: {there} devices against one"
+        least = 3.5 if there == 4 else None
+        return [compared(what, found["all devices"], found["one device"], least)]
+
+    return Contest(f"devices on {workload}", contestants, rows)
+
+
+def ours(name: str, workload: str, arguments: Sequence[str]) -> Contestant:
+    """The programs of flaxdrop as a contestant."""
+    return Contestant(name, ("benchmarks.throughput.ours", "--workload", workload, *arguments))

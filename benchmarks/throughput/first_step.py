@@ -1,0 +1,83 @@
+"""The time from the command to the first step of the position table at depth 110, by its parts."""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+
+from benchmarks.plan import make_plan
+from benchmarks.preresnet import STUDY
+from benchmarks.throughput import workload
+from configs.cifar100 import get_config
+from flaxdrop.training.cells import compile_programs
+
+Seconds = Mapping[str, float]
+
+
+def measure(dataset: str) -> dict[str, Seconds]:
+    """Runs the command in processes of its own: without compiled programs, then with them.
+
+    Args:
+      dataset: as in `Settings`; empty: noise of the size of CIFAR.
+
+    Raises:
+      OSError: the command failed; its last words.
+    """
+    found: dict[str, Seconds] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if not dataset:
+            dataset = f"npz:{_noise(pathlib.Path(folder))}"
+        for name in ("cold", "warm"):
+            began = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, "-m", __spec__.name, dataset, f"{folder}/cache"],
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                raise OSError(done.stderr.strip().splitlines()[-1])
+            total = time.perf_counter() - began
+            found[name] = {**json.loads(done.stdout), "total": total}
+    return found
+
+
+def _noise(folder: pathlib.Path) -> pathlib.Path:
+    x, y = workload.examples()
+    path = folder / "noise.npz"
+    np.savez(path, x_train=x, y_train=y, x_test=x[:10_000], y_test=y[:10_000])
+    return path
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Takes the first step and prints the seconds of each part as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset")
+    parser.add_argument("cache", help="folder of compiled programs")
+    options = parser.parse_args(arguments)
+    jax.config.update("jax_compilation_cache_dir", options.cache)
+    config = get_config()
+    config.dataset = options.dataset
+    began = time.perf_counter()
+    plan = make_plan(STUDY, STUDY.settings.of(config), None)
+    images = jax.block_until_ready(jax.device_put(plan.images))
+    data = time.perf_counter() - began
+    (family,) = plan.families
+    task, cell = plan.task(family), family.cell("p6", 0)
+    programs = compile_programs(task, images, cell, plan.devices)
+    cells = programs.place([cell] * programs.lanes)
+    states = programs.start(cells)
+    began = time.perf_counter()
+    jax.block_until_ready(programs.train(1, cells, states).step)
+    step = time.perf_counter() - began
+    print(json.dumps({"data": data, "compile": programs.compile_seconds, "first step": step}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

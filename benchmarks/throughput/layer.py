@@ -1,0 +1,77 @@
+"""The layer alone: a dropout forward and backward, beside Flax's and beside a plain product."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+import flaxdrop
+from benchmarks.throughput.contest import serve, steps_a_round
+
+SHAPE = (128, 32, 32, 16)
+_RATE = 0.3
+
+Function = Callable[[jax.Array, jax.Array], jax.Array]  # key, x -> y
+
+
+def _flaxdrop(key: jax.Array, x: jax.Array) -> jax.Array:
+    return flaxdrop.dropout(key, x, jnp.float32(_RATE))
+
+
+def _flax(key: jax.Array, x: jax.Array) -> jax.Array:
+    y: Any = nn.Dropout(_RATE, deterministic=False).apply({}, x, rngs={"dropout": key})
+    return y
+
+
+def _product(key: jax.Array, x: jax.Array) -> jax.Array:
+    del key
+    return x * jnp.float32(1 / (1 - _RATE))
+
+
+KINDS: Mapping[str, Function] = {"flaxdrop": _flaxdrop, "flax": _flax, "product": _product}
+
+
+def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+    """Compiles a pass forward and backward; the round does some of them, a unit of work each."""
+    of = KINDS[options.of]
+    x, g = (jax.random.normal(jax.random.key(i), SHAPE) for i in range(2))
+
+    @jax.jit
+    def both(key: jax.Array, x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+        y, back = jax.vjp(lambda x: of(key, x), x)
+        return y, back(g)[0]
+
+    keys = jax.random.split(jax.random.key(2), 16)
+
+    def passes(count: int) -> None:
+        for i in range(count):
+            jax.block_until_ready(both(keys[i % len(keys)], x, g))
+
+    began = time.perf_counter()
+    passes(1)
+    compiled = time.perf_counter() - began
+    count = steps_a_round(passes, options.seconds)
+
+    def work() -> float:
+        passes(count)
+        return count
+
+    return work, {"compile_seconds": compiled}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Takes part in a contest."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--of", choices=KINDS, required=True)
+    parser.add_argument("--seconds", type=float, default=1.0, help="that a round lasts, about")
+    options = parser.parse_args(arguments)
+    serve(lambda: prepare(options))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

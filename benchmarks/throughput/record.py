@@ -1,0 +1,126 @@
+"""A run of the throughput benchmark as a line of the ledger, and as a section of BENCHMARKS.md."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks.throughput.contest import Result
+from benchmarks.throughput.contests import Measurement
+
+FILE = "throughput.jsonl"
+_SCHEMA = 1
+_EMPTY = "-"
+
+
+def record(
+    about: Mapping[str, Any],
+    measurements: Sequence[Measurement],
+    results: Mapping[str, Mapping[str, Result]],
+) -> dict[str, Any]:
+    """A line of the ledger.
+
+    Args:
+      about: the machine, the versions and the settings.
+      measurements: the rows of the table.
+      results: contest -> contestant -> what it did.
+    """
+    return {
+        "schema": _SCHEMA,
+        **about,
+        "measurements": [dataclasses.asdict(of) for of in measurements],
+        "contests": {
+            contest: {name: dataclasses.asdict(of) for name, of in found.items()}
+            for contest, found in results.items()
+        },
+    }
+
+
+def processor() -> str:
+    """The CPU as it calls itself."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not on Linux
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else "unknown"
+
+
+def cores() -> list[int]:
+    """The CPU cores that are ours."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The newest run of every kind of device, in Markdown."""
+    newest = {(row["device_kind"], row["processor"], len(row["cores"])): row for row in rows}
+    lines = [
+        "## Throughput",
+        "",
+        "How fast is it, beside what else one could have written? `python -m",
+        "benchmarks.throughput` measures all in one run; contestants take turns, and speeds are",
+        "compared round by round: the median of the rounds [smallest, largest].",
+    ]
+    for row in newest.values():
+        lines += ["", *_run(row)]
+    return "\n".join(lines)
+
+
+def _run(row: Mapping[str, Any]) -> Iterator[str]:
+    versions = row["versions"]
+    yield (
+        f"### {row['device_kind']} ({row['processor']}, {len(row['cores'])} cores),"
+        f" {row['precision']}"
+    )
+    yield ""
+    yield (
+        f"{row['finished_at'][:10]}, jax {versions['jax']}, flax {versions['flax']},"
+        f" {row['rounds']} rounds of {row['seconds']:g} s."
+    )
+    yield ""
+    yield "| what | measured | asked | reached |"
+    yield "| --- | --- | --- | --- |"
+    for of in row["measurements"]:
+        yield f"| {of['what']} | {_value(of)} | {of['asked'] or _EMPTY} | {_reached(of)} |"
+    yield ""
+    yield "| contest | contestant | a second | GFLOP/s | compiling, s | temporary | peak of host |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for contest, found in row["contests"].items():
+        for name, of in found.items():
+            yield f"| {contest} | {name} | {_contestant(of)} |"
+
+
+def _value(of: Mapping[str, Any]) -> str:
+    if of["value"] is None:
+        return of["note"] or "not measured"
+    text = f"{of['value']:.3g}"
+    if of["low"] is not None:
+        text += f" [{of['low']:.3g}, {of['high']:.3g}]"
+    return f"{text} ({of['note']})" if of["note"] else text
+
+
+def _reached(of: Mapping[str, Any]) -> str:
+    return _EMPTY if of["reached"] is None else "yes" if of["reached"] else "**no**"
+
+
+def _contestant(of: Mapping[str, Any]) -> str:
+    result = Result(tuple(of["speeds"]), of["about"], of["failure"])
+    if result.failure:
+        return " | ".join([result.failure, *[_EMPTY] * 4])
+    flops, about = result.about.get("flops_per_image"), result.about
+    return " | ".join(
+        [
+            f"{result.speed:.4g}",
+            f"{flops * result.speed / 1e9:.0f}" if flops else _EMPTY,
+            f"{about['compile_seconds']:.1f}" if "compile_seconds" in about else _EMPTY,
+            _megabytes(about.get("temporary_bytes")),
+            _megabytes(about.get("peak_bytes")),
+        ]
+    )
+
+
+def _megabytes(count: float | None) -> str:
+    return _EMPTY if count is None else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,62 @@
+import math
+import sys
+
+import pytest
+
+from benchmarks.throughput.contest import Contestant, Result, compete, ratio, steps_a_round
+
+SERVES = """
+import sys, time
+from benchmarks.throughput.contest import serve
+def prepare():
+    print("libraries say what they like")
+    def work():
+        time.sleep(float(sys.argv[1]))
+        return 1.0
+    return work, {"told": sys.argv[1]}
+serve(prepare)
+"""
+
+
+@pytest.fixture
+def contestant(tmp_path, monkeypatch):
+    (tmp_path / "serves.py").write_text(SERVES)
+    (tmp_path / "falls.py").write_text("raise SystemExit('no such library')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(sys.path)}")
+    return lambda name, *command, cores=None: Contestant(name, command, cores)
+
+
+def test_all_take_the_rounds_and_one_that_fails_drops_out(contestant):
+    found = compete(
+        [
+            contestant("slow", "serves", "0.2"),
+            contestant("fast", "serves", "0.02"),
+            contestant("out", "falls"),
+        ],
+        rounds=3,
+    )
+    assert found["slow"].about["told"] == "0.2"
+    assert len(found["slow"].speeds) == len(found["fast"].speeds) == 3
+    # A process that sleeps ten times as long cannot be faster, however busy the machine.
+    assert found["slow"].speed <= 5
+    assert found["out"] == Result(failure="no such library")
+    assert math.isnan(found["out"].speed)
+
+
+def test_processes_of_a_team_work_at_the_same_time(contestant):
+    found = compete([contestant("team", "serves", "0.5", cores=(0, 0))], rounds=1)
+    # Two units in about half a second: one after the other they would be 2 a second at most.
+    assert 2 < found["team"].speed <= 4
+
+
+def test_speeds_are_compared_round_by_round():
+    quick, slow = Result((4.0, 2.0, 8.0)), Result((2.0, 1.0, 8.0))
+    found = ratio(quick, slow)
+    assert (found.median, found.low, found.high) == (2.0, 1.0, 2.0)
+    assert ratio(quick, Result(failure="none")) is None
+
+
+def test_a_round_has_a_step_at_least():
+    counts = []
+    assert steps_a_round(counts.append, 0.0) == 1
+    assert counts == [1, 1]
