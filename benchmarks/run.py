@@ -15,7 +15,7 @@ from benchmarks.estimate import describe_plan
 from benchmarks.plan import Plan, cell_name, make_plan
 from benchmarks.settings import Settings
 from benchmarks.study import Family, Study, parameter_count
-from flaxdrop.results import ledger, plots, provenance
+from flaxdrop.results import ledger, provenance
 from flaxdrop.results.table import study_table
 from flaxdrop.training import checkpoint
 from flaxdrop.training.cells import compile_programs
@@ -220,6 +220,8 @@ def _report(plan: Plan, rows: Sequence[ledger.Row], *, complete: bool) -> None:
     rows = plan.finished(rows)
     if not rows:
         return
+    from flaxdrop.results import plots  # slow to import: a start should not wait for it
+
     study, folder = plan.study, plan.folder
     order = list(plan.every_variant)
     table = study_table(
