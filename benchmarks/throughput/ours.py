@@ -20,6 +20,7 @@ from flaxdrop.models.cost import flops_per_image
 from flaxdrop.placement import Placement
 from flaxdrop.training import steps
 from flaxdrop.training.cells import (
+    Programs,
     choose_devices,
     compile_programs,
     images_of,
@@ -68,31 +69,52 @@ def placement_of(model: Any, slots: str, rate: float) -> Placement:
     return Placement(rates).over_blocks(model.slots)
 
 
+def images_of_noise(count: int = workload.EXAMPLES, side: int = 32) -> steps.Images:
+    """The data set that the steps take: `count` images of `side` pixels."""
+    x, y = workload.examples(count, side)
+    names = tuple(map(str, range(workload.CLASSES)))
+    dataset = Dataset("noise", x, y, x[:500], y[:500], names)
+    return images_of(dataset, workload.MEAN, workload.STD)
+
+
+def steps_of(
+    programs: Programs,
+    cells: Sequence[Cell],
+    train: Callable[[int, Cell, steps.State], steps.State],
+) -> Callable[[int], None]:
+    """A function that trains the cells for so many steps, and waits for them.
+
+    Args:
+      programs: of their task.
+      cells: `programs.lanes` of them.
+      train: `programs.train`, or what takes its place.
+    """
+    placed = programs.place(cells)
+    states = programs.start(placed)
+
+    def take(count: int) -> None:
+        nonlocal states
+        states = train(count, placed, states)
+        jax.block_until_ready(states.step)
+
+    return take
+
+
 def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles the programs; the round takes some steps of every cell."""
     use_host()
     jax.config.update("jax_default_matmul_precision", PRODUCTS[options.precision])
     devices = choose_devices(options.devices)
     task = task_of(workload.WORKLOADS[options.workload], options.precision)
-    x, y = workload.examples()
-    names = tuple(map(str, range(workload.CLASSES)))
-    dataset = Dataset("noise", x, y, x[:500], y[:500], names)
-    images = images_of(dataset, workload.MEAN, workload.STD)
+    images = images_of_noise()
     placement = placement_of(task.model, options.slots, options.rate)
     lanes = len(devices) * options.cells_per_device
     own = [Cell(jax.random.key(lane), placement) for lane in range(lanes)]
     programs = compile_programs(task, images, own[0], devices, options.cells_per_device)
-    cells = programs.place(own)
-    states = programs.start(cells)
     train = programs.train
     if options.fixed_batch:
         train = _on_one_batch(task, images, devices, options.cells_per_device)
-
-    def take(count: int) -> None:
-        nonlocal states
-        states = train(count, cells, states)
-        jax.block_until_ready(states.step)
-
+    take = steps_of(programs, own, train)
     began = time.perf_counter()
     take(1)
     first = time.perf_counter() - began

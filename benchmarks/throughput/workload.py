@@ -41,11 +41,19 @@ WORKLOADS = {
 }
 
 
-def examples() -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 `[N, 32, 32, 3]`, labels int32 `[N]`, of noise: speed does not depend on it."""
+def examples(count: int = EXAMPLES, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Of noise, for speed does not depend on it.
+
+    Args:
+      count: N.
+      side: of the images, in pixels.
+
+    Returns:
+      Images uint8 `[N, side, side, 3]`, labels int32 `[N]`.
+    """
     random = np.random.default_rng(0)
-    x = random.integers(0, 256, (EXAMPLES, 32, 32, 3), np.uint8)
-    return x, random.integers(0, CLASSES, EXAMPLES).astype(np.int32)
+    x = random.integers(0, 256, (count, side, side, 3), np.uint8)
+    return x, random.integers(0, CLASSES, count).astype(np.int32)
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -93,10 +93,18 @@ def _without_strides(
         for side, (before, after) in zip(kernel.shape[:2], pads, strict=True)
     )
     flipped = lax.rev(kernel, (0, 1)).transpose(0, 1, 3, 2)
-    dx = convolve(g, flipped, (1, 1), (rows, columns), precision)
+    with jax.named_scope("of_image"):
+        dx = convolve(g, flipped, (1, 1), (rows, columns), precision)
+    with jax.named_scope("of_kernel"):
+        return dx, _of_kernel(x, kernel, g, pads, precision)
+
+
+def _of_kernel(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, pads: Padding, precision: Any
+) -> jax.Array:
     if not _wide(x, kernel, pads, 2 * _FEW_CHANNELS):
         direct = functools.partial(_kernel_gradient, pads=pads, precision=precision)
-        return dx, _sum_of_chunks(direct, x, g)
+        return _sum_of_chunks(direct, x, g)
 
     transformed, back = jax.vjp(winograd.transform_kernel, kernel)
 
@@ -104,7 +112,7 @@ def _without_strides(
         of_kernel = functools.partial(winograd.convolve, x, pads=pads)
         return jax.linear_transpose(of_kernel, transformed)(g)[0]
 
-    return dx, back(_sum_of_chunks(of_transformed, x, g))[0]
+    return back(_sum_of_chunks(of_transformed, x, g))[0]
 
 
 def _kernel_gradient(x: jax.Array, g: jax.Array, pads: Padding, precision: Any) -> jax.Array:

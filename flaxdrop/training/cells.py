@@ -90,6 +90,7 @@ class Programs:
       place: puts a list of `lanes` trees on the devices.
       temporary_bytes: what a device needs for training, besides data and states.
       compile_seconds: what compiling them took.
+      training_text: the compiled program of `train` (HLO), for profiles.
     """
 
     start: Callable[[Cell], State]
@@ -100,6 +101,7 @@ class Programs:
     place: Callable[[Sequence[Any]], Any]
     temporary_bytes: int
     compile_seconds: float
+    training_text: Callable[[], str]
 
 
 def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
@@ -194,4 +196,5 @@ def compile_programs(
         like=jax.eval_shape(lambda: unstack(states, 0)),
         place=place,
         compile_seconds=time.perf_counter() - began,
+        training_text=train.as_text,
     )

@@ -185,10 +185,12 @@ def update(task: Task, cell: Cell, x: jax.Array, y: jax.Array, state: State) -> 
         return jnp.mean(losses), (logits, updates.get("batch_stats", {}))
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    changes, opt_state = task.transformation.update(grads, state.opt_state, state.params)
+    with jax.named_scope("optimiser"):
+        changes, opt_state = task.transformation.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, changes)
     return state.replace(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, changes),
+        params=params,
         batch_stats=batch_stats,
         opt_state=opt_state,
         loss_sum=state.loss_sum + loss * task.recipe.batch,

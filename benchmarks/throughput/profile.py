@@ -1,0 +1,102 @@
+"""Accounts for the time of a training step: profiles some once, and tells the largest parts.
+
+python -m benchmarks.throughput.profile --workload preresnet110
+"""
+
+import glob
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+from jax.profiler import ProfileData
+
+from benchmarks.arguments import Parser, exit_status
+from benchmarks.plan import PRODUCTS
+from benchmarks.throughput import ours, workload
+from benchmarks.throughput.account import Event, account, paths
+from flaxdrop.placement import Placement
+from flaxdrop.results.table import Table
+from flaxdrop.training.cells import choose_devices, compile_programs
+from flaxdrop.training.host import use_host
+from flaxdrop.training.steps import Cell, Images, Task
+
+
+def trace(run: Callable[[], None], device: int) -> list[Event]:
+    """The instructions that ran on the device, by its number among those of this process."""
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder, profiler_options=options):
+            run()
+        (file,) = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
+        data = ProfileData.from_file(file)
+    events = []
+    for plane in data.planes:
+        for line in plane.lines:
+            for event in line.events:
+                stats = dict(event.stats)
+                if "hlo_op" in stats and stats.get("device_ordinal", device) == device:
+                    end = event.start_ns + event.duration_ns
+                    events.append(Event(str(stats["hlo_op"]), event.start_ns, end))
+    return events
+
+
+def profile(
+    task: Task, images: Images, placement: Placement, devices: Sequence[jax.Device], steps: int
+) -> Table:
+    """The account of a step on the first device, while a cell trains on every one.
+
+    Args:
+      task: what is trained.
+      images: the data set.
+      placement: the rates, spelled out.
+      devices: that train.
+      steps: that are traced, of one epoch.
+    """
+    cells = [Cell(jax.random.key(lane), placement) for lane in range(len(devices))]
+    programs = compile_programs(task, images, cells[0], devices)
+    take = ours.steps_of(programs, cells, programs.train)
+    take(1)
+    began = time.perf_counter()
+    take(steps)
+    seconds = (time.perf_counter() - began) / steps
+    events = trace(lambda: take(steps), devices[0].local_hardware_id or 0)
+    table = account(events, paths(programs.training_text()), steps)
+    notes = (
+        f"Of {len(devices)} devices ({devices[0].device_kind}), the first; {steps} steps traced,"
+        f" for which the order of the epoch was drawn once; {1e3 * seconds:.2f} ms a step"
+        " without the trace.",
+        *table.notes,
+    )
+    return Table(table.columns, table.cells, notes)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the account; the exit status."""
+    parser = Parser(prog="python -m benchmarks.throughput.profile", description=__doc__)
+    parser.add_argument("--workload", choices=workload.WORKLOADS, default="preresnet20")
+    parser.add_argument("--slots", choices=ours.SLOTS, default="p6", help="that the program has")
+    parser.add_argument("--devices", type=int, default=1, help="that train; 0: all there are")
+    parser.add_argument("--steps", type=int, default=5, help="that are traced")
+    options = parser.parse_args(arguments)
+
+    def run() -> None:
+        if options.steps < 1:
+            raise ValueError(f"steps: must be at least 1, got {options.steps}")
+        use_host()
+        # A program that was kept has the names it was first compiled with.
+        jax.config.update("jax_enable_compilation_cache", False)
+        jax.config.update("jax_default_matmul_precision", PRODUCTS["float32"])
+        devices = choose_devices(options.devices)
+        task = ours.task_of(workload.WORKLOADS[options.workload], "float32")
+        placement = ours.placement_of(task.model, options.slots, workload.RATE)
+        table = profile(task, ours.images_of_noise(), placement, devices, options.steps)
+        print(table.markdown(), end="")
+
+    return exit_status(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
