@@ -109,6 +109,16 @@ def test_keras(tmp_path):
         np.testing.assert_array_equal(ours, weights[theirs])
 
 
+def test_names_of_the_published_keras_files(tmp_path):
+    names = {"conv1_conv": "conv1/conv", "conv1_bn": "conv1/bn", "predictions": "fc1000"}
+    ours, theirs = tmp_path / "ours.h5", tmp_path / "theirs.h5"
+    save_keras(ours, KERAS_SHAPES)
+    save_keras(theirs, {names.get(name, name): of for name, of in KERAS_SHAPES.items()})
+    chex.assert_trees_all_equal(
+        load_pretrained(KERAS_MODEL, theirs), load_pretrained(KERAS_MODEL, ours)
+    )
+
+
 def test_what_is_saved_is_what_torch_calls_so(tmp_path, variables, state):
     path = tmp_path / "ours.safetensors"
     save_pretrained(variables, path)
