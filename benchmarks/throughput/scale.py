@@ -1,0 +1,218 @@
+"""What training costs as depth, batch, cells and slots grow: a picture each, a table for all.
+
+python -m benchmarks.throughput.scale
+"""
+
+import dataclasses
+import pathlib
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from benchmarks.arguments import Parser, exit_status
+from benchmarks.plan import PRODUCTS
+from benchmarks.throughput import ours, workload
+from benchmarks.throughput.contest import steps_a_round
+from benchmarks.throughput.workload import Workload
+from flaxdrop.placement import Placement
+from flaxdrop.results.scale_plots import QUANTITIES, Cost, draw_scale, straight
+from flaxdrop.results.table import EMPTY, Table
+from flaxdrop.training.cells import choose_devices, compile_programs
+from flaxdrop.training.host import use_host
+from flaxdrop.training.steps import Cell, Images
+
+_ROUNDS = 5
+_EXAMPLES = 512  # a quick shuffle: the order of an epoch is drawn once a round
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A training that is measured.
+
+    Attributes:
+      depth: of the PreResNet.
+      batch: examples a step.
+      slots: how many are live, of the eight of a block.
+      cells: how many train at a time.
+    """
+
+    depth: int
+    batch: int
+    slots: int = 1
+    cells: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What grows, and in what: size -> point."""
+
+    what: str
+    title: str
+    points: Mapping[int, Point]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What is measured.
+
+    Attributes:
+      depths: of a PreResNet, in batches of `deep_batch` images.
+      deep_batch: small, for the deepest must fit in the memory.
+      batches: of PreResNet `depth`.
+      batch: where it does not grow.
+      cells: at most so many at a time.
+      slots: how many are live, of the eight of a block.
+      depth: where it does not grow.
+      side: of the images, in pixels.
+      seconds: that a round lasts, about.
+    """
+
+    depths: tuple[int, ...] = (20, 56, 110, 218, 434, 1202)
+    deep_batch: int = 16
+    batches: tuple[int, ...] = (16, 32, 64, 128, 256)
+    batch: int = 64
+    cells: int = 4
+    slots: tuple[int, ...] = (0, 1, 2, 4, 8)
+    depth: int = 20
+    side: int = 16
+    seconds: float = 0.5
+
+
+QUICK = Sizes(
+    depths=(8, 14),
+    deep_batch=2,
+    batches=(2, 4),
+    batch=2,
+    cells=2,
+    slots=(0, 8),
+    depth=8,
+    side=8,
+    seconds=0.01,
+)
+
+
+def sweeps(sizes: Sizes, devices: Sequence[jax.Device]) -> list[Sweep]:
+    """What is measured on these devices."""
+    own, deep = Point(sizes.depth, sizes.batch), sizes.deep_batch
+    network, pixels = f"PreResNet-{own.depth}", f"images of {sizes.side}x{sizes.side} pixels"
+    where = f"{len(devices)} devices ({devices[0].device_kind})"
+    cells = [of for of in range(1, sizes.cells + 1) if spread(of, devices)]
+    return [
+        Sweep(
+            "depth",
+            f"PreResNet, batch {deep}, {pixels}",
+            {of: Point(of, deep) for of in sizes.depths},
+        ),
+        Sweep(
+            "batch",
+            f"{network}, {pixels}",
+            {of: dataclasses.replace(own, batch=of) for of in sizes.batches},
+        ),
+        Sweep(
+            "cells",
+            f"{network}, batch {own.batch}, {pixels}, {where}",
+            {of: dataclasses.replace(own, cells=of) for of in cells},
+        ),
+        Sweep(
+            "slots",
+            f"{network}, batch {own.batch}, {pixels}",
+            {of: dataclasses.replace(own, slots=of) for of in sizes.slots},
+        ),
+    ]
+
+
+def spread(cells: int, devices: Sequence[jax.Device]) -> tuple[Sequence[jax.Device], int] | None:
+    """The devices, and how many cells on each; None where they do not go.
+
+    A CPU core takes one: vectorised, convolutions with weights of their own are slow.
+    """
+    if cells <= len(devices):
+        return devices[:cells], 1
+    if devices[0].platform == "cpu" or cells % len(devices):
+        return None
+    return devices, cells // len(devices)
+
+
+def measure(
+    point: Point, images: Images, devices: Sequence[jax.Device], seconds: float
+) -> tuple[float, float, int]:
+    """Trains for some rounds of about `seconds`.
+
+    Returns:
+      Seconds of a step, the median of the rounds; seconds of compiling; temporary bytes.
+    """
+    task = ours.task_of(Workload(point.depth, point.batch, augmented=True), "float32")
+    task = dataclasses.replace(task, examples=len(images.x_train))
+    # One slot is p6, as elsewhere.
+    names = sorted(ours.POSITIONS, key=lambda slot: slot != "p6")[: point.slots]
+    rates = dict.fromkeys(names, workload.RATE)
+    model: Any = task.model
+    placement = Placement(rates).over_blocks(model.slots)
+    found = spread(point.cells, devices)
+    assert found is not None
+    cells = [Cell(jax.random.key(lane), placement) for lane in range(point.cells)]
+    programs = compile_programs(task, images, cells[0], *found)
+    take = ours.steps_of(programs, cells, programs.train)
+    count = steps_a_round(take, seconds)
+    times = []
+    for _ in range(_ROUNDS):
+        began = time.perf_counter()
+        take(count)
+        times.append((time.perf_counter() - began) / count)
+    return statistics.median(times), programs.compile_seconds, programs.temporary_bytes
+
+
+def table(what: str, costs: Sequence[Cost]) -> Table:
+    """The costs, and the largest deviation of each from its straight line."""
+    sizes = [cost.size for cost in costs]
+    lines = [straight(sizes, [of(cost) for cost in costs]) for _, _, of in QUANTITIES]
+    cells = [(str(cost.size), *(f"{of(cost):.4g}" for _, _, of in QUANTITIES)) for cost in costs]
+    cells.append(("slope", *(f"{line.slope:.3g}" if line else EMPTY for line in lines)))
+    cells.append(
+        ("largest deviation", *(f"{line.deviation:.1%}" if line else EMPTY for line in lines))
+    )
+    columns = (what, *(f"{name}, {unit}" for name, unit, _ in QUANTITIES))
+    return Table(columns, tuple(cells), ())
+
+
+def run(sizes: Sizes, folder: pathlib.Path) -> None:
+    """Measures, prints and draws.
+
+    Raises:
+      OSError: the pictures cannot be written.
+    """
+    if not folder.is_dir():
+        raise OSError(f"folder: {folder} is not there; name one that is")
+    use_host()
+    # What compiling costs, not what keeping programs saves.
+    jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update("jax_default_matmul_precision", PRODUCTS["float32"])
+    devices = choose_devices(0)
+    images = ours.images_of_noise(_EXAMPLES, sizes.side)
+    known: dict[Point, tuple[float, float, int]] = {}
+    for sweep in sweeps(sizes, devices):
+        for point in sweep.points.values():
+            if point not in known:
+                known[point] = measure(point, images, devices, sizes.seconds)
+        costs = [Cost(size, *known[point]) for size, point in sweep.points.items()]
+        path = folder / f"scale_{sweep.what}.png"
+        draw_scale(costs, path, what=sweep.what, title=f"Cost by {sweep.what}: {sweep.title}")
+        print(f"{sweep.title}:\n\n{table(sweep.what, costs).markdown()}", end="")
+        print(f"picture   {path}\n", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures from the command line; the exit status."""
+    parser = Parser(prog="python -m benchmarks.throughput.scale", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--folder", type=pathlib.Path, default="docs", help="of the pictures")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: run(QUICK if options.quick else Sizes(), options.folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
