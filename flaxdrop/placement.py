@@ -191,6 +191,21 @@ class Placement:
         )
 
 
+def check_placement(placement: Any) -> None:
+    """Refuses what is no placement, such as the text of one.
+
+    Args:
+      placement: what was given as one.
+
+    Raises:
+      ValueError: it is none.
+    """
+    if not isinstance(placement, Placement):
+        raise ValueError(
+            f"placement: must be a Placement, got {placement!r}; Placement.parse(text) makes one"
+        )
+
+
 @jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True)
 class Ramp:

@@ -9,7 +9,7 @@ import flax.linen as nn
 
 from flaxdrop.analysis.probing import Probe, probe
 from flaxdrop.analysis.shift import Shift
-from flaxdrop.placement import NAMED, Placement
+from flaxdrop.placement import NAMED, Placement, check_placement
 
 TOLERANCE = 0.05  # of |log ratio|: a norm within it counts as unshifted
 _TIE = 1.1  # shifts within this factor are one: p5 and p6, say, are one network
@@ -65,6 +65,9 @@ def advise(
     Returns:
       One advice a dropout; none where no dropout is on.
 
+    Raises:
+      ValueError: also no placement, where the network has slots and no `nn.Dropout` that is on.
+
     >>> import jax, jax.numpy as jnp
     >>> from flaxdrop.models import PreResNet
     >>> model = PreResNet(depth=6, num_classes=10, widths=(8,))
@@ -77,8 +80,14 @@ def advise(
     call = {"training": training, "inference": inference}
     if placement is None or not hasattr(model, "slots"):
         made = probe(model, variables, batch, placement, **call)
+        if placement is None and hasattr(model, "slots") and not made.dropouts:
+            raise ValueError(
+                "placement: must be given, for without one no dropout of this network is on; its"
+                f" slots are {', '.join(model.slots)}"
+            )
         measure = functools.partial(made.measure, variables, batch, placement, masks=masks)
         return tuple(_in_words(measure(dropouts=[name])) for name in made.dropouts)
+    check_placement(placement)
     placement.validate(model.slots)
     found = []
     for slot in placement.slots:

@@ -28,7 +28,7 @@ import numpy as np
 
 from flaxdrop.analysis.norm_inputs import Caller, Path, at, name_of
 from flaxdrop.analysis.shift import Shift, in_order, shifts_of
-from flaxdrop.placement import Placement
+from flaxdrop.placement import Placement, check_placement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +118,8 @@ def probe(
     >>> made.norms, made.dropouts
     ((('BatchNorm_0',),), ('Dropout_0',))
     """
+    if placement is not None:
+        check_placement(placement)
     training = {"train": True} if training is None else dict(training)
     inference = {"train": False} if inference is None else dict(inference)
     variables = flax.core.unfreeze(variables)
@@ -178,9 +180,9 @@ def variance_shift(
       masks: how many to average over, at least 2.
 
     Raises:
-      ValueError: no batch norm; keywords that the network does not take, or that leave dropout on
-        or norms unfrozen at inference; too few examples or masks; inputs that are not finite; a
-        norm that is called twice or with a mask.
+      ValueError: no batch norm; a placement that is none, or names an unknown slot; keywords that
+        the network does not take, or that leave dropout on or norms unfrozen at inference; too few
+        examples or masks; inputs that are not finite; a norm that is called twice or with a mask.
 
     >>> import jax.numpy as jnp
     >>> class Network(nn.Module):

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from flaxdrop.placement import Placement
+from flaxdrop.placement import Placement, check_placement
 
 
 class Prediction(NamedTuple):
@@ -46,7 +46,8 @@ def mc_predict(
       samples: how many masks, at least 1.
 
     Raises:
-      ValueError: no sample, or a placement without a slot.
+      ValueError: no sample; no placement, or one without a slot; a network that takes none, or
+        does not return logits.
 
     >>> from flaxdrop.models import Head
     >>> head, x = Head(num_classes=3), jnp.ones((2, 4, 4, 8))
@@ -58,16 +59,31 @@ def mc_predict(
     """
     if samples < 1:
         raise ValueError(f"samples: must be at least 1, got {samples}")
+    check_placement(placement)
     if not placement.slots:
         raise ValueError("placement: must have a slot, for without dropout no two masks differ")
 
+    def apply(key: jax.Array) -> Any:
+        return model.apply(variables, x, placement=placement, rngs={"dropout": key})
+
+    try:
+        shape = jax.eval_shape(apply, key).shape
+    except TypeError as error:
+        if "unexpected keyword argument 'placement'" not in str(error):
+            raise
+        raise ValueError(
+            f"model: must take placement= and have flaxdrop.Dropout inside, {type(model).__name__}"
+            " does not take it"
+        ) from None
+    if len(shape) != 2:
+        raise ValueError(f"model: must return logits [N, K], got the shape {shape}")
+
     def add(sums: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[Any, None]:
-        logits: Any = model.apply(variables, x, placement=placement, rngs={"dropout": key})
+        logits = apply(key)
         p = jax.nn.softmax(logits.astype(jnp.float32))
         return (sums[0] + p, sums[1] + _entropy(p)), None
 
-    shape: Any = jax.eval_shape(model.apply, variables, x)
-    zero = (jnp.zeros(shape.shape), jnp.zeros(shape.shape[:1]))
+    zero = (jnp.zeros(shape), jnp.zeros(shape[:1]))
     (probabilities, entropies), _ = jax.lax.scan(add, zero, jax.random.split(key, samples))
     mean = probabilities / samples
     entropy = _entropy(mean)

@@ -53,6 +53,14 @@ def test_without_dropout_there_is_no_advice(preresnet):
     assert advice_of(preresnet, "none") == ()
 
 
+def test_slots_need_a_placement(preresnet):
+    with pytest.raises(ValueError, match=r"^placement: must be given, .* slots are .*p6") as error:
+        advise(*preresnet)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r"^placement: must be a Placement, got 'p4=0.3'; .*parse"):
+        advise(*preresnet, "p4=0.3")
+
+
 def test_dropouts_of_a_foreign_network_are_named_and_judged(initialise):
     class Foreign(nn.Module):
         @nn.compact

@@ -114,6 +114,7 @@ def normless(x, _):
         (ordinary, {"inference": {"train": True}}, "^inference: norm BatchNorm_0 uses the batch"),
         (ordinary, {"training": {"training": True}}, "^options: .*unexpected keyword"),
         (ordinary, {"placement": Placement.parse("p6=0.1")}, "^options: .*unexpected keyword"),
+        (ordinary, {"placement": "p6=0.1"}, "^placement: must be a Placement, got 'p6=0.1'; "),
         (ordinary, {"masks": 1}, "^masks: must be at least 2, got 1"),
         (ordinary, {"examples": 1}, "^batch: must be at least 2, got 1"),
         (ordinary, {"fill": np.nan}, "^norm BatchNorm_0: its input must be finite"),

@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from flaxdrop import Placement
 from flaxdrop.analysis import mc_predict
-from flaxdrop.models import PreResNet
+from flaxdrop.models import DenseNet, PreResNet
 
 KEY = jax.random.key(5)
 
@@ -73,3 +74,24 @@ def test_mistakes(network):
         mc_predict(model, variables, x, Placement(), key=KEY, samples=2)
     with pytest.raises(ValueError, match="samples: must be at least 1, got 0"):
         mc_predict(model, variables, x, Placement({"p6": 0.5}), key=KEY, samples=0)
+    with pytest.raises(ValueError, match=r"placement: must be a Placement, got 'p6=0.5'; "):
+        mc_predict(model, variables, x, "p6=0.5", key=KEY, samples=2)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (nn.Dense(3), "^model: must take placement= and .*, Dense does not take it$"),
+        (
+            DenseNet((1,), num_classes=0, growth=4),
+            r"^model: must return logits .*\(2, 8, 8, 12\)",
+        ),
+    ],
+)
+def test_networks_that_it_cannot_ask(model, words):
+    x = jnp.zeros((2, 32, 32, 3))
+    shapes = jax.eval_shape(model.init, KEY, x)
+    variables = jax.tree.map(lambda of: jnp.ones(of.shape), shapes)
+    slot = next(iter(getattr(model, "slots", ["p6"])))
+    with pytest.raises(ValueError, match=words):
+        mc_predict(model, variables, x, Placement({slot: 0.5}), key=KEY, samples=2)
