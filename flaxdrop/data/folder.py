@@ -26,13 +26,14 @@ def load(path: str, image_size: int) -> Dataset:
         image_size: pixels: the shorter side is brought to it, the centre is kept.
 
     Raises:
-        ValueError: no such folder, no train/ or test/, no images, an image that cannot be read, or
-            a class that is not in both train/ and test/.
+        ValueError: no such folder, or a file such as a .zip; no train/ or test/, no images, an
+            image that cannot be read, or a class that is not in both train/ and test/.
     """
     name = f"folder:{path}"
     root = pathlib.Path(path).expanduser()
     if not root.is_dir():
-        raise ValueError(f"dataset {name}: no such folder")
+        reason = "is a file, unpack it and give the folder" if root.exists() else "no such folder"
+        raise ValueError(f"dataset {name}: {reason}")
     files = {split: _files(root / split, name) for split in ("train", "test")}
     classes = sorted(files["train"].keys() | files["test"].keys())
     for split, by_class in files.items():
