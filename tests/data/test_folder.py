@@ -113,8 +113,6 @@ def test_kept_decoded_until_a_file_changes(images, cache_folder):
 
 def test_no_such_folder(tmp_path):
     assert error_of(tmp_path / "nowhere").endswith("no such folder")
-    (tmp_path / "images.zip").touch()
-    assert error_of(tmp_path / "images.zip").endswith("is a file, unpack it and give the folder")
 
 
 def test_a_file_is_to_be_unpacked(tmp_path):
