@@ -18,6 +18,7 @@ STDS = (0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5)
 SLOT_RATE = 0.3
 _ROUNDING = 1e-5  # of variances summed in f32
+BRANCH, SUM = "figure2, branch alone", "figure2, residual sum"
 HEAD_RATE, HEAD_SIDE, HEAD_CORRELATIONS = 0.2, 8, (0.0, 0.5)
 
 
@@ -26,7 +27,7 @@ class Result:
     """One ratio, Var(without dropout) / Var(with dropout).
 
     Attributes:
-      test: "figure1", "figure2", "slots" or "head".
+      test: "figure1", `BRANCH` or `SUM` of figure 2, "slots" or "head".
       case: what was dropped where.
       x: mean of the weights, standard deviation of the input, or correlation; 0 for "slots".
       estimate: simulated.
@@ -109,20 +110,28 @@ def _simulate_figure1(keys: Sequence[jax.Array], batch: int) -> list[Result]:
 
 
 def _simulate_figure2(keys: Sequence[jax.Array], batch: int) -> list[Result]:
-    stds, rates = jnp.array(STDS), jnp.array(RATES)
-    drawn = np.array(
-        [
-            simulation.residual_sum(
-                jax.random.fold_in(key, 100), stds, rates, batch=batch, width=WIDTH
-            )
-            for key in keys
-        ]
-    )
-    return [
-        Result("figure2", f"p = {rate}", std, jackknife(*drawn[:, r, s].T), figure2(std, rate))
-        for r, rate in enumerate(RATES)
-        for s, std in enumerate((0.0, *STDS))
-    ]
+    results = []
+    for i, std in enumerate(STDS):
+        drawn = np.array(
+            [
+                simulation.residual_sum(
+                    jax.random.fold_in(key, 100 + i),
+                    std,
+                    jnp.array(RATES),
+                    batch=batch,
+                    width=WIDTH,
+                )
+                for key in keys
+            ]
+        )
+        for column, (test, own) in enumerate(((BRANCH, 0.0), (SUM, std))):
+            results += [
+                Result(
+                    test, f"p = {rate}", std, jackknife(*drawn[:, r, column].T), figure2(own, rate)
+                )
+                for r, rate in enumerate(RATES)
+            ]
+    return results
 
 
 def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> list[Result]:

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 
 from benchmarks.arguments import Parser, exit_status
 from benchmarks.module_results import (
+    BRANCH,
     HEAD_CORRELATIONS,
     HEAD_RATE,
     RATES,
     SLOT_RATE,
-    STDS,
+    SUM,
     WIDTH,
     Result,
     figure1,
@@ -49,19 +50,14 @@ def draw(results: Sequence[Result], folder: pathlib.Path) -> list[pathlib.Path]:
         title="Figure 1: variance shift by the order of dropout and weight",
     )
     by_rate = {f"p = {rate}": rate for rate in RATES}
-    sums = {case: _points(results, "figure2", case)[1:] for case in by_rate}
-    alone = {
-        case: [dataclasses.replace(_points(results, "figure2", case)[0], x=std) for std in STDS]
-        for case in by_rate
-    }
     module_test(
         {
             "branch alone: its first norm makes all inputs one": {
-                case: Series(alone[case], functools.partial(_branch, rate))
+                case: Series(_points(results, BRANCH, case), functools.partial(_branch, rate))
                 for case, rate in by_rate.items()
             },
             "residual sum": {
-                case: Series(sums[case], functools.partial(figure2, rate=rate))
+                case: Series(_points(results, SUM, case), functools.partial(figure2, rate=rate))
                 for case, rate in by_rate.items()
             },
         },

@@ -14,7 +14,7 @@ from flax.training.train_state import TrainState
 
 from benchmarks.peers import flax_networks
 from benchmarks.throughput import workload
-from benchmarks.throughput.contest import serve, steps_a_round
+from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
 
 
@@ -105,14 +105,9 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[s
     began = time.perf_counter()
     compiled = train_step.lower(state, *fixed).compile()
     seconds = time.perf_counter() - began
-    count = steps_a_round(steps, options.seconds)
-
-    def work() -> float:
-        steps(count)
-        return count * task.batch
-
+    rounds = in_rounds(steps, options.seconds)
     memory = compiled.memory_analysis()
-    return work, {
+    return rounds.work(task.batch), {
         "compile_seconds": seconds,
         "temporary_bytes": memory.temp_size_in_bytes if memory else None,
     }

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from benchmarks.peers import torch_networks
 from benchmarks.throughput import workload
-from benchmarks.throughput.contest import serve, steps_a_round
+from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
 
 
@@ -91,16 +90,8 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[s
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    began = time.perf_counter()
-    steps(1)
-    first = time.perf_counter() - began
-    count = steps_a_round(steps, options.seconds)
-
-    def work() -> float:
-        steps(count)
-        return count * task.batch
-
-    return work, {"compile_seconds": first}
+    rounds = in_rounds(steps, options.seconds)
+    return rounds.work(task.batch), {"compile_seconds": rounds.first_seconds}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -206,13 +206,37 @@ def serve(prepare: Callable[[], tuple[Callable[[], float], Mapping[str, Any]]]) 
         print(json.dumps({"work": done, "peak_bytes": peak}), file=answers)
 
 
-def steps_a_round(step: Callable[[int], Any], seconds: float) -> int:
-    """How many steps last about `seconds`, by a trial; at least 1.
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """What is done in rounds of about as many seconds as were wished for.
 
-    Args:
+    Attributes:
       step: does that many steps, and waits for them.
+      count: steps a round, at least 1.
+      first_seconds: that the first step took, with what it had to compile.
     """
-    step(1)
+
+    step: Callable[[int], Any]
+    count: int
+    first_seconds: float
+
+    def work(self, unit: float = 1.0) -> Callable[[], float]:
+        """A round, which says how much it was: `unit` a step."""
+
+        def work() -> float:
+            self.step(self.count)
+            return self.count * unit
+
+        return work
+
+
+def in_rounds(step: Callable[[int], Any], seconds: float) -> Rounds:
+    """Tries two steps, and takes as many for a round as the second tells."""
+    first, second = (_seconds(step) for _ in range(2))
+    return Rounds(step, max(1, round(seconds / second)), first)
+
+
+def _seconds(step: Callable[[int], Any]) -> float:
     began = time.perf_counter()
     step(1)
-    return max(1, round(seconds / (time.perf_counter() - began)))
+    return time.perf_counter() - began

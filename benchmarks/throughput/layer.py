@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 import flaxdrop
-from benchmarks.throughput.contest import serve, steps_a_round
+from benchmarks.throughput.contest import in_rounds, serve
 
 SHAPE = (128, 32, 32, 16)
 _RATE = 0.3
@@ -52,16 +51,8 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[s
         for i in range(count):
             jax.block_until_ready(both(keys[i % len(keys)], x, g))
 
-    began = time.perf_counter()
-    passes(1)
-    compiled = time.perf_counter() - began
-    count = steps_a_round(passes, options.seconds)
-
-    def work() -> float:
-        passes(count)
-        return count
-
-    return work, {"compile_seconds": compiled}
+    rounds = in_rounds(passes, options.seconds)
+    return rounds.work(), {"compile_seconds": rounds.first_seconds}
 
 
 def main(arguments: Sequence[str]) -> None:

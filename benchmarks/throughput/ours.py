@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 
 from benchmarks.plan import PRODUCTS
 from benchmarks.throughput import workload
-from benchmarks.throughput.contest import serve, steps_a_round
+from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
 from flaxdrop.data import augment
 from flaxdrop.data.dataset import Dataset
@@ -115,19 +114,11 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[s
     if options.fixed_batch:
         train = _on_one_batch(task, images, devices, options.cells_per_device)
     take = steps_of(programs, own, train)
-    began = time.perf_counter()
-    take(1)
-    first = time.perf_counter() - began
-    count = steps_a_round(take, options.seconds)
-
-    def work() -> float:
-        take(count)
-        return count * task.recipe.batch * lanes
-
+    rounds = in_rounds(take, options.seconds)
     stats = devices[0].memory_stats() or {}
-    return work, {
+    return rounds.work(task.recipe.batch * lanes), {
         "compile_seconds": programs.compile_seconds,
-        "first_step_seconds": first,
+        "first_step_seconds": rounds.first_seconds,
         "temporary_bytes": programs.temporary_bytes,
         "device_bytes": stats.get("peak_bytes_in_use"),
         "flops_per_image": 3 * flops_per_image(task.model, (32, 32, 3)),

@@ -16,7 +16,7 @@ import jax
 from benchmarks.arguments import Parser, exit_status
 from benchmarks.plan import PRODUCTS
 from benchmarks.throughput import ours, workload
-from benchmarks.throughput.contest import steps_a_round
+from benchmarks.throughput.contest import in_rounds
 from benchmarks.throughput.workload import Workload
 from flaxdrop.placement import Placement
 from flaxdrop.results.scale_plots import QUANTITIES, Cost, draw_scale, straight
@@ -157,7 +157,7 @@ def measure(
     cells = [Cell(jax.random.key(lane), placement) for lane in range(point.cells)]
     programs = compile_programs(task, images, cells[0], *found)
     take = ours.steps_of(programs, cells, programs.train)
-    count = steps_a_round(take, seconds)
+    count = in_rounds(take, seconds).count
     times = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()

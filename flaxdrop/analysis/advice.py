@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from flaxdrop.analysis.probing import Probe, probe
 from flaxdrop.analysis.shift import Shift
@@ -90,11 +91,15 @@ def advise(
     check_placement(placement)
     placement.validate(model.slots)
     found = []
+    probes: dict[Any, Probe] = {}  # slots of one kind and mask share a compilation
     for slot in placement.slots:
         own = placement.only([slot])
         slots = tuple(_candidates(model, variables, batch, own, call))
         every = _everywhere(own, slot, slots)
-        made = probe(model, variables, batch, every, **call)
+        kind = jax.tree.structure(every)
+        if kind not in probes:
+            probes[kind] = probe(model, variables, batch, every, **call)
+        made = probes[kind]
         found.append(_among_slots(made, variables, batch, every, slot, slots, masks))
     return tuple(found)
 

@@ -96,42 +96,36 @@ def weight_order(
 
 @functools.partial(jax.jit, static_argnames=("batch", "width"))
 def residual_sum(
-    key: jax.Array, stds: jax.Array, rates: jax.Array, *, batch: int, width: int
+    key: jax.Array, std: jax.Array, rates: jax.Array, *, batch: int, width: int
 ) -> jax.Array:
     """Figure 2: the branch of Figure 1 with the dropout before its last weight, and X + branch.
 
-    X has each of the standard deviations in turn; weights have mean 0. The rates share everything
-    but their masks.
+    Weights have mean 0. The rates share everything but their masks.
 
     Args:
       key: of the draw.
-      stds: [S], of X.
+      std: of X.
       rates: [R], of the dropout.
       batch: examples.
       width: channels everywhere.
 
     Returns:
-      f32 [R, 1 + S, 2], variances without and with dropout: of the branch alone, and of the sums.
+      f32 [R, 2, 2], variances without and with dropout: of the branch alone, and of the sum.
     """
     keys = jax.random.split(key, 4)
-    normal = jax.random.normal(keys[0], (batch, width))
-    # The norm divides by the standard deviation of X: the branch is the same for all of them.
-    x = jax.nn.relu(_norm(jax.nn.relu(_norm(normal)) @ _weights(keys[1], width, 0.0)))
+    own = std * jax.random.normal(keys[0], (batch, width))
+    x = jax.nn.relu(_norm(jax.nn.relu(_norm(own)) @ _weights(keys[1], width, 0.0)))
     weights = _weights(keys[2], width, 0.0)
-    scales = jnp.concatenate([jnp.zeros(1), stds])
-    centred = normal - jnp.mean(normal, axis=0)
-    own = jnp.mean(centred**2)
 
-    def of_sums(x: jax.Array) -> jax.Array:
+    def of_both(x: jax.Array) -> jax.Array:
         branch = x @ weights
-        # Var(s X + y), for every s at once.
-        return scales**2 * own + 2 * scales * jnp.mean(centred * branch) + _variance(branch)
+        return jnp.stack([_variance(branch), _variance(own + branch)])
 
-    without = of_sums(x)
+    without = of_both(x)
 
     def at(i: jax.Array) -> jax.Array:
         dropped = dropout(jax.random.fold_in(keys[3], i), x, rates[i])
-        return jnp.stack([without, of_sums(dropped)], axis=1)
+        return jnp.stack([without, of_both(dropped)], axis=1)
 
     return jax.lax.map(at, jnp.arange(len(rates)))
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from benchmarks.throughput.contest import Contestant, Result, compete, ratio, steps_a_round
+from benchmarks.throughput.contest import Contestant, Result, compete, in_rounds, ratio
 
 SERVES = """
 import sys, time
@@ -58,5 +58,7 @@ def test_speeds_are_compared_round_by_round():
 
 def test_a_round_has_a_step_at_least():
     counts = []
-    assert steps_a_round(counts.append, 0.0) == 1
-    assert counts == [1, 1]
+    rounds = in_rounds(counts.append, 0.0)
+    assert rounds.count == 1
+    assert rounds.work(128)() == 128
+    assert counts == [1, 1, 1]
