@@ -4,7 +4,7 @@
     python -m benchmarks.preresnet --config configs/cifar10.py:quick    30 epochs, for one GPU
     python -m benchmarks.preresnet --config configs/cifar10.py:tiny     for a laptop's CPU
 
-Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 10 minutes.
+Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 15 minutes.
 Expected score: 94.4367 % is the paper's (its position and rate are not stated).
 The recipe is inferred (that of bearpaw/pytorch-classification); the rate of the dropout is ours.
 """
@@ -39,11 +39,15 @@ def get_config(form: str = "full") -> ml_collections.ConfigDict:
     if form == "quick":
         config.epochs = 30
     if form == "tiny":
+        # Not augmented, and so many epochs that the baseline learns its examples by heart (94 % of
+        # them in CIFAR-100): a regulariser has something to do. Chosen by the training accuracy of
+        # the baseline alone; augmented, 40 epochs reached 35 %.
         config.image_size = 16
-        config.crop = 2
+        config.crop = 0
+        config.flip = False
         config.train_examples = 2000
-        config.test_examples = 1000
+        config.test_examples = 2000
         config.depth = 20
-        config.epochs = 15
+        config.epochs = 30
         config.batch = 50
     return config

@@ -4,7 +4,7 @@
     python -m benchmarks.preresnet --config configs/cifar100.py:quick    30 epochs, for one GPU
     python -m benchmarks.preresnet --config configs/cifar100.py:tiny     for a laptop's CPU
 
-Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 10 minutes.
+Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 15 minutes.
 Expected score: 73.98 % is the paper's (its position and rate are not stated).
 The recipe is inferred (that of bearpaw/pytorch-classification); the rate of the dropout is ours.
 """
