@@ -60,7 +60,7 @@ def dropout(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _masked(words: jax.Array, x: jax.Array, rate: jax.Array, kind: str, size: int) -> jax.Array:
+def _dropped(words: jax.Array, x: jax.Array, rate: jax.Array, kind: str, size: int) -> jax.Array:
     if kind == "block":
         keep, scale = _blocks(words, x.shape, rate, size)
     else:
@@ -88,7 +88,9 @@ def _backward(
     return None, _masked(words, g, rate, kind, size), None
 
 
-_masked.defvjp(_forward, _backward)
+_dropped.defvjp(_forward, _backward)
+# Traced once for all layers of a shape.
+_masked = jax.jit(_dropped, static_argnums=(3, 4))
 
 
 def _keep(words: jax.Array, shape: tuple[int, ...], rate: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ refined by hashing names and numbers into them. The mixer is `lowbias32` (C. Wel
 for Hash Functions", 2018), whose avalanche bias is below that of the MurmurHash3 finaliser.
 """
 
+import functools
 import zlib
 
 import jax
@@ -62,7 +63,12 @@ def fold_in(words: jax.Array, data: jax.Array | int) -> jax.Array:
     Returns:
       uint32 [2].
     """
-    first = mix(words[0] ^ mix(jnp.asarray(data, jnp.uint32) + jnp.uint32(_GOLDEN)))
+    return _fold_in(words, jnp.asarray(data, jnp.uint32))
+
+
+@jax.jit  # as `bits`: traced once, for tracing is much of the time to the first step
+def _fold_in(words: jax.Array, data: jax.Array) -> jax.Array:
+    first = mix(words[0] ^ mix(data + jnp.uint32(_GOLDEN)))
     return jnp.stack([first, mix(words[1] + first)])
 
 
@@ -75,6 +81,7 @@ def name_word(*names: str) -> int:
     return zlib.crc32("/".join(names).encode())
 
 
+@functools.partial(jax.jit, static_argnames="shape")
 def bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """One random word for every element.
 

@@ -248,6 +248,15 @@ BAD += [(mix, each) for mix in (linear, shifts) for each in STATISTICS if each n
 BAD += [(one_round, seeds), (one_round, avalanche)]
 
 
+@pytest.fixture
+def nothing_traced():
+    """Functions are traced anew, with what was put into their place, and once more afterwards."""
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.usefixtures("nothing_traced")
 @pytest.mark.parametrize(("mix", "statistic"), BAD)
 def test_statistics_refuse_a_bad_mixer(mix, statistic, monkeypatch):
     monkeypatch.setattr(hashing, "mix", mix)

@@ -33,7 +33,7 @@ class BatchNorm(nn.BatchNorm):
         if self.use_running_average:
             factor = jax.lax.rsqrt(var.value + self.epsilon) * scale
             return ((x.astype(jnp.float32) - mean.value) * factor + bias).astype(x.dtype)
-        y, own_mean, own_var = normalise(x, scale, bias, self.epsilon)
+        y, own_mean, own_var = _traced_once(x, scale, bias, self.epsilon)
         if not self.is_initializing():
             mean.value = self.momentum * mean.value + (1 - self.momentum) * own_mean
             var.value = self.momentum * var.value + (1 - self.momentum) * own_var
@@ -92,3 +92,4 @@ def _backward(
 
 
 normalise.defvjp(_forward, _backward)
+_traced_once = jax.jit(normalise, static_argnums=3)

@@ -63,7 +63,7 @@ def conv_general_dilated(
         rows, columns = padding
     pads = (int(rows[0]), int(rows[1])), (int(columns[0]), int(columns[1]))
     strides = (int(window_strides[0]), int(window_strides[1]))
-    return _conv(lhs, rhs, strides, pads, precision)
+    return _traced_once(lhs, rhs, strides, pads, precision)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -82,7 +82,7 @@ def _conv(
 def _forward(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _conv(x, kernel, strides, pads, precision), (x, kernel)
+    return _traced_once(x, kernel, strides, pads, precision), (x, kernel)
 
 
 def _backward(
@@ -103,3 +103,4 @@ def _backward(
 
 
 _conv.defvjp(_forward, _backward)
+_traced_once = jax.jit(_conv, static_argnums=(2, 3, 4))

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -179,21 +180,31 @@ def compile_programs(
     start = over(lambda data, cell: steps.initial_state(task, data, cell), 1)
     # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all.
     hasty = {"xla_backend_optimization_level": 0} if devices[0].platform == "cpu" else None
-    start = start.lower(data, cells).compile(compiler_options=hasty)
-    states = start(data, cells)
-    train = over(
-        lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state), 2, (3,)
-    )
-    train = train.lower(jnp.int32(0), data, cells, states).compile()
-    evaluate = over(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
-    evaluate = evaluate.lower(data, states).compile()
+    # One compiles, largely on one core, while the next is traced.
+    with ThreadPoolExecutor() as compilers:
+        start = over(lambda data, cell: steps.initial_state(task, data, cell), 1)
+        lowered = start.lower(data, cells)
+        starting = compilers.submit(lowered.compile, hasty)
+        states = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one_each),
+            lowered.out_info,
+        )
+        train = over(
+            lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state),
+            2,
+            (3,),
+        )
+        training = compilers.submit(train.lower(jnp.int32(0), data, cells, states).compile)
+        evaluate = over(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
+        evaluating = compilers.submit(evaluate.lower(data, states).compile)
+        start, train, evaluate = starting.result(), training.result(), evaluating.result()
     return Programs(
         start=lambda cells: start(data, cells),
         train=lambda count, cells, states: train(jnp.int32(count), data, cells, states),
         evaluate=lambda states: evaluate(data, states),
         temporary_bytes=train.memory_analysis().temp_size_in_bytes,
         lanes=lanes,
-        like=jax.eval_shape(lambda: unstack(states, 0)),
+        like=jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), states),
         place=place,
         compile_seconds=time.perf_counter() - began,
         training_text=train.as_text,

@@ -1,4 +1,5 @@
 import collections
+import contextlib
 import logging
 
 import jax
@@ -33,6 +34,16 @@ def traces(monkeypatch):
     return counted
 
 
+@contextlib.contextmanager
+def logged_compilations():
+    """`jax.log_compiles`, of all threads."""
+    jax.config.update("jax_log_compiles", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_log_compiles", False)
+
+
 def compiled_in(caplog, name):
     return [
         message
@@ -57,7 +68,7 @@ def test_one_compilation_serves_all_variants_schedules_and_seeds(
     assert len(cells) == 2 * variants
 
     images = images_of(dataset, (), ())
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+    with logged_compilations(), caplog.at_level(logging.WARNING):
         programs = compile_programs(task, images, cells["none-seed0"], jax.devices("cpu")[:2])
     assert len(compiled_in(caplog, "of_all")) == 3  # start, train, evaluate
     training = train_cells(
@@ -71,7 +82,7 @@ def test_one_compilation_serves_all_variants_schedules_and_seeds(
     )
     next(training)
     caplog.clear()
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+    with logged_compilations(), caplog.at_level(logging.WARNING):
         assert len(list(training)) == len(cells) - 1
     assert not compiled_in(caplog, "")
     assert set(traces.values()) == {1}
