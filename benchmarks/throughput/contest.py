@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 _KIB = 1024
+_FEWEST = 4  # steps a round
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +213,7 @@ class Rounds:
 
     Attributes:
       step: does that many steps, and waits for them.
-      count: steps a round, at least 1.
+      count: steps a round, at least four: the first after a pause finds its memory cold.
       first_seconds: that the first step took, with what it had to compile.
     """
 
@@ -233,7 +234,7 @@ class Rounds:
 def in_rounds(step: Callable[[int], Any], seconds: float) -> Rounds:
     """Tries two steps, and takes as many for a round as the second tells."""
     first, second = (_seconds(step) for _ in range(2))
-    return Rounds(step, max(1, round(seconds / second)), first)
+    return Rounds(step, max(_FEWEST, round(seconds / second)), first)
 
 
 def _seconds(step: Callable[[int], Any]) -> float:

@@ -56,9 +56,9 @@ def test_speeds_are_compared_round_by_round():
     assert ratio(quick, Result(failure="none")) is None
 
 
-def test_a_round_has_a_step_at_least():
+def test_a_round_has_four_steps_at_least():
     counts = []
     rounds = in_rounds(counts.append, 0.0)
-    assert rounds.count == 1
-    assert rounds.work(128)() == 128
-    assert counts == [1, 1, 1]
+    assert rounds.count == 4
+    assert rounds.work(128)() == 4 * 128
+    assert counts == [1, 1, 4]
