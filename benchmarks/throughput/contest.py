@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 _KIB = 1024
-_FEWEST = 4  # steps a round
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +212,7 @@ class Rounds:
 
     Attributes:
       step: does that many steps, and waits for them.
-      count: steps a round, at least four: the first after a pause finds its memory cold.
+      count: steps a round.
       first_seconds: that the first step took, with what it had to compile.
     """
 
@@ -231,10 +230,17 @@ class Rounds:
         return work
 
 
-def in_rounds(step: Callable[[int], Any], seconds: float) -> Rounds:
-    """Tries two steps, and takes as many for a round as the second tells."""
+def in_rounds(step: Callable[[int], Any], seconds: float, *, fewest: int = 4) -> Rounds:
+    """Tries two steps, and takes as many for a round as the second tells.
+
+    Args:
+      step: does that many steps, and waits for them.
+      seconds: that a round lasts, about.
+      fewest: steps a round at least: where contestants take turns, the first step after a pause
+        finds its memory cold.
+    """
     first, second = (_seconds(step) for _ in range(2))
-    return Rounds(step, max(_FEWEST, round(seconds / second)), first)
+    return Rounds(step, max(fewest, round(seconds / second)), first)
 
 
 def _seconds(step: Callable[[int], Any]) -> float:

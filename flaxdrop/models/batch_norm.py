@@ -92,4 +92,5 @@ def _backward(
 
 
 normalise.defvjp(_forward, _backward)
+# Once for all layers of a shape: tracing is much of the time to the first step.
 _traced_once = jax.jit(normalise, static_argnums=3)

@@ -103,4 +103,5 @@ def _backward(
 
 
 _conv.defvjp(_forward, _backward)
+# Once for all layers of a shape: tracing is much of the time to the first step.
 _traced_once = jax.jit(_conv, static_argnums=(2, 3, 4))

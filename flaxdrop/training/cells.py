@@ -182,7 +182,6 @@ def compile_programs(
     hasty = {"xla_backend_optimization_level": 0} if devices[0].platform == "cpu" else None
     # One compiles, largely on one core, while the next is traced.
     with ThreadPoolExecutor() as compilers:
-        start = over(lambda data, cell: steps.initial_state(task, data, cell), 1)
         lowered = start.lower(data, cells)
         starting = compilers.submit(lowered.compile, hasty)
         states = jax.tree.map(
