@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from flaxdrop.models.recompute import keep
+
 
 class BatchNorm(nn.BatchNorm):
     """`flax.linen.BatchNorm` over all axes but the last, with the same variables.
@@ -68,6 +70,7 @@ def _forward(
     wide = x.astype(jnp.float32)
     mean = jnp.mean(wide, axes)
     var = jnp.maximum(jnp.mean(wide * wide, axes) - mean * mean, 0)
+    mean, var = keep(mean), keep(var)
     y = (wide - mean) * (jax.lax.rsqrt(var + epsilon) * scale) + bias
     return (y.astype(x.dtype), mean, var), (x, scale, mean, var)
 
@@ -80,15 +83,16 @@ def _backward(
     axes = tuple(range(x.ndim - 1))
     count = x.size // x.shape[-1]
     g = g.astype(jnp.float32)
-    centred = x.astype(jnp.float32) - mean
+    wide = x.astype(jnp.float32)
     factor = jax.lax.rsqrt(var + epsilon)
     of_bias = jnp.sum(g, axes)
-    of_scale = jnp.sum(g * centred, axes) * factor
+    # Centred after the sum: a centred input would be written and read once more.
+    of_scale = (jnp.sum(g * wide, axes) - mean * of_bias) * factor
     # Of every channel: a g + b (x - mean) + c.
     a = scale * factor
     b = (2 * of_var - a * factor * of_scale) / count
     c = (of_mean - a * of_bias) / count
-    return (a * g + b * centred + c).astype(x.dtype), of_scale, of_bias
+    return (a * g + b * (wide - mean) + c).astype(x.dtype), of_scale, of_bias
 
 
 normalise.defvjp(_forward, _backward)

@@ -40,8 +40,11 @@ def _count_equation(equation: Any) -> int:
         (contracted, _), _ = equation.params["dimension_numbers"]
         return 2 * out * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
     if equation.primitive.name == "cond":
-        # Of the ways to do a thing, as by platform, the plain one has the most products.
-        return max(_count(branch.jaxpr) for branch in equation.params["branches"])
+        branches = [branch.jaxpr for branch in equation.params["branches"]]
+        platforms = equation.params.get("branches_platforms")
+        if platforms and None in platforms:  # the others do the same with other products
+            return _count(branches[platforms.index(None)])
+        return max(map(_count, branches))
     times = equation.params["length"] if equation.primitive.name == "scan" else 1
     return times * sum(_count(inner) for inner in _inner(equation.params))
 

@@ -6,7 +6,8 @@ number the positions in it. P6 and H4 are confirmed, the other labels are inferr
   p0 trunk, before it splits   p1 before BN1   p2 before ReLU   p3 before Conv1   p4 before BN2
   p5 before the second ReLU    p6 before Conv2 (the recommended one)   p7 before the addition
 
-The blocks of a stage after its first run in one `nn.scan`: they compile once.
+The blocks of a stage after its first run in one `nn.scan`: they compile once, and compute all but
+their convolutions again on the way back.
 """
 
 import functools
@@ -21,6 +22,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
+from flaxdrop.models.recompute import keep, keeping
 from flaxdrop.placement import Placement
 
 BASIC_SLOTS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "shortcut", "post_add")
@@ -77,7 +79,7 @@ class BasicBlock(nn.Module):
         y = drop("p1", x)
         y = drop("p2", self.norm(name="norm1")(y))
         y = drop("p3", nn.relu(y))
-        y = self.conv(self.width, (3, 3), strides=self.stride, name="conv1")(y)
+        y = keep(self.conv(self.width, (3, 3), strides=self.stride, name="conv1")(y))
         y = drop("p4", y)
         y = drop("p5", self.norm(name="norm2")(y))
         y = drop("p6", nn.relu(y))
@@ -109,10 +111,10 @@ class BottleneckBlock(nn.Module):
         y = drop("branch", x)
         y = drop("norm1", self.norm(name="norm1")(y))
         y = drop("relu1", nn.relu(y))
-        y = drop("conv1", self.conv(self.width, (1, 1), name="conv1")(y))
+        y = drop("conv1", keep(self.conv(self.width, (1, 1), name="conv1")(y)))
         y = drop("norm2", self.norm(name="norm2")(y))
         y = drop("relu2", nn.relu(y))
-        y = self.conv(self.width, (3, 3), strides=self.stride, name="conv2")(y)
+        y = keep(self.conv(self.width, (3, 3), strides=self.stride, name="conv2")(y))
         y = drop("conv2", y)
         y = drop("norm3", self.norm(name="norm3")(y))
         y = drop("p6", nn.relu(y))
@@ -264,7 +266,7 @@ def _shortcut(block: Any, x: jax.Array, features: int, drop: Layer) -> jax.Array
 
 def _scan(length: int, unroll: int) -> Callable[..., Any]:
     return nn.scan(
-        lambda block, x, placement: (block(x, placement), None),
+        keeping(lambda block, x, placement: (block(x, placement), None)),
         variable_axes={"params": 0, "batch_stats": 0},
         split_rngs={"params": True, "dropout": True},
         length=length,

@@ -70,3 +70,17 @@ def test_batched_products():
 
 def test_element_wise_work_is_not_counted():
     assert flops_per_image(nn.Sequential([nn.relu, jnp.tanh]), (6, 6, 3)) == 0
+
+
+def test_what_a_platform_does_its_own_way_counts_as_the_plain_way():
+    class Own(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            kernel = self.param("kernel", nn.initializers.ones, (6, 6))
+
+            def padded(x):
+                return (jnp.pad(x, ((0, 0), (0, 6))) @ jnp.pad(kernel, ((0, 6), (0, 6))))[:, :6]
+
+            return jax.lax.platform_dependent(x, cpu=padded, default=lambda x: x @ kernel)
+
+    assert flops_per_image(Own(), (6,)) == 2 * 6 * 6
