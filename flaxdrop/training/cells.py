@@ -178,8 +178,11 @@ def compile_programs(
 
     cells = place([example] * lanes)
     start = over(lambda data, cell: steps.initial_state(task, data, cell), 1)
+    on_cpu = devices[0].platform == "cpu"
     # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all.
-    hasty = {"xla_backend_optimization_level": 0} if devices[0].platform == "cpu" else None
+    hasty = {"xla_backend_optimization_level": 0} if on_cpu else None
+    # Bits of a register: all that AVX-512 has, not half of it; less where a CPU has less.
+    wide = {"xla_cpu_prefer_vector_width": 512} if on_cpu else None
     # One compiles, largely on one core, while the next is traced.
     with ThreadPoolExecutor() as compilers:
         lowered = start.lower(data, cells)
@@ -193,9 +196,9 @@ def compile_programs(
             2,
             (3,),
         )
-        training = compilers.submit(train.lower(jnp.int32(0), data, cells, states).compile)
+        training = compilers.submit(train.lower(jnp.int32(0), data, cells, states).compile, wide)
         evaluate = over(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
-        evaluating = compilers.submit(evaluate.lower(data, states).compile)
+        evaluating = compilers.submit(evaluate.lower(data, states).compile, wide)
         start, train, evaluate = starting.result(), training.result(), evaluating.result()
     return Programs(
         start=lambda cells: start(data, cells),
