@@ -1,9 +1,12 @@
 """The contests, and what is read off them: each a row of the table, with what is asked of it."""
 
 import dataclasses
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 
+from benchmarks.throughput import roofline
 from benchmarks.throughput.contest import Contestant, Ratio, Result, ratio
+from benchmarks.throughput.workload import WORKLOADS
 
 Results = Mapping[str, Result]
 _IMAGES_OF_TABLE = 27 * 164 * 50_000  # cells x epochs x images of CIFAR-100
@@ -194,6 +197,35 @@ def devices(workload: str, common: Sequence[str], cores: Sequence[int]) -> Conte
         return [compared(what, found["all devices"], found["one device"], least)]
 
     return Contest(f"devices on {workload}", contestants, rows)
+
+
+def bounds(workload: str, precision: str, seconds: str) -> Contest:
+    """A step, against the least time that this machine's products and bytes allow."""
+
+    def rows(found: Results) -> list[Measurement]:
+        mine, products, moved = (found[name] for name in ("flaxdrop", "products", "bytes"))
+        what = f"{workload}: share of the roofline"
+        if not (mine.speeds and products.speeds and moved.speeds):
+            failures = [of.failure for of in found.values() if of.failure]
+            return [Measurement(what, "", note=failures[0])]
+        needed = roofline.bytes_per_image(WORKLOADS[workload], precision)
+        shares = [
+            speed * roofline.seconds_per_image(mine.about["flops_per_image"], needed, *peaks)
+            for speed, *peaks in zip(mine.speeds, products.speeds, moved.speeds, strict=True)
+        ]
+        found_share = Ratio(statistics.median(shares), min(shares), max(shares))
+        return [_measured(what, "", found_share, None)]
+
+    common = ("--seconds", seconds, "--precision", precision)
+    peaks = [
+        Contestant(of, ("benchmarks.throughput.roofline", "--of", of, *common))
+        for of in ("products", "bytes")
+    ]
+    return Contest(
+        f"roofline of {workload}",
+        [ours("flaxdrop", workload, [*common, "--slots", "p6"]), *peaks],
+        rows,
+    )
 
 
 def ours(name: str, workload: str, arguments: Sequence[str]) -> Contestant:

@@ -1,7 +1,7 @@
 import argparse
 
 from benchmarks.throughput import __main__ as command
-from benchmarks.throughput import contests
+from benchmarks.throughput import contests, roofline, workload
 from benchmarks.throughput.contest import Result
 
 FAST, SLOW, OUT = Result((30.0, 40.0)), Result((10.0, 10.0)), Result(failure="no torch")
@@ -54,6 +54,19 @@ def test_memory_is_compared_once():
     assert (memory.value, memory.reached) == (1.02, False)
 
 
+def test_the_share_of_the_roofline_is_that_of_the_longer_bound():
+    contest = contests.bounds("preresnet20", "float32", "1")
+    flops = 1e9
+    moved = roofline.bytes_per_image(workload.WORKLOADS["preresnet20"], "float32") / 1e9
+    ours = Result((0.25, 0.5), {"flops_per_image": flops})
+    peaks = {"products": Result((1.0, 1.0)), "bytes": Result((4 * moved, moved / 2))}
+    (share,) = contest.measurements({"flaxdrop": ours, **peaks})
+    # An image takes a second of products, then two of bytes.
+    assert (share.low, share.high) == (0.25, 1.0)
+    (none,) = contest.measurements({"flaxdrop": ours, **peaks, "bytes": OUT})
+    assert (none.value, none.note) == (None, "no torch")
+
+
 def test_every_option_is_a_contest():
     options = argparse.Namespace(
         seconds=1.0,
@@ -65,6 +78,7 @@ def test_every_option_is_a_contest():
     assert [of.name for of in command.chosen(options, "cpu")] == [
         "layer",
         "slots of preresnet110",
+        "roofline of preresnet110",
         "devices on preresnet110",
         "peers on preresnet110",
         "peers on vgg",

@@ -1,0 +1,115 @@
+"""The least time a training step can take: products at the machine's speed, or bytes at its own.
+
+The bytes, counted by hand for a basic block of PreResNet whose activations take A bytes an image
+(x: its input, y: what the first convolution gives, G, H and D: gradients of the output, of what
+the norms give, and of y). Every norm, ReLU, dropout and sum over the batch is fused into the
+convolution beside it, nothing stays in a cache, and what is cheap is computed twice. Batch norm
+needs all of y before it can normalise any of it, so y is written and read, and likewise backwards:
+
+  forward   conv1                        reads x          writes y             2 A
+            conv2, addition              reads y, x       writes the output    3 A
+  backward  conv2, both gradients        reads G, y       writes H of norm2    3 A
+            norm2, conv1, both gradients reads H, y, x    writes H of norm1    4 A
+            norm1, addition              reads H, x, G    writes G of x        4 A
+
+That is 16 A a block; A is halved from stage to stage. Stem, head, projections, parameters (of a
+batch, read and written once) and images are less than a hundredth at depth 110, and left out.
+
+The products are those of the forward pass, three times. The speed of both is measured: of large
+matrix products, and of adding to a large array in place.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from benchmarks.plan import PRODUCTS
+from benchmarks.throughput import workload
+from benchmarks.throughput.contest import in_rounds, serve
+from benchmarks.throughput.workload import Workload
+from flaxdrop.training.cells import choose_devices, mesh_of
+from flaxdrop.training.host import use_host
+
+GIGA = 1e9
+_PASSES = 16  # over the activations of a block
+_PIXELS, _WIDTHS = 32 * 32, (16, 32, 64)
+
+
+def bytes_per_image(of: Workload, precision: str) -> float:
+    """That a training step of a PreResNet moves at least.
+
+    Args:
+      of: what is trained.
+      precision: as the contestants take it.
+
+    >>> bytes_per_image(workload.WORKLOADS["preresnet110"], "float32") / 2**20
+    31.5
+    """
+    size = 2 if precision == "bfloat16" else 4
+    stages = [_PIXELS * width / 4**stage for stage, width in enumerate(_WIDTHS)]
+    return _PASSES * of.blocks * size * sum(stages)
+
+
+def seconds_per_image(flops: float, moved: float, gflops: float, gigabytes: float) -> float:
+    """The least that a step can take for an image: the longer of products and bytes.
+
+    Args:
+      flops: of the products and sums.
+      moved: bytes.
+      gflops: 1e9 products and sums a second.
+      gigabytes: 1e9 bytes a second.
+
+    >>> seconds_per_image(2e9, 1e9, gflops=10, gigabytes=10)
+    0.2
+    """
+    return max(flops / gflops, moved / gigabytes) / GIGA
+
+
+def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+    """Compiles; the round does some passes on every device, a unit is 1e9 products or bytes."""
+    use_host()
+    jax.config.update("jax_default_matmul_precision", PRODUCTS[options.precision])
+    devices = choose_devices(0)
+    rows, columns = _SHAPES[options.of][devices[0].platform == "cpu"]
+    dtype = jnp.bfloat16 if options.precision == "bfloat16" else jnp.float32
+    one_each = NamedSharding(mesh_of(devices), PartitionSpec("cells"))
+    x = jnp.zeros((len(devices), rows, columns), dtype, device=one_each)
+    run = jax.jit(_ONE[options.of], donate_argnums=0, in_shardings=one_each, out_shardings=one_each)
+
+    def passes(count: int) -> None:
+        nonlocal x
+        for _ in range(count):
+            x = run(x)
+        jax.block_until_ready(x)
+
+    rounds = in_rounds(passes, options.seconds)
+    work = 2 * math.prod((rows, columns, columns)) if options.of == "products" else 2 * x[0].nbytes
+    return rounds.work(len(devices) * work / GIGA), {"compile_seconds": rounds.first_seconds}
+
+
+# On a GPU or TPU, and on a CPU.
+_SHAPES = {"products": ((8192, 8192), (2048, 2048)), "bytes": ((2**17, 2**11), (2**15, 2**11))}
+_ONE: Mapping[str, Callable[[jax.Array], jax.Array]] = {
+    "products": lambda x: x @ x,
+    "bytes": lambda x: x + jnp.ones((), x.dtype),
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Takes part in a contest."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--of", choices=_ONE, required=True)
+    parser.add_argument("--precision", choices=workload.PRECISIONS, default="float32")
+    parser.add_argument("--seconds", type=float, default=1.0, help="that a round lasts, about")
+    options = parser.parse_args(arguments)
+    serve(lambda: prepare(options))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
