@@ -35,7 +35,7 @@ def chosen(options: argparse.Namespace, platform: str) -> list[Contest]:
     made = [contests.layer(seconds)]
     if "preresnet110" in names:
         made.append(contests.slots("preresnet110", common))
-        made.append(contests.bounds("preresnet110", options.precision, seconds))
+        made.append(contests.bounds("preresnet110", options.precision, common))
     made.append(contests.devices(names[0], common, [] if gpu else own))
     made += [contests.peers(name, common, own, **how) for name in names]
     if options.fixed_batch:

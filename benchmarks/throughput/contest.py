@@ -71,13 +71,17 @@ class Ratio:
     low: float
     high: float
 
+    @classmethod
+    def of_rounds(cls, values: Sequence[float]) -> "Ratio":
+        """Of its values in the rounds."""
+        return cls(statistics.median(values), min(values), max(values))
+
 
 def ratio(of: Result, to: Result) -> Ratio | None:
     """Compares speeds round by round; None if one of them did not take part."""
     if not of.speeds or not to.speeds:
         return None
-    ratios = [a / b for a, b in zip(of.speeds, to.speeds, strict=True)]
-    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+    return Ratio.of_rounds([a / b for a, b in zip(of.speeds, to.speeds, strict=True)])
 
 
 def compete(contestants: Sequence[Contestant], rounds: int) -> dict[str, Result]:

@@ -1,7 +1,6 @@
 """The contests, and what is read off them: each a row of the table, with what is asked of it."""
 
 import dataclasses
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.throughput import roofline
@@ -199,7 +198,7 @@ def devices(workload: str, common: Sequence[str], cores: Sequence[int]) -> Conte
     return Contest(f"devices on {workload}", contestants, rows)
 
 
-def bounds(workload: str, precision: str, seconds: str) -> Contest:
+def bounds(workload: str, precision: str, common: Sequence[str]) -> Contest:
     """A step, against the least time that this machine's products and bytes allow."""
 
     def rows(found: Results) -> list[Measurement]:
@@ -213,10 +212,8 @@ def bounds(workload: str, precision: str, seconds: str) -> Contest:
             speed * roofline.seconds_per_image(mine.about["flops_per_image"], needed, *peaks)
             for speed, *peaks in zip(mine.speeds, products.speeds, moved.speeds, strict=True)
         ]
-        found_share = Ratio(statistics.median(shares), min(shares), max(shares))
-        return [_measured(what, "", found_share, None)]
+        return [_measured(what, "", Ratio.of_rounds(shares), None)]
 
-    common = ("--seconds", seconds, "--precision", precision)
     peaks = [
         Contestant(of, ("benchmarks.throughput.roofline", "--of", of, *common))
         for of in ("products", "bytes")

@@ -1,8 +1,8 @@
 """The least time a training step can take: products at the machine's speed, or bytes at its own.
 
 The bytes, counted by hand for a basic block of PreResNet whose activations take A bytes an image
-(x: its input, y: what the first convolution gives, G, H and D: gradients of the output, of what
-the norms give, and of y). Every norm, ReLU, dropout and sum over the batch is fused into the
+(x: its input, y: what the first convolution gives, G: the gradient of the output, H: of what a
+norm gives). Every norm, ReLU, dropout and sum over the batch is fused into the
 convolution beside it, nothing stays in a cache, and what is cheap is computed twice. Batch norm
 needs all of y before it can normalise any of it, so y is written and read, and likewise backwards:
 
@@ -13,7 +13,7 @@ needs all of y before it can normalise any of it, so y is written and read, and 
             norm1, addition              reads H, x, G    writes G of x        4 A
 
 That is 16 A a block; A is halved from stage to stage. Stem, head, projections, parameters (of a
-batch, read and written once) and images are less than a hundredth at depth 110, and left out.
+batch) and images are left out: a few hundredths at depth 110.
 
 The products are those of the forward pass, three times. The speed of both is measured: of large
 matrix products, and of adding to a large array in place.

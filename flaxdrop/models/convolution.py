@@ -11,8 +11,8 @@ from typing import Any
 import jax
 from jax import lax
 
-from flaxdrop.models import convolution_on_cpu
-from flaxdrop.models.convolution_on_cpu import LAYOUT, Padding
+from flaxdrop.models import convolution_on_cpu, plain_convolution
+from flaxdrop.models.plain_convolution import LAYOUT, Padding
 
 
 def conv_general_dilated(
@@ -75,7 +75,7 @@ def _conv(
         x,
         kernel,
         cpu=functools.partial(convolution_on_cpu.convolve, **options),
-        default=functools.partial(convolution_on_cpu.plain, **options),
+        default=functools.partial(plain_convolution.convolve, **options),
     )
 
 
@@ -95,7 +95,7 @@ def _backward(
     options = {"strides": strides, "pads": pads, "precision": precision}
 
     def of_lax(x: jax.Array, kernel: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        plain = functools.partial(convolution_on_cpu.plain, **options)
+        plain = functools.partial(plain_convolution.convolve, **options)
         return jax.vjp(plain, x, kernel)[1](g)
 
     on_cpu = functools.partial(convolution_on_cpu.gradients, **options)

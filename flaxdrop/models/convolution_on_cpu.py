@@ -21,45 +21,25 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from flaxdrop.models import pixel_pairs, winograd
-from flaxdrop.models.pixel_pairs import LAYOUT, Padding
+from flaxdrop.models import pixel_pairs, plain_convolution, winograd
+from flaxdrop.models.plain_convolution import Padding
 
 _CHUNK = 2**16  # values of the examples that are taken at a time, at most
 _PAIRED = range(8, 17)  # channels, such that pairs of pixels are faster
 _FEW_CHANNELS = 32  # too few for Winograd's form, twice as many for its gradient of the kernel
 
 
-def plain(
-    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
-) -> jax.Array:
-    """As `lax` does it.
-
-    Args:
-      x: `[N, H, W, C]`.
-      kernel: `[h, w, C, O]`.
-      strides: of the two spatial axes.
-      pads: pixels (before, after) for both axes.
-      precision: of the products, as in `lax`.
-
-    Returns:
-      `[N, H', W', O]`.
-    """
-    return lax.conv_general_dilated(
-        x, kernel, strides, pads, dimension_numbers=LAYOUT, precision=precision
-    )
-
-
 def convolve(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
 ) -> jax.Array:
-    """The same as `plain`."""
+    """The same as `plain_convolution.convolve`."""
     if strides == (1, 1) and _paired(x, kernel, pads):
         return pixel_pairs.convolve(x, kernel, pads, precision)
     if strides == (1, 1) and _wide(x, kernel, pads, _FEW_CHANNELS):
         transformed = winograd.transform_kernel(kernel)
         return _in_chunks(lambda x: winograd.convolve(x, transformed, pads), x)
     direct = functools.partial(
-        plain, kernel=kernel, strides=strides, pads=pads, precision=precision
+        plain_convolution.convolve, kernel=kernel, strides=strides, pads=pads, precision=precision
     )
     if pads == ((0, 0), (0, 0)) and kernel.shape[:2] != (1, 1):
         return _in_chunks(direct, x)
@@ -109,9 +89,9 @@ def _of_kernel(
     x: jax.Array, kernel: jax.Array, g: jax.Array, pads: Padding, precision: Any
 ) -> jax.Array:
     if not _wide(x, kernel, pads, 2 * _FEW_CHANNELS):
-        paired = _paired(x, kernel, pads)
-        gradient = pixel_pairs.kernel_gradient if paired else _kernel_gradient
-        return _sum_of_chunks(functools.partial(gradient, pads=pads, precision=precision), x, g)
+        form = pixel_pairs if _paired(x, kernel, pads) else plain_convolution
+        gradient = functools.partial(form.kernel_gradient, pads=pads, precision=precision)
+        return _sum_of_chunks(gradient, x, g)
 
     transformed, back = jax.vjp(winograd.transform_kernel, kernel)
 
@@ -120,12 +100,6 @@ def _of_kernel(
         return jax.linear_transpose(of_kernel, transformed)(g)[0]
 
     return back(_sum_of_chunks(of_transformed, x, g))[0]
-
-
-def _kernel_gradient(x: jax.Array, g: jax.Array, pads: Padding, precision: Any) -> jax.Array:
-    # The batch is summed over, as channels are: it takes their place.
-    gradient = plain(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), (1, 1), pads, precision)
-    return gradient.transpose(1, 2, 0, 3)
 
 
 def _paired(x: jax.Array, kernel: jax.Array, pads: Padding) -> bool:

@@ -10,10 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-LAYOUT = ("NHWC", "HWIO", "NHWC")
-Padding = tuple[tuple[int, int], tuple[int, int]]
+from flaxdrop.models import plain_convolution
+from flaxdrop.models.plain_convolution import Padding
 
 
 def convolve(x: jax.Array, kernel: jax.Array, pads: Padding, precision: Any) -> jax.Array:
@@ -28,9 +27,7 @@ def convolve(x: jax.Array, kernel: jax.Array, pads: Padding, precision: Any) -> 
     Returns:
       `[N, H', W', O]`.
     """
-    pairs = lax.conv_general_dilated(
-        x, _twice(kernel), (1, 2), pads, dimension_numbers=LAYOUT, precision=precision
-    )
+    pairs = plain_convolution.convolve(x, _twice(kernel), (1, 2), pads, precision)
     examples, rows, columns, channels = pairs.shape
     return pairs.reshape(examples, rows, 2 * columns, channels // 2)
 
@@ -49,16 +46,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, pads: Padding, precision: Any) -
     """
     examples, rows, columns, channels = g.shape
     pairs = g.reshape(examples, rows, columns // 2, 2 * channels)
-    # The batch is summed over, as channels are: it takes their place.
-    of_twice = lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),
-        pairs.transpose(1, 2, 0, 3),
-        (1, 1),
-        pads,
-        rhs_dilation=(1, 2),
-        dimension_numbers=LAYOUT,
-        precision=precision,
-    ).transpose(1, 2, 0, 3)
+    of_twice = plain_convolution.kernel_gradient(x, pairs, pads, precision, strides=(1, 2))
     first, second = of_twice[:, :-1, :, :channels], of_twice[:, 1:, :, channels:]
     return first + second
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from flaxdrop.models import pixel_pairs
+from flaxdrop.models import pixel_pairs, plain_convolution
 from flaxdrop.models.convolution import conv_general_dilated
 
 
@@ -16,7 +16,7 @@ def arrays(*shapes):
 
 def plain(x, kernel, pads):
     return lax.conv_general_dilated(
-        x, kernel, (1, 1), pads, dimension_numbers=pixel_pairs.LAYOUT, precision="highest"
+        x, kernel, (1, 1), pads, dimension_numbers=plain_convolution.LAYOUT, precision="highest"
     )
 
 

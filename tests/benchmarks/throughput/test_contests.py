@@ -55,7 +55,7 @@ def test_memory_is_compared_once():
 
 
 def test_the_share_of_the_roofline_is_that_of_the_longer_bound():
-    contest = contests.bounds("preresnet20", "float32", "1")
+    contest = contests.bounds("preresnet20", "float32", ())
     flops = 1e9
     moved = roofline.bytes_per_image(workload.WORKLOADS["preresnet20"], "float32") / 1e9
     ours = Result((0.25, 0.5), {"flops_per_image": flops})
