@@ -7,6 +7,7 @@ for Hash Functions", 2018), whose avalanche bias is below that of the MurmurHash
 """
 
 import functools
+import math
 import zlib
 
 import jax
@@ -92,10 +93,22 @@ def bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     Returns:
       uint32 of `shape`; the word of an element depends on `words` and on its row-major index only.
     """
+    # One operation: jax would take the index out of a loop, to be written and read at every step.
+    whole = jax.custom_batching.custom_vmap(functools.partial(_bits, shape=shape))
+
+    @whole.def_vmap
+    def of_many(_: int, batched: list[bool], words: jax.Array) -> tuple[jax.Array, bool]:
+        assert all(batched)
+        return jax.vmap(functools.partial(_bits, shape=shape))(words), True
+
+    return whole(words)
+
+
+def _bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    strides = tuple(jnp.uint32(math.prod(shape[axis + 1 :])) for axis in range(len(shape)))
+    strides, words = jax.lax.optimization_barrier((strides, words))  # so would XLA
     index = jnp.zeros(shape, jnp.uint32)
-    stride = 1
-    for axis in reversed(range(len(shape))):
-        index = index + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)
-        stride *= shape[axis]
+    for axis, stride in enumerate(strides):
+        index = index + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * stride
     # 0 is a fixed point of the mixer, and without the constant the first word of `key(0)`.
     return mix(mix(index ^ (words[0] ^ jnp.uint32(_GOLDEN))) + words[1])

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 
 import flaxdrop
 from benchmarks.throughput.contest import in_rounds, serve
+from flaxdrop.training.host import compiler_options
 
 SHAPE = (128, 32, 32, 16)
 _RATE = 0.3
@@ -40,19 +42,22 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[s
     of = KINDS[options.of]
     x, g = (jax.random.normal(jax.random.key(i), SHAPE) for i in range(2))
 
-    @jax.jit
     def both(key: jax.Array, x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
         y, back = jax.vjp(lambda x: of(key, x), x)
         return y, back(g)[0]
 
     keys = jax.random.split(jax.random.key(2), 16)
+    began = time.perf_counter()
+    # As the programs are in which it has its place.
+    compiled = jax.jit(both).lower(keys[0], x, g).compile(compiler_options(jax.devices()[0]))
+    compile_seconds = time.perf_counter() - began
 
     def passes(count: int) -> None:
         for i in range(count):
-            jax.block_until_ready(both(keys[i % len(keys)], x, g))
+            jax.block_until_ready(compiled(keys[i % len(keys)], x, g))
 
     rounds = in_rounds(passes, options.seconds)
-    return rounds.work(), {"compile_seconds": rounds.first_seconds}
+    return rounds.work(), {"compile_seconds": compile_seconds}
 
 
 def main(arguments: Sequence[str]) -> None:

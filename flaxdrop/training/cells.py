@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from flaxdrop.data.augment import channel_statistics
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.training import steps
+from flaxdrop.training.host import compiler_options
 from flaxdrop.training.steps import Cell, Images, State, Task
 
 _AXIS = "cells"
@@ -178,11 +179,9 @@ def compile_programs(
 
     cells = place([example] * lanes)
     start = over(lambda data, cell: steps.initial_state(task, data, cell), 1)
-    on_cpu = devices[0].platform == "cpu"
     # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all.
-    hasty = {"xla_backend_optimization_level": 0} if on_cpu else None
-    # Bits of a register: all that AVX-512 has, not half of it; less where a CPU has less.
-    wide = {"xla_cpu_prefer_vector_width": 512} if on_cpu else None
+    hasty = {"xla_backend_optimization_level": 0} if devices[0].platform == "cpu" else None
+    wide = compiler_options(devices[0])
     # One compiles, largely on one core, while the next is traced.
     with ThreadPoolExecutor() as compilers:
         lowered = start.lower(data, cells)

@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 from jax import lax
 
+from flaxdrop.models import onednn
 from flaxdrop.models.convolution import conv_general_dilated
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 PADS = ((2, 0), (1, 3))
+
+
+@pytest.fixture(params=["library", "plain"])
+def form(request, monkeypatch):
+    """Both forms that a CPU has them in; there is one where oneDNN is not."""
+    if request.param == "plain":
+        monkeypatch.setattr(onednn, "available", lambda: False)
+    jax.clear_caches()  # what was traced stays
+    yield
+    jax.clear_caches()
 
 
 def arrays(*shapes):
@@ -33,6 +44,7 @@ def value_and_gradients(conv, x, kernel, strides, padding):
 @pytest.mark.parametrize("size", [(8, 6), (7, 9)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", PADS])
 @pytest.mark.parametrize("side", [1, 3])
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("stride", [1, 2])
 def test_value_and_gradients_equal_those_of_lax(stride, side, padding, size):
     x, kernel = arrays((2, *size, 3), (side, side, 3, 4))
@@ -45,6 +57,7 @@ def test_value_and_gradients_equal_those_of_lax(stride, side, padding, size):
     chex.assert_trees_all_close(*both(x, kernel), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("form")
 def test_strides_and_kernels_need_not_be_square():
     x, kernel = arrays((2, 9, 8, 3), (2, 4, 3, 5))
 
@@ -55,6 +68,7 @@ def test_strides_and_kernels_need_not_be_square():
     chex.assert_trees_all_close(*both(x, kernel), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("stride", [1, 2])
 def test_gradients_inside_a_scan_equal_those_of_lax_outside(stride):
     x, kernels = arrays((2, 8, 8, 3), (3, 3, 3, 3, 3))
@@ -74,8 +88,10 @@ def test_gradients_inside_a_scan_equal_those_of_lax_outside(stride):
     chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("form", ["plain"], indirect=True)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_gradients_are_plain_convolutions_on_a_cpu(stride):
+def test_gradients_are_plain_convolutions_on_a_cpu_without_the_library(stride):
     x, kernel = arrays((2, 8, 8, 3), (3, 3, 3, 4))
 
     def are_plain(conv):
@@ -90,6 +106,37 @@ def test_gradients_are_plain_convolutions_on_a_cpu(stride):
 
     assert are_plain(ours) == [True, True, True]
     assert are_plain(theirs) == [True, False, False]
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("stride", [1, 2])
+def test_second_derivatives_equal_those_of_lax(stride):
+    x, kernel = arrays((2, 7, 6, 3), (3, 3, 3, 4))
+
+    def second(conv):
+        def loss(x, kernel):
+            return jnp.sum(jnp.sin(conv(x, kernel, (stride, stride), PADS)))
+
+        def of_gradients(x, kernel):
+            dx, dkernel = jax.grad(loss, argnums=(0, 1))(x, kernel)
+            return jnp.sum(jnp.sin(dx) ** 2) + jnp.sum(jnp.cos(dkernel))
+
+        return jax.jit(jax.grad(of_gradients, argnums=(0, 1)))(x, kernel)
+
+    chex.assert_trees_all_close(second(ours), second(theirs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("form")
+def test_cells_may_have_kernels_of_their_own():
+    x, kernels = arrays((2, 6, 6, 3), (4, 3, 3, 3, 5))
+
+    def loss(kernel, conv):
+        return jnp.sum(jnp.sin(conv(x, kernel, (1, 1), "SAME")))
+
+    def of_every(conv):
+        return jax.jit(jax.vmap(lambda kernel: jax.value_and_grad(loss)(kernel, conv)))(kernels)
+
+    chex.assert_trees_all_close(of_every(ours), of_every(theirs), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -108,6 +155,7 @@ def test_other_platforms_get_the_gradients_of_lax(stride):
     assert lowered(ours) == lowered(theirs)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("examples", [1, 7, 8, 13, 24, 50])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_kernels_gradient_is_the_sum_over_all_examples(examples, dtype):
