@@ -22,7 +22,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
-from flaxdrop.models.recompute import keep, keeping
+from flaxdrop.models.recompute import recomputed
 from flaxdrop.placement import Placement
 
 BASIC_SLOTS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "shortcut", "post_add")
@@ -75,16 +75,21 @@ class BasicBlock(nn.Module):
     def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H / stride, W / stride, width]`."""
         drop = functools.partial(_drop, placement)
+
+        def first(self: "BasicBlock", x: jax.Array) -> jax.Array:
+            y = drop("p1", x)
+            y = drop("p2", self.norm(name="norm1")(y))
+            y = drop("p3", nn.relu(y))
+            return self.conv(self.width, (3, 3), strides=self.stride, name="conv1")(y)
+
+        def second(self: "BasicBlock", y: jax.Array) -> jax.Array:
+            y = drop("p4", y)
+            y = drop("p5", self.norm(name="norm2")(y))
+            y = drop("p6", nn.relu(y))
+            return self.conv(self.width, (3, 3), name="conv2")(y)
+
         x = drop("p0", x)
-        y = drop("p1", x)
-        y = drop("p2", self.norm(name="norm1")(y))
-        y = drop("p3", nn.relu(y))
-        y = keep(self.conv(self.width, (3, 3), strides=self.stride, name="conv1")(y))
-        y = drop("p4", y)
-        y = drop("p5", self.norm(name="norm2")(y))
-        y = drop("p6", nn.relu(y))
-        y = self.conv(self.width, (3, 3), name="conv2")(y)
-        y = drop("p7", y)
+        y = drop("p7", recomputed(second)(self, recomputed(first)(self, x)))
         return drop("post_add", _shortcut(self, x, self.width, drop) + y)
 
 
@@ -107,18 +112,28 @@ class BottleneckBlock(nn.Module):
     def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H / stride, W / stride, 4 width]`."""
         drop = functools.partial(_drop, placement)
+
+        def first(self: "BottleneckBlock", x: jax.Array) -> jax.Array:
+            y = drop("branch", x)
+            y = drop("norm1", self.norm(name="norm1")(y))
+            y = drop("relu1", nn.relu(y))
+            return self.conv(self.width, (1, 1), name="conv1")(y)
+
+        def second(self: "BottleneckBlock", y: jax.Array) -> jax.Array:
+            y = drop("conv1", y)
+            y = drop("norm2", self.norm(name="norm2")(y))
+            y = drop("relu2", nn.relu(y))
+            return self.conv(self.width, (3, 3), strides=self.stride, name="conv2")(y)
+
+        def third(self: "BottleneckBlock", y: jax.Array) -> jax.Array:
+            y = drop("conv2", y)
+            y = drop("norm3", self.norm(name="norm3")(y))
+            y = drop("p6", nn.relu(y))
+            return self.conv(4 * self.width, (1, 1), name="conv3")(y)
+
         x = drop("trunk", x)
-        y = drop("branch", x)
-        y = drop("norm1", self.norm(name="norm1")(y))
-        y = drop("relu1", nn.relu(y))
-        y = drop("conv1", keep(self.conv(self.width, (1, 1), name="conv1")(y)))
-        y = drop("norm2", self.norm(name="norm2")(y))
-        y = drop("relu2", nn.relu(y))
-        y = keep(self.conv(self.width, (3, 3), strides=self.stride, name="conv2")(y))
-        y = drop("conv2", y)
-        y = drop("norm3", self.norm(name="norm3")(y))
-        y = drop("p6", nn.relu(y))
-        y = drop("conv3", self.conv(4 * self.width, (1, 1), name="conv3")(y))
+        y = recomputed(second)(self, recomputed(first)(self, x))
+        y = drop("conv3", recomputed(third)(self, y))
         return drop("post_add", _shortcut(self, x, 4 * self.width, drop) + y)
 
 
@@ -266,7 +281,7 @@ def _shortcut(block: Any, x: jax.Array, features: int, drop: Layer) -> jax.Array
 
 def _scan(length: int, unroll: int) -> Callable[..., Any]:
     return nn.scan(
-        keeping(lambda block, x, placement: (block(x, placement), None)),
+        lambda block, x, placement: (block(x, placement), None),
         variable_axes={"params": 0, "batch_stats": 0},
         split_rngs={"params": True, "dropout": True},
         length=length,

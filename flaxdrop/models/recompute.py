@@ -1,8 +1,8 @@
-"""What a block keeps for its way back; it computes the rest again.
+"""What a part of a network keeps for its way back; it computes the rest again.
 
-Sums over whole convolutions and batches are dear, so their results are kept. Normalisation, ReLU
-and dropout are cheap where they are fused: to compute them once more takes less time than to write
-and read what they gave, and half the memory. PreResNet-110 trains 5 % faster on a CPU.
+A part ends with a convolution: what goes into it is kept, and the sums that a batch norm takes,
+which are dear; normalisation, ReLU and dropout are cheap where they are fused. To compute them once
+more takes less time than to write and read what they gave, and half the memory.
 """
 
 from collections.abc import Callable
@@ -16,20 +16,21 @@ _KEPT = "kept"
 
 
 def keep(x: jax.Array) -> jax.Array:
-    """`x` itself; inside `keeping`, it is kept for the way back.
+    """`x` itself; in a part that is `recomputed`, it is kept for the way back.
 
     Args:
-      x: of any shape.
+      x: of any shape, but small: it is copied.
     """
     return checkpoint_name(x, _KEPT)
 
 
-def keeping(body: Callable[..., Any]) -> Callable[..., Any]:
-    """The body of an `nn.scan` that keeps its carry and what `keep` names, and nothing else.
+def recomputed(part: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of a network that keeps its arguments and what `keep` names, and nothing else.
 
     Args:
-      body: a function of a module and arrays.
+      part: a function of a module and arrays.
     """
     policy = jax.checkpoint_policies.save_only_these_names(_KEPT)
-    # A scan separates the two ways: no barrier has to keep the compiler from merging them.
-    return nn.remat(body, prevent_cse=False, policy=policy)
+    # Blocks run in scans, which separate the two ways: no barrier has to keep the compiler from
+    # merging them.
+    return nn.remat(part, prevent_cse=False, policy=policy)
