@@ -1,8 +1,8 @@
 """Convolutions and their gradients, as fast as a CPU has them; all take NHWC and HWIO.
 
-Where oneDNN is (`flaxdrop.models.onednn`), they are oneDNN's, 1.1 to 1.3 times faster in all. The
-others are made of plain convolutions, for XLA has no other kernels inside loops. Measured on a
-single core, against `lax` outside loops:
+Where oneDNN is (`flaxdrop.models.onednn`), they are oneDNN's. The others are made of plain
+convolutions, for XLA has no other kernels inside loops. Measured on a single core, against `lax`
+outside loops:
 
 - The gradient of the kernel, a few examples at a time, which stay in the caches: 1.5 to 6 times
   faster from 16 to 64 channels.

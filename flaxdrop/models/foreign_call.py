@@ -42,15 +42,15 @@ def register(name: str, function: Function) -> None:
     @_HANDLER
     def handle(frame: Any) -> int | None:
         call = frame.contents
-        if call.extension:  # not a call, but the question whether we understand each other
-            _introduce(call)
-            return None
         try:
+            if call.extension:  # not a call, but the question whether we understand each other
+                _introduce(call)
+                return None
             numbers = ctypes.cast(call.attributes.items[0], POINTER(_Array)).contents
             values = ctypes.cast(numbers.data, POINTER(c_int64))[: numbers.size]
             function(_buffers(call.operands), _buffers(call.results), tuple(values))
-        except Exception as error:
-            return _error(call, f"{name}: {error}")
+        except BaseException as error:  # what left a callback would be lost
+            return _error(call, f"{name}: {str(error) or type(error).__name__}")
         return None
 
     _KEPT.append(handle)
