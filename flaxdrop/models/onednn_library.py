@@ -7,7 +7,7 @@ import ctypes
 import dataclasses
 import functools
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
 from typing import Any
 
@@ -25,8 +25,12 @@ _ALIGNMENT = 64
 
 
 @functools.cache
-def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
-    """oneDNN and the OpenMP that it runs on; OSError without them."""
+def _libraries() -> tuple[ctypes.PyDLL, ctypes.PyDLL]:
+    """oneDNN and the OpenMP that it runs on; OSError without them.
+
+    Their calls keep the interpreter's lock, for they are short: to release it and wait for it again
+    takes longer, where several devices are at work. `_execute` is the exception.
+    """
     try:
         files = importlib.metadata.files("onednn-cpu-gomp") or []
     except importlib.metadata.PackageNotFoundError as error:
@@ -34,10 +38,17 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
     paths = [file.locate() for file in files if file.name == "libdnnl.so.3"]
     if not paths:
         raise OSError("oneDNN is not installed")
-    library = ctypes.CDLL(str(paths[0]))
+    library = ctypes.PyDLL(str(paths[0]))
     library.dnnl_primitive_desc_query_md.restype = c_void_p
     library.dnnl_memory_desc_get_size.restype = c_size_t
-    return library, ctypes.CDLL("libgomp.so.1")
+    return library, ctypes.PyDLL("libgomp.so.1")
+
+
+@functools.cache
+def _execute() -> Any:
+    """The library's function that computes, without the interpreter's lock."""
+    library, _ = _libraries()
+    return ctypes.CDLL(library._name).dnnl_primitive_execute
 
 
 @functools.cache
@@ -54,42 +65,30 @@ def available() -> bool:
 class Convolution:
     """A convolution or one of its gradients, for arrays of given shapes.
 
-    The library has a layout of its own for the kernel, so that there are two steps.
-
     Attributes:
-      writes: "image", "kernel" or "result"; the other two it reads.
-      main: the operation itself.
-      reorder: of the kernel, from or to its own layout; None: it has this layout.
-      kernel_bytes: of the kernel in the library's layout.
-      threads: that each step runs on.
+      prepare: makes what a thread needs to run it.
+      threads: that it runs on.
+      idle: what was made and is not in use.
     """
 
-    writes: str
-    main: "_Primitive"
-    reorder: "_Primitive | None"
-    kernel_bytes: int
+    prepare: Callable[[], "_Run"]
     threads: int
+    idle: list["_Run"] = dataclasses.field(default_factory=list)
 
     def run(self, addresses: Mapping[str, int]) -> None:
-        """Computes what it writes.
+        """Computes what it is to write.
 
         Args:
           addresses: of the image, the kernel and the result.
         """
         _, openmp = _libraries()
         openmp.omp_set_num_threads(self.threads)  # of this thread
-        if self.reorder is None:
-            self.main.run(addresses)
-            return
-        own = ctypes.create_string_buffer(self.kernel_bytes + _ALIGNMENT)
-        inside = {**addresses, "kernel": _aligned(own)}
-        outside, within = addresses["kernel"], inside["kernel"]
-        if self.writes == "kernel":
-            self.main.run(inside)
-            self.reorder.run({"from": within, "to": outside})
-        else:
-            self.reorder.run({"from": outside, "to": within})
-            self.main.run(inside)
+        try:
+            run = self.idle.pop()
+        except IndexError:
+            run = self.prepare()
+        run.execute(addresses)
+        self.idle.append(run)
 
 
 @functools.cache
@@ -162,19 +161,31 @@ def convolution(
     gradients = {"result": (), "image": ("image", "result"), "kernel": ("kernel", "result")}[writes]
     main = _Primitive.of(description, ("image", "kernel", "result"), gradients)
     own, outside = main.layouts["kernel"], _of_kernel(kernel)
-    reorder = None
-    if not library.dnnl_memory_desc_equal(own, outside):
-        ends = (own, outside) if writes == "kernel" else (outside, own)
-        description = _made(
-            "dnnl_reorder_primitive_desc_create",
-            ends[0],
-            _engine(),
-            ends[1],
-            _engine(),
-            _attributes(),
-        )
-        reorder = _Primitive.of(description, ("from", "to"), ())
-    return Convolution(writes, main, reorder, library.dnnl_memory_desc_get_size(own), threads)
+    if library.dnnl_memory_desc_equal(own, outside):
+        return Convolution(lambda: _Run([_Step(main)]), threads)
+    # The library has a layout of its own for the kernel.
+    ends = (own, outside) if writes == "kernel" else (outside, own)
+    description = _made(
+        "dnnl_reorder_primitive_desc_create",
+        ends[0],
+        _engine(),
+        ends[1],
+        _engine(),
+        _attributes(),
+    )
+    names = ("own", "kernel") if writes == "kernel" else ("kernel", "own")
+    reorder = _Primitive.of(description, ("from", "to"), ())
+
+    def prepare() -> _Run:
+        memory = ctypes.create_string_buffer(library.dnnl_memory_desc_get_size(own) + _ALIGNMENT)
+        inside = {"own": _aligned(memory)}
+        steps = [
+            _Step(reorder, dict(zip(("from", "to"), names, strict=True)), inside),
+            _Step(main, {"kernel": "own"}, inside),
+        ]
+        return _Run(steps[::-1] if writes == "kernel" else steps, memory)
+
+    return Convolution(prepare, threads)
 
 
 class _Argument(ctypes.Structure):
@@ -211,20 +222,54 @@ class _Primitive:
         scratch = library.dnnl_memory_desc_get_size(layouts["scratch"])
         return cls(_made("dnnl_primitive_create", description), numbers, layouts, scratch)
 
-    def run(self, addresses: Mapping[str, int]) -> None:
+
+class _Step:
+    """A primitive with arguments, for one thread at a time.
+
+    Args:
+      primitive: to run.
+      renamed: arguments whose array has another name.
+      inside: addresses of arrays that stay where they are.
+    """
+
+    def __init__(
+        self,
+        primitive: _Primitive,
+        renamed: Mapping[str, str] | None = None,
+        inside: Mapping[str, int] | None = None,
+    ) -> None:
+        renamed, inside = renamed or {}, inside or {}
+        self._scratch = ctypes.create_string_buffer(primitive.scratch_bytes + _ALIGNMENT)
+        fixed = {**inside, "scratch": _aligned(self._scratch)}
+        self._primitive = primitive
+        self._arguments = (_Argument * len(primitive.layouts))()
+        self._open = []  # arrays that differ from run to run, and their memory objects
+        for place, (argument, layout) in enumerate(primitive.layouts.items()):
+            array = renamed.get(argument, argument)
+            address = c_void_p(fixed.get(array))
+            memory = _made("dnnl_memory_create", layout, _engine(), address)
+            self._arguments[place] = _Argument(primitive.numbers[argument], memory.value)
+            if array not in fixed:
+                self._open.append((array, memory))
+
+    def execute(self, addresses: Mapping[str, int]) -> None:
         library, _ = _libraries()
-        scratch = ctypes.create_string_buffer(self.scratch_bytes + _ALIGNMENT)
-        places = {**addresses, "scratch": _aligned(scratch)}
-        memories = {
-            name: _made("dnnl_memory_create", layout, _engine(), c_void_p(places[name]))
-            for name, layout in self.layouts.items()
-        }
-        arguments = [_Argument(self.numbers[name], of.value) for name, of in memories.items()]
-        array = (_Argument * len(arguments))(*arguments)
-        status = library.dnnl_primitive_execute(self.handle, _stream(), len(array), array)
-        for memory in memories.values():
-            library.dnnl_memory_destroy(memory)
-        _check(status)
+        for array, memory in self._open:
+            _check(library.dnnl_memory_set_data_handle(memory, c_void_p(addresses[array])))
+        count = len(self._arguments)
+        _check(_execute()(self._primitive.handle, _stream(), count, self._arguments))
+
+
+class _Run:
+    """The steps of a convolution, and the memory between them."""
+
+    def __init__(self, steps: Sequence[_Step], memory: Any = None) -> None:
+        self._steps = steps
+        self._memory = memory
+
+    def execute(self, addresses: Mapping[str, int]) -> None:
+        for step in self._steps:
+            step.execute(addresses)
 
 
 @functools.cache

@@ -29,14 +29,21 @@ def convolve(
     )
 
 
-def kernel_gradient(x: jax.Array, g: jax.Array, pads: Padding, precision: Any) -> jax.Array:
-    """The gradient of the kernel of a convolution without strides.
+def kernel_gradient(
+    x: jax.Array,
+    g: jax.Array,
+    pads: Padding,
+    precision: Any,
+    strides: tuple[int, int] = (1, 1),
+) -> jax.Array:
+    """The gradient of the kernel, where the strides leave no pixel over.
 
     Args:
       x: `[N, H, W, C]`.
       g: of the result, `[N, H', W', O]`.
       pads: of the convolution.
       precision: likewise.
+      strides: likewise.
 
     Returns:
       `[h, w, C, O]`.
@@ -47,6 +54,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, pads: Padding, precision: Any) -
         g.transpose(1, 2, 0, 3),
         (1, 1),
         pads,
+        rhs_dilation=strides,
         dimension_numbers=LAYOUT,
         precision=precision,
     )
