@@ -7,6 +7,9 @@ up to the last field that is used; jaxlib has the file in `jax.ffi.include_dir()
 
 import ctypes
 import dataclasses
+import functools
+import pathlib
+import re
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
 from typing import Any
@@ -65,9 +68,16 @@ def _buffers(of: Any) -> list[Buffer]:
 def _introduce(call: Any) -> None:
     extension = ctypes.cast(call.extension, POINTER(_MetadataExtension)).contents
     assert extension.type == _METADATA
-    about = extension.metadata.contents
-    about.version.major = call.api.contents.version.major
-    about.version.minor = call.api.contents.version.minor
+    version = extension.metadata.contents.version
+    version.major, version.minor = _interface()
+
+
+@functools.cache
+def _interface() -> tuple[int, int]:
+    """The version of the interface; what is used of it is the same from 0.1 to 0.3."""
+    header = pathlib.Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h").read_text()
+    found = dict(re.findall(r"#define XLA_FFI_API_(MAJOR|MINOR) (\d+)", header))
+    return int(found["MAJOR"]), int(found["MINOR"])
 
 
 def _error(call: Any, message: str) -> int:
