@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from flaxdrop.models import convolution_on_cpu, onednn
+from flaxdrop.models import convolution, convolution_on_cpu, onednn
 from flaxdrop.models.convolution import conv_general_dilated
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -20,9 +20,9 @@ def form(request, monkeypatch):
         monkeypatch.setattr(convolution_on_cpu, "_WORTH_A_CALL", 1)
     else:
         monkeypatch.setattr(onednn, "available", lambda: False)
-    jax.clear_caches()  # what was traced stays
+    convolution._traced_once.clear_cache()
     yield
-    jax.clear_caches()
+    convolution._traced_once.clear_cache()
 
 
 def arrays(*shapes):

@@ -57,7 +57,7 @@ def test_rate_zero_in_every_slot_equals_no_placement(small):
 
 
 def test_a_dropout_in_scanned_blocks_takes_no_memory():
-    model, x = PreResNet(26, 10), jnp.zeros((64, 16, 16, 3))
+    model, x = PreResNet(10, 10, widths=(16,)), jnp.zeros((64, 16, 16, 3))
     variables = model.init(KEY, x)
 
     def temporary_bytes(placement):
@@ -75,7 +75,7 @@ def test_a_dropout_in_scanned_blocks_takes_no_memory():
         step = jax.jit(jax.grad(loss)).lower(variables["params"], KEY).compile()
         return step.memory_analysis().temp_size_in_bytes
 
-    # An element index that left the loop would be 4 bytes for every unit of three stages.
+    # An element index that left the loop would be 4 bytes for every unit.
     assert temporary_bytes(Placement({"p6": 0.1})) < 1.01 * temporary_bytes(None)
 
 
