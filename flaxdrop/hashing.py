@@ -94,12 +94,13 @@ def bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
       uint32 of `shape`; the word of an element depends on `words` and on its row-major index only.
     """
     # One operation: jax would take the index out of a loop, to be written and read at every step.
-    whole = jax.custom_batching.custom_vmap(functools.partial(_bits, shape=shape))
+    plain = functools.partial(_bits, shape=shape)
+    whole = jax.custom_batching.custom_vmap(plain)
 
     @whole.def_vmap
     def of_many(_: int, batched: list[bool], words: jax.Array) -> tuple[jax.Array, bool]:
         assert all(batched)
-        return jax.vmap(functools.partial(_bits, shape=shape))(words), True
+        return jax.vmap(plain)(words), True
 
     return whole(words)
 

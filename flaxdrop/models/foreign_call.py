@@ -50,8 +50,8 @@ def register(name: str, function: Function) -> None:
                 _introduce(call)
                 return None
             numbers = ctypes.cast(call.attributes.items[0], POINTER(_Array)).contents
-            values = ctypes.cast(numbers.data, POINTER(c_int64))[: numbers.size]
-            function(_buffers(call.operands), _buffers(call.results), tuple(values))
+            values = tuple(numbers.values[: numbers.size])
+            function(_buffers(call.operands), _buffers(call.results), values)
         except BaseException as error:  # what left a callback would be lost
             return _error(call, f"{name}: {str(error) or type(error).__name__}")
         return None
@@ -88,6 +88,7 @@ def _error(call: Any, message: str) -> int:
 _METADATA = 1
 _INTERNAL = 13
 _HEAD: list[Any] = [("struct_size", c_size_t), ("extension", c_void_p)]
+_LIST: list[Any] = [*_HEAD, ("count", c_int64), ("types", c_void_p)]
 
 
 class _ErrorWords(ctypes.Structure):
@@ -131,26 +132,15 @@ class _Buffer(ctypes.Structure):
 
 
 class _Array(ctypes.Structure):
-    _fields_ = [("dtype", c_int), ("size", c_size_t), ("data", c_void_p)]
+    _fields_ = [("dtype", c_int), ("size", c_size_t), ("values", POINTER(c_int64))]
 
 
 class _Buffers(ctypes.Structure):
-    _fields_ = [
-        *_HEAD,
-        ("count", c_int64),
-        ("types", c_void_p),
-        ("items", POINTER(c_void_p)),
-    ]
+    _fields_ = [*_LIST, ("items", POINTER(c_void_p))]
 
 
 class _Attributes(ctypes.Structure):
-    _fields_ = [
-        *_HEAD,
-        ("count", c_int64),
-        ("types", c_void_p),
-        ("names", c_void_p),
-        ("items", POINTER(c_void_p)),
-    ]
+    _fields_ = [*_LIST, ("names", c_void_p), ("items", POINTER(c_void_p))]
 
 
 class _Call(ctypes.Structure):

@@ -75,21 +75,11 @@ class BasicBlock(nn.Module):
     def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H / stride, W / stride, width]`."""
         drop = functools.partial(_drop, placement)
-
-        def first(self: "BasicBlock", x: jax.Array) -> jax.Array:
-            y = drop("p1", x)
-            y = drop("p2", self.norm(name="norm1")(y))
-            y = drop("p3", nn.relu(y))
-            return self.conv(self.width, (3, 3), strides=self.stride, name="conv1")(y)
-
-        def second(self: "BasicBlock", y: jax.Array) -> jax.Array:
-            y = drop("p4", y)
-            y = drop("p5", self.norm(name="norm2")(y))
-            y = drop("p6", nn.relu(y))
-            return self.conv(self.width, (3, 3), name="conv2")(y)
-
+        unit = functools.partial(_unit, self, placement)
         x = drop("p0", x)
-        y = drop("p7", recomputed(second)(self, recomputed(first)(self, x)))
+        y = unit(1, ("p1", "p2", "p3"), x, self.width, 3, self.stride)
+        y = unit(2, ("p4", "p5", "p6"), y, self.width, 3)
+        y = drop("p7", y)
         return drop("post_add", _shortcut(self, x, self.width, drop) + y)
 
 
@@ -112,28 +102,12 @@ class BottleneckBlock(nn.Module):
     def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H / stride, W / stride, 4 width]`."""
         drop = functools.partial(_drop, placement)
-
-        def first(self: "BottleneckBlock", x: jax.Array) -> jax.Array:
-            y = drop("branch", x)
-            y = drop("norm1", self.norm(name="norm1")(y))
-            y = drop("relu1", nn.relu(y))
-            return self.conv(self.width, (1, 1), name="conv1")(y)
-
-        def second(self: "BottleneckBlock", y: jax.Array) -> jax.Array:
-            y = drop("conv1", y)
-            y = drop("norm2", self.norm(name="norm2")(y))
-            y = drop("relu2", nn.relu(y))
-            return self.conv(self.width, (3, 3), strides=self.stride, name="conv2")(y)
-
-        def third(self: "BottleneckBlock", y: jax.Array) -> jax.Array:
-            y = drop("conv2", y)
-            y = drop("norm3", self.norm(name="norm3")(y))
-            y = drop("p6", nn.relu(y))
-            return self.conv(4 * self.width, (1, 1), name="conv3")(y)
-
+        unit = functools.partial(_unit, self, placement)
         x = drop("trunk", x)
-        y = recomputed(second)(self, recomputed(first)(self, x))
-        y = drop("conv3", recomputed(third)(self, y))
+        y = unit(1, ("branch", "norm1", "relu1"), x, self.width, 1)
+        y = unit(2, ("conv1", "norm2", "relu2"), y, self.width, 3, self.stride)
+        y = unit(3, ("conv2", "norm3", "p6"), y, 4 * self.width, 1)
+        y = drop("conv3", y)
         return drop("post_add", _shortcut(self, x, 4 * self.width, drop) + y)
 
 
@@ -258,6 +232,27 @@ def _blocks_of(placement: Placement, index: int | slice) -> Placement:
 
 def _drop(placement: Placement, slot: str, x: jax.Array) -> jax.Array:
     return Dropout(slot)(x, placement)
+
+
+def _unit(
+    block: nn.Module,
+    placement: Placement,
+    number: int,
+    slots: tuple[str, str, str],
+    x: jax.Array,
+    features: int,
+    side: int,
+    stride: int = 1,
+) -> jax.Array:
+    """Norm, ReLU and convolution, with a slot before each."""
+
+    def unit(block: Any, x: jax.Array) -> jax.Array:
+        y = _drop(placement, slots[0], x)
+        y = _drop(placement, slots[1], block.norm(name=f"norm{number}")(y))
+        y = _drop(placement, slots[2], nn.relu(y))
+        return block.conv(features, (side, side), strides=stride, name=f"conv{number}")(y)
+
+    return recomputed(unit)(block, x)
 
 
 def _conv(features: int, size: tuple[int, int], strides: int = 1, **options: Any) -> nn.Conv:

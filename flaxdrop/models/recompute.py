@@ -31,6 +31,6 @@ def recomputed(part: Callable[..., Any]) -> Callable[..., Any]:
       part: a function of a module and arrays.
     """
     policy = jax.checkpoint_policies.save_only_these_names(_KEPT)
-    # Blocks run in scans, which separate the two ways: no barrier has to keep the compiler from
-    # merging them.
+    # A scan of blocks separates the two ways: no barrier has to keep the compiler from merging
+    # them. Outside one it may: then the block keeps more.
     return nn.remat(part, prevent_cse=False, policy=policy)
