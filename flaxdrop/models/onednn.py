@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flaxdrop.models import foreign_call, onednn_library
+from flaxdrop.models import foreign_call, onednn_convolution, onednn_library
 from flaxdrop.models.foreign_call import Buffer
 from flaxdrop.models.plain_convolution import Padding
 
@@ -28,7 +28,9 @@ _OPERATIONS = {
 @functools.cache
 def available() -> bool:
     """Whether programs can have them: the library is there, and XLA knows them now."""
-    if not onednn_library.available():
+    try:
+        onednn_library.load()
+    except OSError:
         return False
     for name in _OPERATIONS:
         foreign_call.register(name, functools.partial(_execute, name))
@@ -122,7 +124,7 @@ def _execute(
 ) -> None:
     reads, writes = _OPERATIONS[name]
     buffers = {**dict(zip(reads, operands, strict=True)), writes: results[0]}
-    convolution = onednn_library.convolution(
+    convolution = onednn_convolution.convolution(
         writes,
         *(buffers[of].shape for of in ("image", "kernel", "result")),
         strides=geometry[:2],

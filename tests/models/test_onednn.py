@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxdrop.models import onednn, onednn_library, plain_convolution
+from flaxdrop.models import onednn, onednn_convolution, plain_convolution
 
 ONES = ((1, 1), (1, 1))
 needs_library = pytest.mark.skipif(
-    not onednn_library.available(), reason="there is no oneDNN for this platform"
+    not onednn.available(), reason="there is no oneDNN for this platform"
 )
 
 
@@ -71,7 +71,7 @@ def test_threads_share_the_work_of_a_convolution():
     results = []
     for threads in (1, 2):
         y = np.empty_like(x)
-        convolution = onednn_library.convolution(
+        convolution = onednn_convolution.convolution(
             "result", x.shape, kernel.shape, y.shape, (1, 1), ONES, threads
         )
         addresses = {"image": x, "kernel": kernel, "result": y}
@@ -83,6 +83,6 @@ def test_threads_share_the_work_of_a_convolution():
 @needs_library
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(RuntimeError, match=r"^oneDNN: invalid arguments$"):
-        onednn_library.convolution(
+        onednn_convolution.convolution(
             "result", (1, 8, 8, 3), (3, 3, 4, 5), (1, 8, 8, 5), (1, 1), ONES, 1
         )
