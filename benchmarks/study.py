@@ -1,6 +1,7 @@
 """What a study declares: its question, its variants, and the published numbers beside them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from flaxdrop.dropout_schedule import schedule_index
 from flaxdrop.placement import Placement
 from flaxdrop.results.ledger import Row
 from flaxdrop.training.frozen import FrozenNetwork
-from flaxdrop.training.steps import Cell
+from flaxdrop.training.steps import Cell, initial_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +139,9 @@ def _family(
 
 def parameter_count(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """How many trainable parameters a network has."""
-    x = jnp.zeros((1, *input_shape))
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x))
+    x = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    shapes = jax.eval_shape(functools.partial(initial_variables, model), key, x)
     return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
 
 

@@ -48,6 +48,8 @@ def words_of(key: jax.Array) -> jax.Array:
     data = jax.random.key_data(key) if typed else key
     if data.ndim != 1 or data.dtype != jnp.uint32:
         raise ValueError(f"key: expected one PRNG key, got {data.dtype} of shape {data.shape}")
+    if data.shape[0] == 2:
+        return data
     first, second = data[0], data[1]
     for i in range(2, data.shape[0]):
         first, second = second, mix(first + jnp.uint32(_GOLDEN)) ^ data[i]

@@ -43,8 +43,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         folder = prepared(root, name)
         assert folder is not None
     files = sorted(folder.iterdir())
-    key = f"{name}-{folder.name}-{cache.fingerprint(folder, files)}"
-    return cache.cached(key, name, lambda: _decode(name, folder)).in_own_order()
+    key = f"{name}-{folder.name}-ordered-{cache.fingerprint(folder, files)}"
+    return cache.cached(key, name, lambda: _decode(name, folder).in_own_order())
 
 
 def prepared(root: pathlib.Path, name: str) -> pathlib.Path | None:

@@ -174,31 +174,31 @@ def compile_programs(
     data = jax.device_put(images, NamedSharding(mesh, PartitionSpec()))
     over = functools.partial(over_cells, mesh, cells_per_device)
 
-    def place(trees: Sequence[Any]) -> Any:
-        return jax.device_put(stack(trees), one_each)
+    place = jax.jit(stack, out_shardings=one_each)
 
-    cells = place([example] * lanes)
-    start = over(lambda data, cell: steps.initial_state(task, data, cell), 1)
+    def placed(shapes: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one_each), shapes
+        )
+
+    cells = placed(jax.eval_shape(stack, [example] * lanes))
+    starting = over(lambda data, cell: steps.initial_state(task, data, cell), 1).trace(data, cells)
+    states = placed(starting.out_info)
+    train = over(
+        lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state),
+        2,
+        (3,),
+    )
+    evaluate = over(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
     # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all.
     hasty = {"xla_backend_optimization_level": 0} if devices[0].platform == "cpu" else None
     wide = compiler_options(devices[0])
-    # One compiles, largely on one core, while the next is traced.
+    # One compiles, largely on one core, while the next is traced; the longest first.
     with ThreadPoolExecutor() as compilers:
-        lowered = start.lower(data, cells)
-        starting = compilers.submit(lowered.compile, hasty)
-        states = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one_each),
-            lowered.out_info,
-        )
-        train = over(
-            lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state),
-            2,
-            (3,),
-        )
         training = compilers.submit(train.lower(jnp.int32(0), data, cells, states).compile, wide)
-        evaluate = over(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
+        started = compilers.submit(starting.lower().compile, hasty)
         evaluating = compilers.submit(evaluate.lower(data, states).compile, wide)
-        start, train, evaluate = starting.result(), training.result(), evaluating.result()
+        train, start, evaluate = training.result(), started.result(), evaluating.result()
     return Programs(
         start=lambda cells: start(data, cells),
         train=lambda count, cells, states: train(jnp.int32(count), data, cells, states),

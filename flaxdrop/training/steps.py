@@ -5,6 +5,7 @@ Cells of the same seed share initial weights, data order, augmentation and masks
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -114,10 +115,16 @@ def _purpose(key: jax.Array, number: int) -> jax.Array:
     return jax.random.fold_in(key, number)
 
 
+@functools.partial(jax.jit, static_argnums=0)  # traced once for all that ask
+def initial_variables(model: nn.Module, key: jax.Array, x: jax.Array) -> Any:
+    """A network's variables before its first step, for one example f32 `[1, H, W, C]`."""
+    return model.init(key, x)
+
+
 def initial_state(task: Task, data: Images, cell: Cell) -> State:
     """A cell's state before its first step: the same for every placement."""
     x = augment.normalise(data.x_train[:1], data.mean, data.std)
-    variables = task.model.init(_purpose(cell.key, 0), x)
+    variables = initial_variables(task.model, _purpose(cell.key, 0), x)
     return State(
         step=jnp.int32(0),
         params=variables["params"],
