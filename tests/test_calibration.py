@@ -9,7 +9,7 @@ from flaxdrop.calibration import BINS, bin_of, brier, nll, reliability
 @pytest.fixture(scope="module")
 def calibrated():
     """20,000 predictions, and labels drawn from them."""
-    p = jax.nn.softmax(2 * jax.random.normal(jax.random.key(0), (20_000, 4)))
+    p = jax.nn.softmax(2 * jnp.asarray(np.random.RandomState(0).randn(20_000, 4), jnp.float32))
     return p, jax.random.categorical(jax.random.key(1), jnp.log(p))
 
 

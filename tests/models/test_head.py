@@ -1,6 +1,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ HEAD = Head(num_classes=3)
 
 @pytest.fixture(scope="module")
 def head():
-    x = jax.random.normal(jax.random.key(0), (5, 2, 3, 8))
+    x = jnp.asarray(np.random.RandomState(0).randn(5, 2, 3, 8), jnp.float32)
     return HEAD.init(jax.random.key(1), x), x
 
 

@@ -44,8 +44,9 @@ def test_whole_numbers_are_exact():
 
 
 @pytest.mark.parametrize("channels", [(48, 33), (72, 80)])
-@pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 2), (0, 1))])
-@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+@pytest.mark.parametrize(
+    ("size", "padding"), [((8, 8), "SAME"), ((7, 5), "VALID"), ((7, 5), ((2, 2), (0, 1)))]
+)
 def test_a_wide_convolution_and_its_gradients_are_the_plain_ones(channels, padding, size):
     x, kernel = arrays((24, *size, channels[0]), (3, 3, *channels))
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -63,16 +65,23 @@ def network_cell(network_task):
 
 
 @pytest.fixture(scope="module")
-def train(network_task, network_cell, images, bits_of):
+def network_programs(network_task, network_cell, images):
+    """Compiled once for (devices, cells on each)."""
+
+    @functools.cache
+    def programs(devices, each=1):
+        there = jax.devices("cpu")[:devices]
+        return cells.compile_programs(network_task, images, network_cell(), there, each)
+
+    return programs
+
+
+@pytest.fixture(scope="module")
+def train(network_programs, bits_of):
     """The digests of cells that train together, one on each device."""
-    devices = jax.devices("cpu")
-    programs = {
-        lanes: cells.compile_programs(network_task, images, network_cell(), devices[:lanes])
-        for lanes in (1, 2)
-    }
 
     def train_together(*together):
-        program = programs[len(together)]
+        program = network_programs(len(together))
         placed = program.place(together)
         states = program.train(4, placed, program.start(placed))
         states = jax.device_get(program.evaluate(states))
@@ -94,14 +103,11 @@ def test_one_device_and_two_give_the_same_bits(train, network_cell):
     assert train(cell, second) == [*train(cell), *train(second)]
 
 
-def test_cells_that_share_a_device_are_the_same_but_for_rounding(
-    network_task, network_cell, images
-):
+def test_cells_that_share_a_device_are_the_same_but_for_rounding(network_programs, network_cell):
     together = [network_cell(p6=0.5), network_cell(p4=0.5), network_cell(seed=1)]
-    devices = jax.devices("cpu")[:1]
     found = {}
     for count in (1, 3):
-        program = cells.compile_programs(network_task, images, together[0], devices, count)
+        program = network_programs(1, count)
         assert program.lanes == count
         groups = [together[i : i + count] for i in range(0, 3, count)]
         states = []

@@ -33,7 +33,7 @@ def test_all_slots_cost_less_than_half_a_step(monkeypatch):
     common = {
         "workload": "small",
         "rate": 0.1,
-        "fixed_batch": True,
+        "fixed_batch": False,
         "precision": "float32",
         "seconds": 0.3,
         "devices": 1,
