@@ -13,6 +13,11 @@ FALSE_ALARM = 1e-3  # of the whole comparison, were its draws drawn anew
 DRAWS = 16
 
 
+@pytest.fixture(autouse=True, scope="module")
+def optimisation():
+    """As for users: here most of the time is that of computing."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("module_tests")
