@@ -1,7 +1,6 @@
 """What a study declares: its question, its variants, and the published numbers beside them."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -139,9 +138,8 @@ def _family(
 
 def parameter_count(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """How many trainable parameters a network has."""
-    x = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    shapes = jax.eval_shape(functools.partial(initial_variables, model), key, x)
+    x = jnp.zeros((1, *input_shape))
+    shapes = jax.eval_shape(lambda: initial_variables(model, jax.random.key(0), x))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
 
 
