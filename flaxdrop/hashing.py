@@ -3,7 +3,9 @@
 A mask needs no cryptographic generator, only words without visible structure that XLA can compute
 inside the neighbouring element-wise loop. A word is a hash of (key, element index); keys are
 refined by hashing names and numbers into them. The mixer is `lowbias32` (C. Wellons, "Prospecting
-for Hash Functions", 2018), whose avalanche bias is below that of the MurmurHash3 finaliser.
+for Hash Functions", 2018), whose avalanche bias is below that of the MurmurHash3 finaliser. Its two
+multiplications are most of what a mask costs, so an element has no more: one word of the key joins
+the index before them, the other between them.
 """
 
 import functools
@@ -16,11 +18,12 @@ import jax.numpy as jnp
 _GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: separates inputs that differ by small integers
 
 
-def mix(word: jax.Array) -> jax.Array:
+def mix(word: jax.Array, between: jax.Array | int = 0) -> jax.Array:
     """Hashes 32-bit words one to one (lowbias32).
 
     Args:
       word: uint32, any shape.
+      between: uint32, joins between the two multiplications: of another value, another hash.
 
     Returns:
       uint32 of the same shape; a bijection, so distinct words stay distinct.
@@ -28,7 +31,7 @@ def mix(word: jax.Array) -> jax.Array:
     word = word ^ (word >> 16)
     word = word * jnp.uint32(0x7FEB352D)
     word = word ^ (word >> 15)
-    word = word * jnp.uint32(0x846CA68B)
+    word = (word ^ jnp.uint32(between)) * jnp.uint32(0x846CA68B)
     return word ^ (word >> 16)
 
 
@@ -110,8 +113,9 @@ def bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 def _bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     strides = tuple(jnp.uint32(math.prod(shape[axis + 1 :])) for axis in range(len(shape)))
     strides, words = jax.lax.optimization_barrier((strides, words))  # so would XLA
+    # Once a mask, not once an element: keys as close as `key(1)` and `key(2)` come apart.
+    first, second = _fold_in(words, words[1])
     index = jnp.zeros(shape, jnp.uint32)
     for axis, stride in enumerate(strides):
         index = index + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * stride
-    # 0 is a fixed point of the mixer, and without the constant the first word of `key(0)`.
-    return mix(mix(index ^ (words[0] ^ jnp.uint32(_GOLDEN))) + words[1])
+    return mix(index ^ first, second)
