@@ -18,10 +18,7 @@ def pytest_configure(config):
     jax.devices("cpu")  # from here on their number stays
 
 
-@pytest.fixture(autouse=True, scope="module")
-def optimisation(request):
-    """As for users, but in the folders of `HASTY`."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", request.path.parent.name in HASTY)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+@pytest.hookimpl(tryfirst=True)  # before any fixture, whatever its scope
+def pytest_runtest_setup(item):
+    hasty = item.path.parent.name in HASTY and not item.get_closest_marker("optimised")
+    jax.config.update("jax_disable_most_optimizations", hasty)

@@ -1,9 +1,15 @@
-"""Decoded datasets, kept as uncompressed .npz files so that the next start need not decode."""
+"""Decoded datasets, kept as arrays that are mapped: the next start need not decode, nor read.
+
+A mapped array takes no memory but that of the file, which all CPU devices share.
+"""
 
 import hashlib
+import json
 import os
 import pathlib
+import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -11,6 +17,8 @@ from absl import logging
 
 from flaxdrop.data import npz
 from flaxdrop.data.dataset import Dataset
+
+_CHECKSUMS = "checksums.json"
 
 
 def directory() -> pathlib.Path:
@@ -36,34 +44,52 @@ def fingerprint(root: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
 def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
     """The dataset kept under `key`, or else the one that `decode` makes, which is then kept.
 
-    A damaged file is made anew; where nothing can be written, nothing is kept.
+    What is damaged is made anew; where nothing can be written, nothing is kept.
 
     Args:
-        key: file name without its suffix; changes whenever the source does.
+        key: name of a folder; changes whenever the source does.
         name: of the dataset.
         decode: reads the source.
     """
-    path = directory() / f"{key}.npz"
+    folder = directory() / key
     try:
-        return npz.load(path, name)  # zip's checksums find a damaged file
+        return _mapped(folder, name)
     except (OSError, ValueError):
         pass
     dataset = decode()
     try:
-        _write(path, dataset)
+        _write(folder, dataset)
     except OSError as error:
-        logging.warning("dataset %s is not kept in %s: %s", name, path.parent, error)
+        logging.warning("dataset %s is not kept in %s: %s", name, folder.parent, error)
     return dataset
 
 
-def _write(path: pathlib.Path, dataset: Dataset) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A file of its own, then a rename: a reader sees all of it or nothing.
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+def _mapped(folder: pathlib.Path, name: str) -> Dataset:
+    files = {array: folder / f"{array}.npy" for array in (*npz.ARRAYS, "classes")}
+    checksums = {path.name: _checksum(path) for path in files.values()}
+    if json.loads((folder / _CHECKSUMS).read_text()) != checksums:
+        raise ValueError(f"{folder} is damaged")
+    arrays = {array: np.asarray(np.load(path, mmap_mode="r")) for array, path in files.items()}
+    classes = tuple(str(label) for label in arrays.pop("classes"))
+    return Dataset(name=name, classes=classes, **arrays)
+
+
+def _checksum(path: pathlib.Path) -> int:
+    return zlib.crc32(np.memmap(path, np.uint8, mode="r").data)
+
+
+def _write(folder: pathlib.Path, dataset: Dataset) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A folder of its own, then a rename: a reader sees all of it or nothing.
+    partial = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, suffix=".partial"))
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            arrays = {key: getattr(dataset, key) for key in npz.ARRAYS}
-            np.savez(file, **arrays, classes=np.array(dataset.classes))
-        os.replace(partial, path)
+        for array in npz.ARRAYS:
+            np.save(partial / f"{array}.npy", getattr(dataset, array))
+        np.save(partial / "classes.npy", np.array(dataset.classes))
+        checksums = {path.name: _checksum(path) for path in partial.iterdir()}
+        (partial / _CHECKSUMS).write_text(json.dumps(checksums))
+        if folder.exists():  # damaged
+            shutil.rmtree(folder)
+        partial.rename(folder)
     finally:
-        pathlib.Path(partial).unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)

@@ -8,12 +8,13 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flaxdrop.data.augment import channel_statistics
@@ -91,7 +92,7 @@ class Programs:
       like: shapes and dtypes of one cell's state.
       place: puts a list of `lanes` trees on the devices.
       temporary_bytes: what a device needs for training, besides data and states.
-      compile_seconds: what compiling them took.
+      compile_seconds: until training could begin; the rest of compiling goes on beside it.
       training_text: the compiled program of `train` (HLO), for profiles.
     """
 
@@ -150,6 +151,14 @@ def over_cells(
     return jax.jit(of_all, donate_argnums=donate)
 
 
+def _traced(function: Callable[..., Any], *example: Any) -> Callable[..., Any]:
+    """The function, traced outside of a mesh: what was traced there before is not once more."""
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), example)
+    jaxpr, result = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    flat, structure = jaxpr_as_fun(jaxpr), jax.tree.structure(result)
+    return lambda *arguments: jax.tree.unflatten(structure, flat(*jax.tree.leaves(arguments)))
+
+
 def compile_programs(
     task: Task,
     images: Images,
@@ -182,7 +191,9 @@ def compile_programs(
         )
 
     cells = placed(jax.eval_shape(stack, [example] * lanes))
-    starting = over(lambda data, cell: steps.initial_state(task, data, cell), 1).trace(data, cells)
+    one_cell = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), cells)
+    initial_state = _traced(functools.partial(steps.initial_state, task), data, one_cell)
+    starting = over(initial_state, 1).trace(data, cells)
     states = placed(starting.out_info)
     train = over(
         lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state),
@@ -194,15 +205,24 @@ def compile_programs(
     hasty = {"xla_backend_optimization_level": 0} if devices[0].platform == "cpu" else None
     wide = compiler_options(devices[0])
     # One compiles, largely on one core, while the next is traced; the longest first.
-    with ThreadPoolExecutor() as compilers:
-        training = compilers.submit(train.lower(jnp.int32(0), data, cells, states).compile, wide)
-        started = compilers.submit(starting.lower().compile, hasty)
-        evaluating = compilers.submit(evaluate.lower(data, states).compile, wide)
-        train, start, evaluate = training.result(), started.result(), evaluating.result()
+    compilers = ThreadPoolExecutor()
+    training = compilers.submit(train.lower(jnp.int32(0), data, cells, states).compile, wide)
+    started = compilers.submit(starting.lower().compile, hasty)
+    train, start = training.result(), started.result()
+
+    @functools.cache
+    def evaluating() -> Future[Callable[..., State]]:
+        return compilers.submit(lambda: evaluate.lower(data, states).compile(wide))
+
+    def train_steps(count: int, cells: Cell, states: State) -> State:
+        after = train(jnp.int32(count), data, cells, states)
+        evaluating()  # is compiled while the first steps run
+        return after
+
     return Programs(
         start=lambda cells: start(data, cells),
-        train=lambda count, cells, states: train(jnp.int32(count), data, cells, states),
-        evaluate=lambda states: evaluate(data, states),
+        train=train_steps,
+        evaluate=lambda states: evaluating().result()(data, states),
         temporary_bytes=train.memory_analysis().temp_size_in_bytes,
         lanes=lanes,
         like=jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), states),

@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 _KEPT = 2  # the newest, and one to fall back to
 _OVERHEAD = 2  # orbax writes everything twice before it removes the first
@@ -38,6 +37,7 @@ def save(folder: pathlib.Path, states: dict[str, tuple[Any, float]]) -> None:
     Raises:
       OSError: it cannot be written, for example to a full disk.
     """
+    ocp = _orbax()
     with _checkpointer() as checkpointer:
         for cell, (state, seconds) in states.items():
             path = (folder / cell / str(int(state.step))).absolute()
@@ -78,6 +78,7 @@ def load(folder: pathlib.Path, cell: str, like: Any) -> tuple[Any, float] | None
         if not _sealed(path):
             logging.warning("checkpoint %s is damaged and passed over", path)
             continue
+        ocp = _orbax()
         try:
             with _checkpointer() as checkpointer:
                 tree = checkpointer.restore(path, args=ocp.args.StandardRestore(wanted))
@@ -95,7 +96,15 @@ def forget(folder: pathlib.Path, cell: str) -> None:
         shutil.rmtree(folder / cell / str(step), ignore_errors=True)
 
 
-def _checkpointer() -> ocp.Checkpointer:
+def _orbax() -> Any:
+    # Imported when it is needed: it takes long, and a run that begins has nothing to load.
+    import orbax.checkpoint
+
+    return orbax.checkpoint
+
+
+def _checkpointer() -> Any:
+    ocp = _orbax()
     # The asynchronous one, when it cannot write, keeps the process waiting for five minutes.
     return ocp.Checkpointer(ocp.StandardCheckpointHandler())
 

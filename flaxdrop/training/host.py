@@ -1,6 +1,7 @@
 """What this host offers, to be said before jax first looks for devices."""
 
 import contextlib
+import gc
 import hashlib
 import os
 import pathlib
@@ -12,15 +13,18 @@ from flaxdrop.data.cache import directory
 
 
 def use_host() -> None:
-    """Makes every CPU core a device, and keeps compiled programs from run to run.
+    """Makes every CPU core a device, keeps compiled programs from run to run, and hurries tracing.
 
     Where the platform is not the CPU, the first has no effect. In a process where jax has already
     looked for devices, as in a notebook, its devices stay as they are.
     """
+    gc.set_threshold(100_000)  # of 700, it takes a sixth of the time to trace, and finds nothing
     with contextlib.suppress(RuntimeError):  # jax has its devices already
         jax.config.update("jax_num_cpu_devices", _cores())
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(directory() / "xla" / _processor()))
+    # Small programs too, which jax would compile anew: a third of a second of a start.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def compiler_options(device: jax.Device) -> dict[str, Any] | None:

@@ -12,10 +12,8 @@ from flaxdrop.analysis.simulation import jackknife
 FALSE_ALARM = 1e-3  # of the whole comparison, were its draws drawn anew
 DRAWS = 16
 
-
-@pytest.fixture(autouse=True, scope="module")
-def optimisation():
-    """As for users: here most of the time is that of computing."""
+# Here most of the time is that of computing.
+pytestmark = pytest.mark.optimised
 
 
 @pytest.fixture(scope="module")

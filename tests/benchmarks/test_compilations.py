@@ -70,17 +70,17 @@ def test_one_compilation_serves_all_variants_schedules_and_seeds(
     images = images_of(dataset, (), ())
     with logged_compilations(), caplog.at_level(logging.WARNING):
         programs = compile_programs(task, images, cells["none-seed0"], jax.devices("cpu")[:2])
+        training = train_cells(
+            task,
+            programs,
+            cells,
+            tmp_path,
+            stop=Stop(),
+            checkpoint_seconds=3600.0,
+            advance=lambda _: None,
+        )
+        next(training)
     assert len(compiled_in(caplog, "of_all")) == 3  # start, train, evaluate
-    training = train_cells(
-        task,
-        programs,
-        cells,
-        tmp_path,
-        stop=Stop(),
-        checkpoint_seconds=3600.0,
-        advance=lambda _: None,
-    )
-    next(training)
     caplog.clear()
     with logged_compilations(), caplog.at_level(logging.WARNING):
         assert len(list(training)) == len(cells) - 1

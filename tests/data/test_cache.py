@@ -1,5 +1,6 @@
 import os
 
+import jax
 import numpy as np
 import pytest
 
@@ -32,7 +33,18 @@ def test_decodes_once(source, dataset, cache_folder):
     for _ in range(3):
         assert_same(cache.cached("key", "small", source), dataset)
     assert source.decoded == 1
-    assert [path.name for path in cache_folder.iterdir()] == ["key.npz"]
+    assert [path.name for path in cache_folder.iterdir()] == ["key"]
+
+
+def test_what_is_kept_takes_no_memory_and_devices_share_it(source):
+    cache.cached("key", "small", source)
+    kept = cache.cached("key", "small", source).x_train
+    assert type(kept) is np.ndarray
+    assert isinstance(kept.base, np.memmap)
+    mesh = jax.sharding.Mesh(np.array(jax.devices("cpu")), ("cells",))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    for shard in jax.device_put(kept, everywhere).addressable_shards:
+        assert shard.data.unsafe_buffer_pointer() == kept.ctypes.data
 
 
 def test_another_key_is_another_dataset(source):
@@ -41,6 +53,7 @@ def test_another_key_is_another_dataset(source):
     assert source.decoded == 2
 
 
+@pytest.mark.parametrize("file", ["x_train.npy", "classes.npy", "checksums.json"])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -48,14 +61,16 @@ def test_another_key_is_another_dataset(source):
         lambda whole: whole[:100],
         lambda whole: whole[:-1],
         lambda whole: whole[::-1],
-        lambda whole: whole[:400] + bytes([whole[400] ^ 1]) + whole[401:],  # one pixel
+        lambda whole: (
+            whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:]
+        ),  # a pixel, a letter, a digit
     ],
     ids=["empty", "cut off early", "cut off late", "reversed", "one bit"],
 )
-def test_a_damaged_file_is_made_anew(source, dataset, cache_folder, damage):
+def test_what_is_damaged_is_made_anew(source, dataset, cache_folder, damage, file):
     cache.cached("key", "small", source)
-    file = cache_folder / "key.npz"
-    file.write_bytes(damage(file.read_bytes()))
+    path = cache_folder / "key" / file
+    path.write_bytes(damage(path.read_bytes()))
     assert_same(cache.cached("key", "small", source), dataset)
     assert source.decoded == 2
     assert_same(cache.cached("key", "small", source), dataset)
@@ -72,11 +87,11 @@ def test_works_where_nothing_can_be_written(source, dataset, tmp_path, monkeypat
 
 
 def test_a_full_disk_leaves_nothing_behind(source, dataset, cache_folder, monkeypatch):
-    def half(file, **_):
-        file.write(b"half")
+    def half(path, _):
+        path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", half)
+    monkeypatch.setattr(np, "save", half)
     assert_same(cache.cached("key", "small", source), dataset)
     assert list(cache_folder.iterdir()) == []
 
