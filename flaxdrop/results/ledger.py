@@ -33,7 +33,7 @@ One line of strict JSON a cell, written once and never changed. A number that is
 | versions | object | `provenance.versions()`: package name to version |
 | git_revision | string | `provenance.git_revision()`: hash, `-dirty` added, or `unknown` |
 | wall_seconds | number, null | time the cell took without compilation, s |
-| compile_seconds | number, null | compilation the cell waited for, s |
+| compile_seconds | number, null | compilation before the cell's first step, s |
 | images_per_second | number, null | training images a second of this cell |
 | finished_at | string | ISO 8601, UTC |
 

@@ -87,17 +87,20 @@ class Programs:
     Attributes:
       start: cells -> states before the first step.
       train: (count, cells, states) -> states after `count` steps within the epoch.
+      compile_evaluation: begins to compile `evaluate`, which is done when the future is; again, it
+        gives the same future.
       evaluate: states -> states with the epoch's row of the curve.
       lanes: how many cells they take at a time.
       like: shapes and dtypes of one cell's state.
       place: puts a list of `lanes` trees on the devices.
       temporary_bytes: what a device needs for training, besides data and states.
-      compile_seconds: until training could begin; the rest of compiling goes on beside it.
+      compile_seconds: what compiling `train` and `start` took.
       training_text: the compiled program of `train` (HLO), for profiles.
     """
 
     start: Callable[[Cell], State]
     train: Callable[[int, Cell, State], State]
+    compile_evaluation: Callable[[], Future[Any]]
     evaluate: Callable[[State], State]
     lanes: int
     like: State
@@ -214,14 +217,10 @@ def compile_programs(
     def evaluating() -> Future[Callable[..., State]]:
         return compilers.submit(lambda: evaluate.lower(data, states).compile(wide))
 
-    def train_steps(count: int, cells: Cell, states: State) -> State:
-        after = train(jnp.int32(count), data, cells, states)
-        evaluating()  # is compiled while the first steps run
-        return after
-
     return Programs(
         start=lambda cells: start(data, cells),
-        train=train_steps,
+        train=lambda count, cells, states: train(jnp.int32(count), data, cells, states),
+        compile_evaluation=evaluating,
         evaluate=lambda states: evaluating().result()(data, states),
         temporary_bytes=train.memory_analysis().temp_size_in_bytes,
         lanes=lanes,

@@ -119,15 +119,20 @@ class _Group:
             left = self.task.steps_per_epoch - in_epoch
             count = min(left, max(1, int(_DISPATCH_SECONDS / pace)))
             self.states = self.programs.train(count, self.cells, self.states)
+            compiled = self.programs.compile_evaluation()  # while the first steps run
             jax.block_until_ready(self.states.step)
-            pace = (time.perf_counter() - began) / count
+            seconds = time.perf_counter() - began
+            pace = seconds / count
             self.step += count
             if count == left:
+                compiled.result()
+                began = time.perf_counter()
                 self.states = self.programs.evaluate(self.states)
                 jax.block_until_ready(self.states.step)
+                seconds += time.perf_counter() - began
             alive = self._alive
             for name in alive:
-                self.seconds[name] += time.perf_counter() - began
+                self.seconds[name] += seconds
             self._note_diverged()
             given_up = (self.task.steps - self.step) * (len(alive) - len(self._alive))
             advance((count * len(alive) + given_up) * self.task.recipe.batch)

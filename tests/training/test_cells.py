@@ -144,3 +144,18 @@ def test_programs_are_the_steps(task, images, programs_of, make_cell):
         states,
         plain(cell),
     )
+
+
+def test_the_evaluation_is_compiled_once_and_not_before_it_is_wanted(
+    task, images, make_cell, monkeypatch
+):
+    def fails(*_):
+        raise RuntimeError("traced")
+
+    monkeypatch.setattr(steps, "eval_step", fails)
+    programs = cells.compile_programs(task, images, make_cell(), jax.devices("cpu")[:1])
+    compiled = programs.compile_evaluation()
+    assert programs.compile_evaluation() is compiled
+    assert str(compiled.exception()) == "traced"
+    with pytest.raises(RuntimeError, match="traced"):  # it is not swallowed by its thread
+        programs.evaluate(programs.start(programs.place([make_cell()])))
