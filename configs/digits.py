@@ -3,7 +3,7 @@
     python -m benchmarks.preresnet --config configs/digits.py
 
 Expected time: two to five minutes on two cores, as busy as they are.
-Expected score: 95 to 96 % without dropout; P0 and P4 one to three points below, P6 not below.
+Expected score: 95 to 96 % without dropout; P0 three points below, P4 one or two, P6 not below.
 
 300 of the digits train the network, 897 test it: it learns the 300 by heart (training accuracy
 100 %) and gets one in twenty of the others wrong, so there is something for dropout to mend. Tried,
