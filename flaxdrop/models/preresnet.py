@@ -131,7 +131,8 @@ class PreResNet(nn.Module):
     >>> import jax, jax.numpy as jnp
     >>> model = PreResNet(depth=8, num_classes=10)
     >>> x = jnp.zeros((1, 8, 8, 3))
-    >>> model.apply(model.init(jax.random.key(0), x), x).shape
+    >>> logits, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), x)
+    >>> logits.shape
     (1, 10)
     >>> model.slots["p6"]
     3

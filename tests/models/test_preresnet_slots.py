@@ -56,9 +56,9 @@ def test_rate_zero_in_every_slot_equals_no_placement(small):
     chex.assert_trees_all_close(off, none, rtol=1e-6, atol=1e-6)
 
 
-def test_a_dropout_in_scanned_blocks_takes_no_memory():
+def test_a_dropout_in_scanned_blocks_takes_no_memory(filled):
     model, x = PreResNet(10, 10, widths=(16,)), jnp.zeros((64, 16, 16, 3))
-    variables = model.init(KEY, x)
+    variables = filled(model, x)
 
     def temporary_bytes(placement):
         def loss(params, key):

@@ -45,8 +45,8 @@ def test_gradients_are_the_same():
     with jax.enable_x64(True):  # sums cancel here
         x = jnp.linspace(-1, 1, 8).reshape(2, 4)
         plain, ours = scanned(lambda part: part), scanned(recomputed)
-        variables = plain.init(jax.random.key(0), x)
-        chex.assert_trees_all_equal(ours.init(jax.random.key(0), x), variables)
+        variables = jax.jit(plain.init)(jax.random.key(0), x)
+        chex.assert_trees_all_equal(jax.jit(ours.init)(jax.random.key(0), x), variables)
         got, expected = (jax.jit(jax.grad(of.apply, (0, 1)))(variables, x) for of in (ours, plain))
         chex.assert_trees_all_close(got, expected, rtol=1e-6)
 

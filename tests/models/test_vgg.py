@@ -82,7 +82,7 @@ def test_the_smallest_image_leaves_one_pixel_and_a_smaller_one_is_refused(blocks
 
 
 def test_weights_start_as_in_keras():
-    params = VGG(3, widths=(3,), units=5).init(jax.random.key(0), X)["params"]
+    params = jax.jit(VGG(3, widths=(3,), units=5).init)(jax.random.key(0), X)["params"]
     for layer in ("conv1_1", "conv1_2", "dense1", "dense2"):
         linear = params[layer]["linear"]
         fans = np.prod(linear["kernel"].shape[:-2]) * np.array(linear["kernel"].shape[-2:])

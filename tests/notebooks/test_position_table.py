@@ -15,6 +15,7 @@ def short_form(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathl
     overrides += ["widths=4,4,4", "batch=25"]
     monkeypatch.setenv("FLAXDROP_OVERRIDES", " ".join(f"--config.{each}" for each in overrides))
     monkeypatch.setenv("FLAXDROP_HOME", str(tmp_path))
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # it compiles more than it trains
     return tmp_path
 
 
