@@ -204,8 +204,9 @@ def compile_programs(
         (3,),
     )
     evaluate = over(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
-    # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all.
-    hasty = {"xla_backend_optimization_level": 0} if devices[0].platform == "cpu" else None
+    # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all;
+    # not at all, and it takes ten times as long to draw them.
+    hasty = {"xla_backend_optimization_level": 1} if devices[0].platform == "cpu" else None
     wide = compiler_options(devices[0])
     # One compiles, largely on one core, while the next is traced; the longest first.
     compilers = ThreadPoolExecutor()
