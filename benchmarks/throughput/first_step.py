@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks.plan import make_plan
 from benchmarks.preresnet import STUDY
 from benchmarks.throughput import workload
 from configs.cifar100 import get_config
-from flaxdrop.training.cells import compile_programs, mesh_of
+from flaxdrop.training.cells import compile_programs, mesh_of, on_every_device
 
 Seconds = Mapping[str, float]
 
@@ -71,8 +70,7 @@ def main(arguments: Sequence[str]) -> None:
     config.dataset = options.dataset
     began = time.perf_counter()
     plan = make_plan(STUDY, STUDY.settings.of(config), None)
-    everywhere = NamedSharding(mesh_of(plan.devices), PartitionSpec())
-    images = jax.block_until_ready(jax.device_put(plan.images, everywhere))
+    images = jax.block_until_ready(on_every_device(mesh_of(plan.devices), plan.images))
     data = time.perf_counter() - began
     (family,) = plan.families
     task, cell = plan.task(family), family.cell("p6", 0)

@@ -282,7 +282,7 @@ def _scan(length: int, unroll: int) -> Callable[..., Any]:
         split_rngs={"params": True, "dropout": True},
         length=length,
         unroll=unroll,
-        check_constancy_invariants=False,  # traces a block once more
+        check_constancy_invariants=False,  # the check traces a block once more
     )
 
 

@@ -115,6 +115,11 @@ def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
     return Mesh(np.asarray(devices), (_AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
+def on_every_device(mesh: Mesh, tree: Any) -> Any:
+    """A tree that all cells share; devices of a CPU share its memory too, where it is aligned."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
 def over_cells(
     mesh: Mesh,
     cells_per_device: int,
@@ -183,7 +188,7 @@ def compile_programs(
     lanes = len(devices) * cells_per_device
     mesh = mesh_of(devices)
     one_each = NamedSharding(mesh, PartitionSpec(_AXIS))
-    data = jax.device_put(images, NamedSharding(mesh, PartitionSpec()))
+    data = on_every_device(mesh, images)
     over = functools.partial(over_cells, mesh, cells_per_device)
 
     place = jax.jit(stack, out_shardings=one_each)
@@ -193,9 +198,11 @@ def compile_programs(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one_each), shapes
         )
 
+    def of_one(shapes: Any) -> Any:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
+
     cells = placed(jax.eval_shape(stack, [example] * lanes))
-    one_cell = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), cells)
-    initial_state = _traced(functools.partial(steps.initial_state, task), data, one_cell)
+    initial_state = _traced(functools.partial(steps.initial_state, task), data, of_one(cells))
     starting = over(initial_state, 1).trace(data, cells)
     states = placed(starting.out_info)
     train = over(
@@ -225,7 +232,7 @@ def compile_programs(
         evaluate=lambda states: evaluating().result()(data, states),
         temporary_bytes=train.memory_analysis().temp_size_in_bytes,
         lanes=lanes,
-        like=jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), states),
+        like=of_one(states),
         place=place,
         compile_seconds=time.perf_counter() - began,
         training_text=train.as_text,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from flaxdrop.data import cache
+from flaxdrop.training.cells import mesh_of, on_every_device
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ def test_what_is_kept_takes_no_memory_and_devices_share_it(source):
     kept = cache.cached("key", "small", source).x_train
     assert type(kept) is np.ndarray
     assert isinstance(kept.base, np.memmap)
-    mesh = jax.sharding.Mesh(np.array(jax.devices("cpu")), ("cells",))
-    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    for shard in jax.device_put(kept, everywhere).addressable_shards:
+    shared = on_every_device(mesh_of(jax.devices("cpu")), kept)
+    assert len(shared.addressable_shards) == len(jax.devices("cpu"))
+    for shard in shared.addressable_shards:
         assert shard.data.unsafe_buffer_pointer() == kept.ctypes.data
 
 
@@ -61,9 +62,8 @@ def test_another_key_is_another_dataset(source):
         lambda whole: whole[:100],
         lambda whole: whole[:-1],
         lambda whole: whole[::-1],
-        lambda whole: (
-            whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:]
-        ),  # a pixel, a letter, a digit
+        # Of a pixel, a letter or a digit.
+        lambda whole: whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:],
     ],
     ids=["empty", "cut off early", "cut off late", "reversed", "one bit"],
 )
