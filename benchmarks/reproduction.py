@@ -107,16 +107,20 @@ def _named_first(form: str) -> list[Part]:
 
 
 def _rates_and_others(form: str) -> list[Part]:
-    """The best and the worst position at higher rates, then the studies without a paper's table."""
-    rates = [
-        _part(preresnet.STUDY, config, form, "none,p4,p6", rate=rate)
-        for rate in (0.3, 0.5)
-        for config in ("cifar100", "cifar10")
-    ]
-    return rates + [
+    """Higher rates of P4 and P6, the studies without a table of a paper, then of all positions."""
+    few, every = (
+        [
+            _part(preresnet.STUDY, config, form, variants, rate=rate)
+            for rate in (0.3, 0.5)
+            for config in ("cifar100", "cifar10")
+        ]
+        for variants in ("none,p4,p6", "")
+    )
+    others = [
         _part(study, f"{study.name}_cifar10", form)
         for study in (pooling.STUDY, head.STUDY, schedules.STUDY)
     ]
+    return [*few, *others, *every]
 
 
 # In the order in which they are wanted: there is a whole table early, and it gets better.

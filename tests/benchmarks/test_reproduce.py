@@ -206,14 +206,16 @@ def test_two_at_once_and_one_of_them_killed_train_no_cell_twice_and_lose_no_row(
 
 
 def test_the_order_of_the_reproduction():
-    assert len({(part.study.name, part.config_hash) for part in PARTS}) == len(PARTS) - 6
+    assert len({(part.study.name, part.config_hash) for part in PARTS}) == len(PARTS) - 18
     forms = [part.form for part in PARTS]
     # All tiny forms, then the quick and the full ones of the named parts, then the others.
-    assert forms == sorted(forms[:14], key=FORMS.index) + forms[14:]
+    assert forms == sorted(forms[:18], key=FORMS.index) + forms[18:]
     for form in FORMS:
         names = [f"{part.name} {part.settings.variants}" for part in PARTS if part.form == form]
         assert names[:2] == [f"cifar100:{form} none,p6", f"cifar10:{form} none,p6"]
         assert names[2:5] == [f"cifar100:{form} ", f"cifar10:{form} ", f"vgg_cifar10:{form} "]
+        assert names[5] == f"cifar100:{form}, rate=0.3 none,p4,p6"
+        assert names[-1] == f"cifar10:{form}, rate=0.5 "
     assert {part.settings.seeds for part in PARTS if part.form == "tiny"} == {5}
     assert min(part.settings.seeds for part in PARTS) >= 3
 
