@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Most of what is installed is never imported; Python compiles what is, the first time.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 
 .PHONY: demo test lint clean
 
@@ -19,11 +21,11 @@ lint: $(VENV)/test
 
 $(VENV)/demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(INSTALL) .
 	touch $@
 
 $(VENV)/test: $(VENV)/demo
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(INSTALL) '.[test]'
 	touch $@
 
 clean:

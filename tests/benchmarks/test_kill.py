@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-SIGNALS = [*[signal.SIGKILL] * 4, signal.SIGTERM, *[signal.SIGKILL] * 4, signal.SIGINT]
+SIGNALS = [*[signal.SIGKILL] * 2, signal.SIGTERM, *[signal.SIGKILL] * 2, signal.SIGINT]
 OFTEN = "--config.checkpoint_seconds=0.01"  # most of the time is spent on checkpoints
 
 
