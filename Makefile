@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# Most of what is installed is never imported; Python compiles what is, the first time.
+# Most of what is installed is never imported; Python compiles what is, the first time, and keeps it.
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test lint clean
 
