@@ -1,20 +1,20 @@
 """BENCHMARKS.md as text: a pure function of the parts of the reproduction and their rows."""
 
-import dataclasses
 import math
-import pathlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from benchmarks.agreement import agreement
 from benchmarks.claims import ACCURACY, CLAIMS, HOLDS, MARGIN, NOT, UNDECIDED, Finding, judge
-from benchmarks.reproduction import FORMS, LEDGER, LEFT_OUT, Cell, Part
+from benchmarks.pictures import of_rates, of_run
+from benchmarks.recorded import ByRate, Run, by_rate
+from benchmarks.reproduction import LEDGER, LEFT_OUT, Cell
 from flaxdrop.results.comparison import effects, null_of, outcomes
 from flaxdrop.results.ledger import Row
+from flaxdrop.results.rate_table import rate_table
 from flaxdrop.results.table import EMPTY, Table, study_table
 
-PICTURES = pathlib.Path("docs/benchmarks")
 # A section of its own for a ledger that is not of a study: name of the file -> (rows -> Markdown).
 Sections: TypeAlias = Mapping[str, Callable[[Sequence[Mapping[str, Any]]], str]]
 _HEAD = """# Benchmarks
@@ -27,62 +27,6 @@ network with fewer epochs; *tiny* a small network on a part of the images, for a
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One config of the reproduction with the rows that are there of it.
-
-    Attributes:
-      part: the config.
-      wanted: all its cells, of every part of it.
-      rows: of this config, in the ledger's order.
-    """
-
-    part: Part
-    wanted: tuple[Cell, ...]
-    rows: tuple[Row, ...]
-
-    @property
-    def picture(self) -> pathlib.Path:
-        """Where its picture is."""
-        name = "".join(char if char.isalnum() else "-" for char in self.part.name)
-        return PICTURES / f"{self.part.study.name}-{name}.png"
-
-    @property
-    def missing(self) -> list[Cell]:
-        """The cells that are wanted and not there, in the table's order."""
-        done = {(row.variant, row.seed) for row in self.rows}
-        order = list(self.part.every_variant)
-        lacking = [cell for cell in self.wanted if cell not in done]
-        return sorted(lacking, key=lambda cell: (order.index(cell[0]), cell[1]))
-
-
-def runs_of(parts: Sequence[Part], rows: Mapping[str, Sequence[Row]]) -> list[Run]:
-    """The configs of the parts, by study as the parts come, the fullest form of each first.
-
-    Args:
-      parts: of the reproduction.
-      rows: study -> all rows of its ledger.
-    """
-    cells: dict[tuple[str, str], dict[Cell, None]] = {}
-    first: dict[tuple[str, str], Part] = {}
-    for part in parts:
-        key = part.study.name, part.config_hash
-        first.setdefault(key, part)
-        cells.setdefault(key, {}).update(dict.fromkeys(part.cells))
-    runs = [
-        Run(
-            part,
-            tuple(cells[key]),
-            tuple(row for row in rows.get(key[0], ()) if row.config_hash == key[1]),
-        )
-        for key, part in first.items()
-    ]
-    titles = list(dict.fromkeys(_title(run.part) for run in runs))
-    return sorted(
-        runs, key=lambda run: (titles.index(_title(run.part)), -FORMS.index(run.part.form))
-    )
-
-
 def render(runs: Sequence[Run], others: Sequence[str]) -> str:
     """The page.
 
@@ -91,16 +35,14 @@ def render(runs: Sequence[Run], others: Sequence[str]) -> str:
       others: sections that are not of a study, in Markdown.
     """
     blocks = [_HEAD, *_meaning(runs)]
-    for title in dict.fromkeys(_title(run.part) for run in runs):
-        of = [run for run in runs if _title(run.part) == title]
+    for title in dict.fromkeys(run.title for run in runs):
+        of = [run for run in runs if run.title == title]
         if any(run.rows for run in of):
             blocks += [f"## {title}\n", *_config(of)]
+        for rates in by_rate(runs):
+            if rates.last in of:
+                blocks += [f"## {rates.last.part.study.name}, {rates.name}\n", *_rates(rates)]
     return "\n".join([*blocks, *others, *_not_run(runs)])
-
-
-def _title(part: Part) -> str:
-    changes = [f"{field} {value}" for field, value in part.changes.items()]
-    return ", ".join([part.study.name, part.settings.dataset, *changes])
 
 
 def _meaning(runs: Sequence[Run]) -> Iterator[str]:
@@ -124,9 +66,9 @@ def _meaning(runs: Sequence[Run]) -> Iterator[str]:
                     _link(run),
                 )
             )
-            if _title(run.part) not in seen:
+            if run.title not in seen:
                 leading.setdefault(found.verdict, {})[f"{claim.words} ({run.part.name})"] = None
-            seen.add(_title(run.part))
+            seen.add(run.title)
         if not seen:
             leading.setdefault("not run", {})[claim.words] = None
             cells.append((f"{claim.words} ({claim.source})", "not run", EMPTY, EMPTY, EMPTY))
@@ -208,7 +150,20 @@ def _form(run: Run) -> Iterator[str]:
     lines += [f"Not run yet: {_words(run.missing)}."] if run.missing else []
     if lines:
         yield "\n".join(f"- {line}" for line in lines) + "\n"
-    yield f"![Accuracy by variant, and differences to {study.baseline}]({run.picture.as_posix()})\n"
+    yield of_run(run).markdown()
+
+
+def _rates(rates: ByRate) -> Iterator[str]:
+    """The section on all rates of one form of a config."""
+    study = rates.last.part.study
+    yield "How much of it does each place bear?\n"
+    yield rate_table(
+        {rate: run.rows for rate, run in rates.runs.items()},
+        order=list(rates.last.part.every_variant),
+        baseline=study.baseline,
+        nulls=study.nulls,
+    ).markdown()
+    yield of_rates(rates).markdown()
 
 
 def _provenance(rows: Sequence[Row]) -> Iterator[str]:

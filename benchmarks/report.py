@@ -6,27 +6,24 @@
 Nothing is trained and no device is asked for.
 """
 
-import hashlib
 import json
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
 from benchmarks.arguments import Parser, exit_status
-from benchmarks.page import Run, Sections, render, runs_of
+from benchmarks.page import Sections, render
+from benchmarks.pictures import Picture, pictures
+from benchmarks.recorded import runs_of
 from benchmarks.reproduction import LEDGER, PARTS, Part
 from benchmarks.throughput.record import FILE, section
-from flaxdrop.results import ledger, plots
+from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.provenance import config_hash
 
 PAGE = pathlib.Path("BENCHMARKS.md")
 # Ledgers of rows that are not cells of a study; a section for each is added here.
 SECTIONS: Sections = {FILE: section}
-_DIGEST = "rows"  # key in a picture's metadata
 
 
 def read_rows(parts: Sequence[Part], folder: pathlib.Path) -> dict[str, list[Row]]:
@@ -63,8 +60,10 @@ def _fault(row: Row, known: Mapping[str, Part]) -> str:
     return "" if row.placement == placement else f"placement is {row.placement}, not {placement}"
 
 
-def page(parts: Sequence[Part], folder: pathlib.Path, sections: Sections) -> tuple[str, list[Run]]:
-    """The text of BENCHMARKS.md, and the runs that it shows.
+def page(
+    parts: Sequence[Part], folder: pathlib.Path, sections: Sections
+) -> tuple[str, list[Picture]]:
+    """The text of BENCHMARKS.md, and its pictures.
 
     Args:
       parts: of the reproduction.
@@ -80,33 +79,18 @@ def page(parts: Sequence[Part], folder: pathlib.Path, sections: Sections) -> tup
         for name, of in sections.items()
         if (path := folder / name).exists()
     ]
-    return render(runs, others), runs
+    return render(runs, others), pictures(runs)
 
 
-def write(text: str, runs: Sequence[Run]) -> None:
+def write(text: str, pictures: Sequence[Picture]) -> None:
     """Writes the page, and the pictures that are not there or of other rows."""
-    for run in runs:
-        if not run.rows or _drawn_from(run.picture) == digest(run.rows):
-            continue
-        run.picture.parent.mkdir(parents=True, exist_ok=True)
-        study = run.part.study
-        plots.positions(
-            run.rows,
-            run.picture,
-            order=list(run.part.every_variant),
-            baseline=study.baseline,
-            nulls=study.nulls,
-            title=f"{study.name}, {run.part.name}",
-        )
-        with Image.open(run.picture) as picture:
-            picture.load()
-        about = PngInfo()
-        about.add_text(_DIGEST, digest(run.rows))
-        picture.save(run.picture, pnginfo=about, optimize=True)
+    for picture in pictures:
+        if not picture.fresh:
+            picture.write()
     PAGE.write_text(text)
 
 
-def check(text: str, runs: Sequence[Run]) -> None:
+def check(text: str, pictures: Sequence[Picture]) -> None:
     """Compares the page and the rows that its pictures were drawn from.
 
     Raises:
@@ -121,23 +105,9 @@ def check(text: str, runs: Sequence[Run]) -> None:
                 f"{PAGE} line {i + 1} is stale: {lines[0]!r}, must be {lines[1]!r};"
                 " run python -m benchmarks.report"
             )
-    for run in runs:
-        if run.rows and _drawn_from(run.picture) != digest(run.rows):
-            raise ValueError(f"{run.picture} is stale; run python -m benchmarks.report")
-
-
-def digest(rows: Sequence[Row]) -> str:
-    """SHA-256 of the rows, whatever their order."""
-    lines = sorted(row.to_json() for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _drawn_from(path: pathlib.Path) -> str | None:
-    try:
-        with Image.open(path) as picture:
-            return picture.info.get(_DIGEST)
-    except OSError:
-        return None
+    for picture in pictures:
+        if not picture.fresh:
+            raise ValueError(f"{picture.path} is stale; run python -m benchmarks.report")
 
 
 def main(

@@ -98,6 +98,26 @@ def effects(
     }
 
 
+def effects_by_rate(
+    rows: Mapping[float, Iterable[Row]],
+    measure: str,
+    baseline: str,
+    nulls: Sequence[tuple[str, str]],
+) -> dict[float, dict[str, Effect]]:
+    """Rate to `effects`: corrected over the variants of a rate, with the null of that rate.
+
+    rows: rate to the rows of one config.
+
+    Raises:
+      ValueError: as `outcomes`.
+    """
+    found = {rate: outcomes(of, ()) for rate, of in rows.items()}
+    return {
+        rate: effects(of, measure, baseline, null_of(of, measure, nulls))
+        for rate, of in found.items()
+    }
+
+
 def null_of(
     outcomes: Sequence[Outcome], measure: str, pairs: Iterable[tuple[str, str]]
 ) -> Null | None:

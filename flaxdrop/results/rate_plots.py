@@ -1,14 +1,20 @@
-"""A picture of accuracy and likelihood by rate of dropout, with a line for every place of it."""
+"""Pictures by rate of dropout: all places of it in one panel, or a panel for every place."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flaxdrop.results.comparison import CONFIDENCE, Outcome, outcomes
+from flaxdrop.results.comparison import (
+    CONFIDENCE,
+    Effect,
+    Outcome,
+    effects_by_rate,
+    outcomes,
+)
 from flaxdrop.results.drawing import BAND, INK, legend_below, new_figure, save, say
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.statistics import BySeed, Paired, paired
@@ -20,6 +26,8 @@ _STYLES = (
     ("#117733", "^", "-."),
     ("#AA7700", "D", ":"),
 )
+_NOISE = "noise"
+_TOLD, _NOT_TOLD = "significant (Holm) and larger than noise", "not told from noise"
 _PANELS: tuple[tuple[str, Callable[[Outcome], BySeed]], ...] = (
     ("last accuracy minus that of {}, points", lambda outcome: outcome.accuracy["last"]),
     ("NLL minus that of {}, nats", lambda outcome: outcome.nll),
@@ -62,6 +70,73 @@ def draw_rates(
         _draw_places(axis, found, places, baseline, values)
     legend_below(figure, axes[0], "outside lower center", len(places), line=3)
     return save(figure, path)
+
+
+def draw_each_place(
+    rows: Mapping[float, Iterable[Row]],
+    path: str | os.PathLike[str],
+    *,
+    order: Sequence[str],
+    baseline: str,
+    nulls: Sequence[tuple[str, str]],
+    title: str,
+) -> Figure:
+    """Writes a PNG with a panel a variant: its difference to the baseline over the rates.
+
+    Test accuracy after the last epoch, in points, paired by seed, with its 95 % t interval; the
+    grey band is the noise where a null tells it. A full mark stands out: it is significant after
+    Holm over the variants of its rate, and larger than the noise.
+
+    Args:
+      rows: rate -> the rows of one config.
+      path: of the PNG.
+      order: the variants, in the panels' order.
+      baseline: the variant without dropout, which is drawn at rate 0.
+      nulls: pairs of variants that are one network with different masks.
+      title: above the picture.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: a variant has two rows of one seed at one rate.
+      OSError: `path` cannot be written.
+    """
+    effects = effects_by_rate(rows, "last", baseline, nulls)
+    shown = [v for v in order if any(v in of and of[v].difference.n for of in effects.values())]
+    columns = 4
+    lines = max(1, -(-len(shown) // columns))
+    figure = new_figure(10, 0.9 + 2.3 * lines, title)
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axis, variant in zip(panels, shown, strict=False):
+        of = {rate: found[variant] for rate, found in sorted(effects.items()) if variant in found}
+        _draw_place(axis, variant, {rate: e for rate, e in of.items() if e.difference.n})
+    panels[0].set_xlim(0, 1.05 * max(effects))  # of all panels, whichever rates they have
+    panels[0].set_xticks([0.0, *effects])
+    legend_below(figure, panels[0], "outside lower center", columns, line=2)
+    for axis in panels[len(shown) :]:
+        axis.set_axis_off()
+    for axis in panels[-columns:]:
+        axis.set_xlabel("rate")
+    figure.supylabel(f"last accuracy minus that of {baseline}, points", fontsize=10, color=INK)
+    return save(figure, path)
+
+
+def _draw_place(axis: Axes, variant: str, effects: Mapping[float, Effect]) -> None:
+    colour, marker, _ = _STYLES[0]
+    noise = [0.0, *(effect.noise for effect in effects.values())]  # NaN leaves a gap
+    axis.fill_between(
+        [0.0, *effects], np.negative(noise), noise, color=BAND, linewidth=0, label=_NOISE
+    )
+    axis.axhline(0, color=INK, linewidth=0.8)
+    line = [(rate, effect.difference) for rate, effect in effects.items()]
+    _draw_line(axis, "mean [95 % t interval]", line, (colour, "", "-"))
+    for label, face, stands_out in ((_TOLD, colour, True), (_NOT_TOLD, "white", False)):
+        marks = [(r, e.difference.mean) for r, e in effects.items() if e.stands_out is stands_out]
+        style: dict[str, Any] = {"color": colour, "markerfacecolor": face, "label": label}
+        # Marks may lie over the edge; where there is none, only the legend has it.
+        axis.plot(*np.array(marks).reshape(-1, 2).T, marker, clip_on=not marks, **style)
+    axis.set_title(variant, fontsize=10, color=INK, parse_math=False)
 
 
 def _draw_places(

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from benchmarks import preresnet, report, vgg_depth
-from benchmarks.page import runs_of
+from benchmarks.pictures import digest
+from benchmarks.recorded import runs_of
 from benchmarks.reproduction import LEDGER, PARTS
 from flaxdrop.results import ledger
 
@@ -161,7 +162,7 @@ def test_a_picture_that_is_missing_or_of_other_rows_is_stale(stale, rows):
         assert report.main([]) == 0
         assert report.main(["--check"]) == 0
     assert len(right) == picture.stat().st_size
-    assert report.digest(rows) == report.digest(rows[::-1])
+    assert digest(rows) == digest(rows[::-1])
 
 
 @pytest.mark.usefixtures("rendered")
@@ -219,10 +220,20 @@ def test_other_ledgers_have_a_section_where_there_is_one(rendered):
     assert PAGE.read_text().replace("## Speeds\n\n2 rows\n\n", "") == rendered
 
 
-def test_the_fullest_form_comes_first():
-    names = [run.part.name for run in runs_of(PARTS, {})]
-    assert names[:3] == ["cifar100:full", "cifar100:quick", "cifar100:tiny"]
-    assert len(set(names)) == len(names)
-    assert sum(len(run.wanted) for run in runs_of(PARTS, {})) == sum(
-        len(run.missing) for run in runs_of(PARTS, {})
+def test_rates_stand_beside_each_other(rendered, rows_of_part):
+    assert ", by rate" not in rendered
+    higher = next(part for part in PARTS if part.name == "cifar100:tiny, rate=0.5")
+    write(rows_of_part(higher, {"none": [0.4, 0.401], "p6": [0.5, 0.502], "p4": [0.3, 0.302]}))
+    assert report.main([]) == 0
+    lines = PAGE.read_text().splitlines()
+    assert lines.index("## preresnet, cifar100, rate 0.5") < lines.index(
+        "## preresnet, cifar100:tiny, by rate"
     )
+    assert "| variant | rate 0.1 | rate 0.5 | from 0.1 to 0.5 |" in lines
+    (line,) = [line for line in lines if line.startswith("| p4 | - | -")]
+    assert line.startswith("| p4 | - | -9.95 [")
+    (shown,) = [line for line in lines if line.startswith("![Differences to none by rate")]
+    path = pathlib.Path(shown[shown.index("(") + 1 : -1])
+    with Image.open(path) as image:
+        image.verify()
+    assert report.main(["--check"]) == 0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flaxdrop.results.rate_plots import draw_rates
+from flaxdrop.results.rate_plots import draw_each_place, draw_rates
 
 PLACES = {place: {rate: f"{place} {rate}" for rate in (0.2, 0.5)} for place in ("h4", "h5")}
 
@@ -43,3 +43,39 @@ def test_a_single_seed_has_no_band(make_row, tmp_path):
     [band] = figure.axes[0].collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert set(np.round(heights, 6)) <= {0.0, 10.0}
+
+
+def draw_each(rows, path, order=("none", "p4", "p6")):
+    return draw_each_place(rows, path, order=order, baseline="none", nulls=(), title="rates")
+
+
+def test_every_variant_has_a_panel_with_its_differences_by_rate(make_study, tmp_path):
+    means = {0.5: {"none": 0.5, "p4": 0.4, "p6": 0.5}, 0.1: {"none": 0.5, "p4": 0.52}}
+    rows = {rate: make_study(of, seeds=4) for rate, of in means.items()}
+    figure = draw_each(rows, tmp_path / "rates.png")
+    panels = [axis for axis in figure.axes if axis.axison]
+    assert [axis.get_title() for axis in panels] == ["p4", "p6"]
+    assert panels[1].get_xlim()[1] > 0.5
+    line = next(of for of in panels[0].get_lines() if len(of.get_xdata()) == 3)
+    last = {
+        (rate, row.variant, row.seed): 100 * row.last_accuracy
+        for rate, of in rows.items()
+        for row in of
+    }
+    expected = [
+        np.mean([last[rate, "p4", seed] - last[rate, "none", seed] for seed in range(4)])
+        for rate in (0.1, 0.5)
+    ]
+    np.testing.assert_array_equal(line.get_xdata(), [0, 0.1, 0.5])
+    np.testing.assert_allclose(line.get_ydata(), [0, *expected])
+    full, hollow = (
+        [x for of in panels[0].get_lines() if of.get_label() == label for x in of.get_xdata()]
+        for label in ("significant (Holm) and larger than noise", "not told from noise")
+    )
+    assert (full, hollow) == ([0.1, 0.5], [])
+
+
+def test_without_a_difference_there_is_no_panel(make_row, tmp_path):
+    for rows in ([], [make_row("none")], [make_row("p4")]):
+        figure = draw_each({0.1: rows, 0.5: rows}, tmp_path / "rates.png")
+        assert not any(axis.axison for axis in figure.axes)

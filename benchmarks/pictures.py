@@ -1,0 +1,115 @@
+"""The pictures of BENCHMARKS.md; each tells which rows it was drawn from."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Sequence
+
+from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from benchmarks.recorded import ByRate, Run, by_rate
+from flaxdrop.results import plots
+from flaxdrop.results.ledger import Row
+from flaxdrop.results.rate_plots import draw_each_place
+
+FOLDER = pathlib.Path("docs/benchmarks")
+_DIGEST = "rows"  # key in a picture's metadata
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture of rows.
+
+    Attributes:
+      study: its name.
+      name: of what is shown of it.
+      words: what is shown, for those who cannot see it.
+      rows: that it shows.
+      draw: writes it.
+    """
+
+    study: str
+    name: str
+    words: str
+    rows: Sequence[Row]
+    draw: Callable[[pathlib.Path], Figure]
+
+    @property
+    def path(self) -> pathlib.Path:
+        """Where it is."""
+        name = "".join(char if char.isalnum() else "-" for char in self.name)
+        return FOLDER / f"{self.study}-{name}.png"
+
+    @property
+    def fresh(self) -> bool:
+        """It is there, and of these rows."""
+        try:
+            with Image.open(self.path) as picture:
+                return picture.info.get(_DIGEST) == digest(self.rows)
+        except OSError:
+            return False
+
+    def markdown(self) -> str:
+        """What shows it in a page of the repository's root."""
+        return f"![{self.words}]({self.path.as_posix()})\n"
+
+    def write(self) -> None:
+        """Draws it, with the digest of its rows."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.draw(self.path)
+        with Image.open(self.path) as picture:
+            picture.load()
+        about = PngInfo()
+        about.add_text(_DIGEST, digest(self.rows))
+        picture.save(self.path, pnginfo=about, optimize=True)
+
+
+def digest(rows: Sequence[Row]) -> str:
+    """SHA-256 of the rows, whatever their order."""
+    lines = sorted(row.to_json() for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def of_run(run: Run) -> Picture:
+    """Its variants beside each other."""
+    study = run.part.study
+    return Picture(
+        study.name,
+        run.part.name,
+        f"Accuracy by variant, and differences to {study.baseline}",
+        run.rows,
+        lambda path: plots.positions(
+            run.rows,
+            path,
+            order=list(run.part.every_variant),
+            baseline=study.baseline,
+            nulls=study.nulls,
+            title=f"{study.name}, {run.part.name}",
+        ),
+    )
+
+
+def of_rates(rates: ByRate) -> Picture:
+    """Every variant over the rates."""
+    study = rates.last.part.study
+    return Picture(
+        study.name,
+        rates.name,
+        f"Differences to {study.baseline} by rate, a panel a variant",
+        [row for run in rates.runs.values() for row in run.rows],
+        lambda path: draw_each_place(
+            {rate: run.rows for rate, run in rates.runs.items()},
+            path,
+            order=list(rates.last.part.every_variant),
+            baseline=study.baseline,
+            nulls=study.nulls,
+            title=f"{study.name}, {rates.name}",
+        ),
+    )
+
+
+def pictures(runs: Sequence[Run]) -> list[Picture]:
+    """All that the page of these runs shows."""
+    return [*(of_run(run) for run in runs if run.rows), *map(of_rates, by_rate(runs))]
