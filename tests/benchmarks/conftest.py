@@ -49,6 +49,8 @@ def folder(tmp_path, monkeypatch):
     """Where the user is: an empty folder but for the config `tiny.py`."""
     (tmp_path / "tiny.py").write_text(TINY)
     monkeypatch.chdir(tmp_path)
+    # Tests look at what a command leaves there; Python may keep the compiled config, too.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return tmp_path
 
 
