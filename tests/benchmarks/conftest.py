@@ -185,6 +185,7 @@ def shell(folder):
             "env": {
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
+                "PYTHONDONTWRITEBYTECODE": "1",  # as in `folder`
                 "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             },
             "text": True,
