@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import importlib
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from benchmarks import head, pooling, preresnet, schedules, vgg_depth
@@ -108,19 +108,21 @@ def _named_first(form: str) -> list[Part]:
 
 def _rates_and_others(form: str) -> list[Part]:
     """Higher rates of P4 and P6, the studies without a table of a paper, then of all positions."""
-    few, every = (
-        [
-            _part(preresnet.STUDY, config, form, variants, rate=rate)
-            for rate in (0.3, 0.5)
-            for config in ("cifar100", "cifar10")
-        ]
-        for variants in ("none,p4,p6", "")
-    )
     others = [
         _part(study, f"{study.name}_cifar10", form)
         for study in (pooling.STUDY, head.STUDY, schedules.STUDY)
     ]
-    return [*few, *others, *every]
+    # The higher rate first, where positions differ more.
+    every = _at_rates(form, (0.5, 0.3), "")
+    return [*_at_rates(form, (0.3, 0.5), "none,p4,p6"), *others, *every]
+
+
+def _at_rates(form: str, rates: Sequence[float], variants: str) -> list[Part]:
+    return [
+        _part(preresnet.STUDY, config, form, variants, rate=rate)
+        for rate in rates
+        for config in ("cifar100", "cifar10")
+    ]
 
 
 # In the order in which they are wanted: there is a whole table early, and it gets better.
