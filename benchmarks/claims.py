@@ -2,13 +2,15 @@
 
 A claim is one or more contrasts: paired differences between two variants, by seed, of one quantity.
 It holds where every contrast's 95 % interval lies on the claim's side of 0; it does not where one
-of the k contrasts lies on the other side, in its interval of 1 - 0.05 / k (Bonferroni). Where a
-study has a null, the difference must be larger than the noise as well. Otherwise it is undecided.
+of its k contrasts, run or not, lies on the other side, in its interval of 1 - 0.05 / k
+(Bonferroni). Where a study has a null, the difference must be larger than the noise as well.
+Otherwise it is undecided.
 So where there is no effect at all a claim is said to hold in at most 2.5 % of the cases, and not to
 hold in at most 2.5 %. There is no correction over the claims.
 
 A claim of no difference holds where every 95 % interval lies within `MARGIN`, which is ours; it
-does not where one leaves out 0 after Bonferroni: in at most 5 % of the cases by chance.
+does not where one leaves out 0 after Bonferroni: in at most 5 % of the cases by chance. The study's
+null has no say, for its pairs may be the very contrasts.
 """
 
 import dataclasses
@@ -86,9 +88,10 @@ class Finding:
     missing: tuple[str, ...]
 
     @property
-    def n(self) -> int:
-        """Seeds of the contrast that has the fewest."""
-        return min((effect.n for effect in self.effects.values()), default=0)
+    def n(self) -> str:
+        """Seeds of its contrasts: "5", or "2 to 5" where some have fewer."""
+        counts = sorted({effect.n for effect in self.effects.values()})
+        return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{sum(counts)}"
 
 
 def judge(
@@ -111,19 +114,22 @@ def judge(
             values.setdefault(row.variant, {})[row.seed] = value
     own = [pair for pair in claim.contrasts if set(pair) <= set(variants)]
     run = [(a, b) for a, b in own if values.get(a, {}).keys() & values.get(b, {}).keys()]
-    null = null_of(outcomes(rows, ()), "last", nulls) if claim.quantity.null else None
+    null = None
+    if claim.quantity.null and claim.sign:
+        null = null_of(outcomes(rows, ()), "last", nulls)
     sides = [(values[a], values[b]) for a, b in run]
     return Finding(
-        verdict=_verdict(claim.sign, sides, null, whole=bool(own) and run == own),
+        verdict=_verdict(claim.sign, sides, null, contrasts=len(own)),
         effects={_name(pair): paired(*of, CONFIDENCE) for pair, of in zip(run, sides, strict=True)},
         missing=tuple(_name(pair) for pair in own if pair not in run),
     )
 
 
 def _verdict(
-    sign: int, sides: Sequence[tuple[BySeed, BySeed]], null: Null | None, *, whole: bool
+    sign: int, sides: Sequence[tuple[BySeed, BySeed]], null: Null | None, *, contrasts: int
 ) -> str:
-    corrected = 1 - (1 - CONFIDENCE) / max(1, len(sides))
+    """contrasts: of the claim, of which `sides` are those that were run."""
+    corrected = 1 - (1 - CONFIDENCE) / max(1, contrasts)
     each = [paired(a, b, CONFIDENCE) for a, b in sides]
     strict = [paired(a, b, corrected) for a, b in sides]
     # Without a null nothing is known about noise, and NaN bars nothing.
@@ -136,7 +142,7 @@ def _verdict(
         holds = [(effect.low if sign > 0 else -effect.high) > 0 for effect in each]
         holds = list(map(all, zip(holds, told, strict=True)))
         against = [(effect.high if sign > 0 else -effect.low) < 0 for effect in strict]
-    if whole and all(holds):
+    if 0 < contrasts == len(sides) and all(holds):
         return HOLDS
     if any(map(all, zip(against, told, strict=True))):
         return NOT

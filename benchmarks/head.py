@@ -112,8 +112,8 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
             (
                 outcome.variant,
                 f"{gap.n}",
-                f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]",
-                f"{variance.mean:.4f} [{variance.low:.4f}, {variance.high:.4f}]",
+                f"{gap:+.2f}",
+                f"{variance:.4f}",
             )
         )
     table = Table(

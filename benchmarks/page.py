@@ -88,6 +88,8 @@ def _meaning(runs: Sequence[Run]) -> Iterator[str]:
         " one: chance alone brings either about in at most 2.5 % of the cases, a claim; over the"
         " claims nothing is corrected. No difference: all intervals within"
         f" ± {MARGIN:g} points, a margin of ours; that it does not hold has a chance of 5 %.",
+        "At several rates the baseline of a study is one network with the same seeds: what is found"
+        " at one rate is not independent of what is found at another.",
         "A small form answers for its own network and images; the verdict of the fullest form is"
         " the one that counts.",
     )
@@ -103,8 +105,8 @@ def _verdict(found: Finding) -> str:
 def _effects(found: Finding, unit: str) -> str:
     words = []
     for name, effect in found.effects.items():
-        interval = f" [{effect.low:+.2f}, {effect.high:+.2f}]" if effect.n > 1 else ""
-        words.append(f"{name}: {effect.mean:+.2f}{interval}")
+        of = "" if found.n == f"{effect.n}" else f" (n = {effect.n})"
+        words.append(f"{name}{of}: {effect:+.2f}")
     return f"{'; '.join(words)} {unit}"
 
 
@@ -170,12 +172,19 @@ def _provenance(rows: Sequence[Row]) -> Iterator[str]:
     """What the rows were made on and with, as they tell it themselves."""
     yield f"n: {len({row.seed for row in rows})} seeds, {len(rows)} cells."
     hours = sum(row.wall_seconds for row in rows if math.isfinite(row.wall_seconds)) / 3600
-    yield f"Hardware: {_count(row.device_kind for row in rows)}; {hours:.2g} device hours."
+    hardware = _count(row.device_kind for row in rows)
+    yield f"Hardware: {hardware}; {hours:.2g} device hours, pauses included."
     yield "Versions: " + _count(
         ", ".join(f"{name} {version}" for name, version in row.versions.items()) for row in rows
     )
-    yield "Precision: " + _count(row.precision for row in rows)
+    yield "Precision: " + _count(_precision(row) for row in rows)
     yield "Source: " + _count(f"`{row.git_revision[:12]}`" + _dirty(row) for row in rows)
+
+
+def _precision(row: Row) -> str:
+    # A CPU's products have no less.
+    on_cpu = row.platform == "cpu" and row.precision == "tensorfloat32"
+    return "float32" if on_cpu else row.precision
 
 
 def _dirty(row: Row) -> str:

@@ -1,8 +1,11 @@
-"""The pictures of BENCHMARKS.md; each tells which rows it was drawn from."""
+"""The pictures of BENCHMARKS.md; each tells which rows it was drawn from, and by which code."""
 
 import dataclasses
+import functools
 import hashlib
+import inspect
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
@@ -10,12 +13,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.recorded import ByRate, Run, by_rate
-from flaxdrop.results import plots
+from flaxdrop.results import drawing, plots, rate_plots
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.rate_plots import draw_each_place
 
 FOLDER = pathlib.Path("docs/benchmarks")
-_DIGEST = "rows"  # key in a picture's metadata
+_DIGEST = "drawn from"  # key in a picture's metadata
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Picture:
 
     @property
     def fresh(self) -> bool:
-        """It is there, and of these rows."""
+        """It is there, of these rows and by this code."""
         try:
             with Image.open(self.path) as picture:
                 return picture.info.get(_DIGEST) == digest(self.rows)
@@ -56,7 +58,7 @@ class Picture:
         return f"![{self.words}]({self.path.as_posix()})\n"
 
     def write(self) -> None:
-        """Draws it, with the digest of its rows."""
+        """Draws it, with the digest of what it was drawn from."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.draw(self.path)
         with Image.open(self.path) as picture:
@@ -67,9 +69,15 @@ class Picture:
 
 
 def digest(rows: Sequence[Row]) -> str:
-    """SHA-256 of the rows, whatever their order."""
+    """SHA-256 of the rows, whatever their order, and of the code that draws them."""
     lines = sorted(row.to_json() for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join([_code(), *lines]).encode()).hexdigest()
+
+
+@functools.cache
+def _code() -> str:
+    modules = (sys.modules[__name__], drawing, plots, rate_plots)
+    return "".join(inspect.getsource(module) for module in modules)
 
 
 def of_run(run: Run) -> Picture:
@@ -99,7 +107,7 @@ def of_rates(rates: ByRate) -> Picture:
         rates.name,
         f"Differences to {study.baseline} by rate, a panel a variant",
         [row for run in rates.runs.values() for row in run.rows],
-        lambda path: draw_each_place(
+        lambda path: rate_plots.draw_each_place(
             {rate: run.rows for rate, run in rates.runs.items()},
             path,
             order=list(rates.last.part.every_variant),

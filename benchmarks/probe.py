@@ -90,12 +90,13 @@ def _variables(state: steps.State) -> dict[str, Any]:
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
-def open_run(folder: str, examples: int) -> Run:
+def open_run(folder: str, examples: int, data_dir: str) -> Run:
     """Reads what a run left.
 
     Args:
       folder: of the run.
       examples: how many to measure on; at most as many as it trained on.
+      data_dir: as in `Settings`.
 
     Raises:
       ValueError: it is not a run, or has no finished cell.
@@ -111,7 +112,7 @@ def open_run(folder: str, examples: int) -> Run:
         study = importlib.import_module(f"benchmarks.{fields.pop('study')}").STUDY
     except (ValueError, TypeError, KeyError, AttributeError, ImportError):
         raise ValueError(f"run: {path} is damaged, or of a newer flaxdrop") from None
-    settings = study.settings.of(ml_collections.ConfigDict(fields))
+    settings = study.settings.of(ml_collections.ConfigDict({**fields, "data_dir": data_dir}))
     plan = make_plan(study, settings, folder)
     rows, warnings = ledger.read(plan.folder.ledger)
     for warning in warnings:
@@ -181,7 +182,7 @@ def probe_table(run: Run, masks: int) -> None:
         (
             name,
             *(f"{shifts[when][name]:.3f}" for when in _WHEN),
-            f"{of.mean:+.2f} [{of.low:+.2f}, {of.high:+.2f}]",
+            f"{of:+.2f}",
             f"{of.n}",
         )
         for name, of in effects.items()
@@ -238,10 +239,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cell", help="one network of it, as p4-seed0 (default: the whole table)")
     parser.add_argument("--batch", type=int, default=256, help="training examples to measure on")
     parser.add_argument("--masks", type=int, default=4, help="how many to average over")
+    parser.add_argument("--data_dir", default="", help="where the run's data are, as it took it")
     options = parser.parse_args(arguments)
 
     def run() -> None:
-        opened = open_run(options.run, options.batch)
+        opened = open_run(options.run, options.batch, options.data_dir)
         if options.cell:
             probe_cell(opened, options.cell, options.masks)
         else:

@@ -80,7 +80,9 @@ class ByRate:
     @property
     def name(self) -> str:
         """As that of a part, for people."""
-        return f"{self.last.part.name.partition(',')[0]}, by rate"
+        part = self.last.part
+        changes = {field: value for field, value in part.changes.items() if field != "rate"}
+        return f"{dataclasses.replace(part, changes=changes).name}, by rate"
 
 
 def by_rate(runs: Sequence[Run]) -> list[ByRate]:

@@ -75,7 +75,7 @@ def harm_table(
             for of in (before, after)
             if variant != baseline and baseline in of
         ]
-        told += [_words(of) for of in harms] or ["-", "-"]
+        told += [f"{of:+.2f}" for of in harms] or ["-", "-"]
         told.append(_share(*harms) if harms else "-")
         cells.append(tuple(told))
     return Table(
@@ -103,12 +103,7 @@ def _of(cells: dict[int, tuple[float, float]], measure: int) -> BySeed:
 
 
 def _difference(after: BySeed, before: BySeed) -> str:
-    return _words(paired(after, before, CONFIDENCE))
-
-
-def _words(of: Paired) -> str:
-    interval = f" [{of.low:+.2f}, {of.high:+.2f}]" if of.n > 1 else ""
-    return f"{of.mean:+.2f}{interval}"
+    return f"{paired(after, before, CONFIDENCE):+.2f}"
 
 
 def _share(before: Paired, after: Paired) -> str:

@@ -57,8 +57,9 @@ def reproduce(parts: Sequence[Part], folder: pathlib.Path, stop: Stop, data_dir:
             begun = True
             train(plan, plan.recorded()[0], stop)
     left = missing(parts, folder)
+    ended = stop.reason or ("nothing more can be begun here" if left else "done")
     print(
-        f"{stop.reason or 'done'}: {sum(len(cells) for _, cells in left)} cells are missing"
+        f"{ended}: {sum(len(cells) for _, cells in left)} cells are missing"
         + (f", the next of {left[0][0].name}; run the same command to go on" if left else "")
     )
     return stop.exit_status or (_USER_ERROR if unavailable and not begun else 0)

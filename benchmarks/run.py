@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import itertools
 import pathlib
 import sys
@@ -140,7 +141,7 @@ def _train_family(
         "parameters": parameter_count(family.model, plan.input_shape),
         "compile_seconds": programs.compile_seconds,
         "versions": provenance.versions(),
-        "git_revision": provenance.git_revision(pathlib.Path(__file__).parent, besides=RESULTS),
+        "git_revision": _revision(),
     }
     folder = plan.folder.checkpoints
     for finished in train_cells(
@@ -157,6 +158,12 @@ def _train_family(
         ledger.append(plan.folder.ledger, row)
         checkpoint.forget(folder, finished.name)
         yield row
+
+
+@functools.cache
+def _revision() -> str:
+    # Once a process: what is committed while it runs is not what it runs.
+    return provenance.git_revision(pathlib.Path(__file__).parent, besides=RESULTS)
 
 
 def _row(

@@ -38,8 +38,7 @@ def answer(rows: Sequence[Row], features: np.ndarray) -> Table:
         if not {variant, "none"} <= found.keys():
             continue
         ours = paired(values(found[variant]), values(found["none"]), CONFIDENCE)
-        number = f"{ours.mean:+.3f} [{ours.low:+.3f}, {ours.high:+.3f}]"
-        cells.append((claim, unit, theirs, number, f"{ours.n}", verdict(ours, sign)))
+        cells.append((claim, unit, theirs, f"{ours:+.3f}", f"{ours.n}", verdict(ours, sign)))
     return Table(
         columns=(f"claim, rate {RATE:g}", "of", "published", "ours", "n", "verdict"),
         cells=tuple(cells),
@@ -68,15 +67,16 @@ def verdict(difference: Paired, sign: int) -> str:
 def _explanation(found: dict[str, Outcome], features: np.ndarray) -> Iterator[str]:
     if base := found.get("none"):
         gap = summary(base.gap.values())
+        if gap.low > 0:
+            meaning = "that gap is what a regulariser can win back"
+        elif gap.high < 0:
+            meaning = "there is no gap that a regulariser could win back"
+        else:
+            meaning = "it is not told whether there is a gap that a regulariser could win back"
         yield (
-            f"Without dropout the classifier is right on {gap.mean:.1f} points more of the training"
-            f" images than of the test images [{gap.low:.1f}, {gap.high:.1f}], with a calibration"
-            f" error of {100 * _mean(base.ece):.1f} %: "
-            + (
-                "that gap is what a regulariser can win back."
-                if gap.low > 0
-                else "there is no gap that a regulariser could win back."
-            )
+            f"Without dropout the classifier is right on {gap:.1f} points more of the training"
+            " images than of the test images, with a calibration error of"
+            f" {100 * _mean(base.ece):.1f} %: {meaning}."
         )
     before = found.get(f"before classifier {RATE:g}")
     if base and before:

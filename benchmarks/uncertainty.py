@@ -89,8 +89,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--run", required=True, help="the folder of a run")
     parser.add_argument("--cell", required=True, help="one network of it, as p6-seed0")
     parser.add_argument("--samples", type=int, default=50, help="how many masks")
+    parser.add_argument("--data_dir", default="", help="where the run's data are, as it took it")
     options = parser.parse_args(arguments)
-    return exit_status(lambda: compare(open_run(options.run, 2), options.cell, options.samples))
+
+    def run() -> None:
+        compare(open_run(options.run, 2, options.data_dir), options.cell, options.samples)
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

@@ -82,8 +82,9 @@ class WorkFolder:
         return self.path / "settings.json"
 
     def _check(self, study: str, identity: Mapping[str, Any]) -> None:
-        if not self._settings.exists():
-            if self.path.is_dir() and any(self.path.iterdir()) and not self._ours():
+        foreign = self.path.is_dir() and not self._ours()
+        if not self._settings.exists():  # asked last: another run may have just written it
+            if foreign:
                 raise ValueError(
                     f"workdir: {self.path} is not empty and not of a run, choose another"
                 )

@@ -26,7 +26,7 @@ class Outcome:
     ece: seed to expected calibration error, likewise, in [0, 1].
     gap: seed to training accuracy (with its dropout) minus test accuracy, last epoch, points.
     diverged: number of cells that diverged; they are in no other number.
-    seconds: mean wall time of a finished cell; NaN when none tells it.
+    seconds: median wall time of a finished cell; NaN when none tells it.
     """
 
     variant: str
@@ -144,7 +144,7 @@ def _outcome(variant: str, cells: Mapping[int, Row]) -> Outcome:
         ece={seed: row.last_ece for seed, row in finished.items()},
         gap={seed: 100 * _gap(row) for seed, row in finished.items()},
         diverged=len(cells) - len(finished),
-        seconds=float(np.mean(seconds)) if seconds else math.nan,
+        seconds=float(np.median(seconds)) if seconds else math.nan,
     )
 
 

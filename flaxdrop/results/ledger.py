@@ -29,9 +29,9 @@ One line of strict JSON a cell, written once and never changed. A number that is
 | parameters | integer | number of trainable parameters |
 | device_kind | string | as JAX names it, e.g. `NVIDIA H100 80GB HBM3` |
 | platform | string | `cpu`, `gpu` or `tpu` |
-| precision | string | of the activations, e.g. `float32` |
+| precision | string | of products on accelerators; `bfloat16`: of activations too |
 | versions | object | `provenance.versions()`: package name to version |
-| git_revision | string | `provenance.git_revision()`: hash, `-dirty` added, or `unknown` |
+| git_revision | string | of the code that finished it: hash, `-dirty` added, or `unknown` |
 | wall_seconds | number, null | time the cell took without compilation, s |
 | compile_seconds | number, null | compilation before the cell's first step, s |
 | images_per_second | number, null | training images a second of this cell |

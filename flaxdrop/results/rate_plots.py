@@ -27,7 +27,8 @@ _STYLES = (
     ("#AA7700", "D", ":"),
 )
 _NOISE = "noise"
-_TOLD, _NOT_TOLD = "significant (Holm) and larger than noise", "not told from noise"
+_INTERVAL = "mean [95 % t interval]"
+_TOLD, _NOT_TOLD = "significant (Holm), above known noise", "not told from chance"
 _PANELS: tuple[tuple[str, Callable[[Outcome], BySeed]], ...] = (
     ("last accuracy minus that of {}, points", lambda outcome: outcome.accuracy["last"]),
     ("NLL minus that of {}, nats", lambda outcome: outcome.nll),
@@ -83,9 +84,9 @@ def draw_each_place(
 ) -> Figure:
     """Writes a PNG with a panel a variant: its difference to the baseline over the rates.
 
-    Test accuracy after the last epoch, in points, paired by seed, with its 95 % t interval; the
-    grey band is the noise where a null tells it. A full mark stands out: it is significant after
-    Holm over the variants of its rate, and larger than the noise.
+    Test accuracy after the last epoch, in points, paired by seed, with its 95 % t interval; a grey
+    bar is the noise of a rate, where a null tells it. A full mark stands out: it is significant
+    after Holm over the variants of its rate, and larger than that noise.
 
     Args:
       rows: rate -> the rows of one config.
@@ -110,8 +111,9 @@ def draw_each_place(
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axis, variant in zip(panels, shown, strict=False):
         of = {rate: found[variant] for rate, found in sorted(effects.items()) if variant in found}
-        _draw_place(axis, variant, {rate: e for rate, e in of.items() if e.difference.n})
-    panels[0].set_xlim(0, 1.05 * max(effects))  # of all panels, whichever rates they have
+        there = {rate: effect for rate, effect in of.items() if effect.difference.n}
+        _draw_place(axis, variant, there, width=0.08 * max(effects))
+    panels[0].set_xlim(0, 1.08 * max(effects))  # of all panels, whichever rates they have
     panels[0].set_xticks([0.0, *effects])
     legend_below(figure, panels[0], "outside lower center", columns, line=2)
     for axis in panels[len(shown) :]:
@@ -122,20 +124,23 @@ def draw_each_place(
     return save(figure, path)
 
 
-def _draw_place(axis: Axes, variant: str, effects: Mapping[float, Effect]) -> None:
+def _draw_place(axis: Axes, variant: str, effects: Mapping[float, Effect], width: float) -> None:
     colour, marker, _ = _STYLES[0]
-    noise = [0.0, *(effect.noise for effect in effects.values())]  # NaN leaves a gap
-    axis.fill_between(
-        [0.0, *effects], np.negative(noise), noise, color=BAND, linewidth=0, label=_NOISE
-    )
+    rates = list(effects)
+    means = [effect.difference.mean for effect in effects.values()]
+    noise = np.array([effect.noise for effect in effects.values()])  # NaN draws nothing
+    axis.bar(rates, 2 * noise, width, bottom=-noise, color=BAND, label=_NOISE)
     axis.axhline(0, color=INK, linewidth=0.8)
-    line = [(rate, effect.difference) for rate, effect in effects.items()]
-    _draw_line(axis, "mean [95 % t interval]", line, (colour, "", "-"))
+    axis.plot([0.0, *rates], [0.0, *means], color=colour, linewidth=1.2)
+    # A single seed has no interval: half-width 0, which draws nothing.
+    half = np.nan_to_num([e.difference.mean - e.difference.low for e in effects.values()])
+    axis.errorbar(
+        rates, means, half, linestyle="none", color=colour, label=_INTERVAL, capsize=3, zorder=2
+    )
     for label, face, stands_out in ((_TOLD, colour, True), (_NOT_TOLD, "white", False)):
         marks = [(r, e.difference.mean) for r, e in effects.items() if e.stands_out is stands_out]
         style: dict[str, Any] = {"color": colour, "markerfacecolor": face, "label": label}
-        # Marks may lie over the edge; where there is none, only the legend has it.
-        axis.plot(*np.array(marks).reshape(-1, 2).T, marker, clip_on=not marks, **style)
+        axis.plot(*np.array(marks).reshape(-1, 2).T, marker, zorder=3, **style)
     axis.set_title(variant, fontsize=10, color=INK, parse_math=False)
 
 
@@ -173,7 +178,7 @@ def _draw_line(
     options: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes}
     rates = [0.0, *(rate for rate, _ in line)]
     means = np.array([0.0, *(of.mean for _, of in line)])
-    # A single seed has no interval: half-width 0, which draws nothing.
-    half = np.nan_to_num([0.0, *(of.mean - of.low for _, of in line)])
+    # A single seed has no interval: NaN, which leaves a gap in the band.
+    half = np.array([0.0, *(of.mean - of.low for _, of in line)])
     axis.fill_between(rates, means - half, means + half, color=colour, alpha=0.15, linewidth=0)
     axis.plot(rates, means, markersize=5, label=place, clip_on=False, **options)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from flaxdrop.results.comparison import CONFIDENCE, Effect, effects_by_rate, outcomes
+from flaxdrop.results.comparison import CONFIDENCE, effects_by_rate, outcomes
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.statistics import Paired, holm, paired
 from flaxdrop.results.table import EMPTY, Table
@@ -29,23 +29,28 @@ def rate_table(
     """
     effects = effects_by_rate(rows, "last", baseline, nulls)
     changes = _changes(rows, baseline)
+    most = max((e.difference.n for of in effects.values() for e in of.values()), default=0)
     low, high = min(rows), max(rows)
     cells = [
         (
             variant,
-            *(_effect(of.get(variant)) for of in effects.values()),
-            _words(*changes[variant]) if variant in changes else EMPTY,
+            *(_words(e.difference, e.stands_out, most) if e else EMPTY for e in line),
+            _words(*changes[variant], most) if variant in changes else EMPTY,
         )
         for variant in order
-        if any(variant in of for of in effects.values())
+        if any(line := [of.get(variant) for of in effects.values()])
     ]
-    notes = (
-        f"Last accuracy minus that of {baseline}, points, paired by seed [95 % t interval].",
+    notes = [
+        f"Last accuracy minus that of {baseline}, points, paired by seed [95 % t interval];"
+        f" n = {most} unless told otherwise.",
         f"{_STANDS_OUT.strip()}: significant over the variants of its column after Holm (p < 0.05),"
         " and at a rate larger than its noise as well, where a null tells it.",
-    )
+        f"With its seeds {baseline} is the same at all rates: the columns are not independent.",
+    ]
+    if any(row.status == "diverged" for of in rows.values() for row in of):
+        notes.append("Diverged cells are in none of the means.")
     columns = ("variant", *(f"rate {rate:g}" for rate in effects), f"from {low:g} to {high:g}")
-    return Table(columns, tuple(cells), notes)
+    return Table(columns, tuple(cells), tuple(notes))
 
 
 def _changes(rows: Mapping[float, Sequence[Row]], baseline: str) -> dict[str, tuple[Paired, bool]]:
@@ -69,12 +74,6 @@ def _changes(rows: Mapping[float, Sequence[Row]], baseline: str) -> dict[str, tu
     }
 
 
-def _effect(effect: Effect | None) -> str:
-    if not (effect and effect.difference.n):
-        return EMPTY
-    return _words(effect.difference, effect.stands_out)
-
-
-def _words(of: Paired, stands_out: bool) -> str:
-    interval = f" [{of.low:+.2f}, {of.high:+.2f}]" if of.n > 1 else ""
-    return f"{of.mean:+.2f}{interval}{_STANDS_OUT if stands_out else ''}"
+def _words(of: Paired, stands_out: bool, most: int) -> str:
+    fewer = f" (n = {of.n})" if 0 < of.n < most else ""
+    return f"{of:+.2f}{fewer}{_STANDS_OUT if stands_out else ''}"

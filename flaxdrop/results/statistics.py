@@ -27,6 +27,18 @@ class Summary:
     low: float
     high: float
 
+    def __format__(self, form: str) -> str:
+        """The mean and its interval, if it has one, as `form` writes a number; - without values.
+
+        >>> f"{summary([1.0, 2.0, 3.0]):+.2f}", f"{summary([1.0]):+.2f}", f"{summary([]):+.2f}"
+        ('+2.00 [-0.48, +4.48]', '+1.00', '-')
+        """
+        if not self.n:
+            return "-"
+        if math.isnan(self.low):
+            return format(self.mean, form)
+        return f"{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
 
 @dataclasses.dataclass(frozen=True)
 class Paired(Summary):
@@ -93,8 +105,9 @@ def summary(values: Iterable[float], confidence: float = 0.95) -> Summary:
 def paired(a: BySeed, b: BySeed, confidence: float = 0.95) -> Paired:
     """The differences a - b over the seeds that both have, tested against 0.
 
-    a, b: seed to value. With equal differences p is 1 when they are 0 and 0 otherwise; with
-    fewer than two it is NaN.
+    a, b: seed to value. With equal differences p is 1 when they are 0 and 0 otherwise. With fewer
+    than two it is NaN, and with two that are equal and not 0, and so is the interval: accuracies
+    are of few images, and often agree by chance.
 
     Raises:
       ValueError: as `summary`.
@@ -104,7 +117,9 @@ def paired(a: BySeed, b: BySeed, confidence: float = 0.95) -> Paired:
     """
     differences = _differences(a, b)
     s = summary(differences, confidence)
-    if s.n < 2:
+    if s.n == 2 and s.std == 0 and s.mean != 0:
+        s = dataclasses.replace(s, low=math.nan, high=math.nan)
+    if math.isnan(s.low):
         p_value = math.nan
     elif s.std == 0:
         p_value = 1.0 if s.mean == 0 else 0.0

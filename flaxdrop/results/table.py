@@ -114,17 +114,21 @@ def study_table(
     notes = [
         "± standard deviation over n seeds; [95 % t interval of the mean]; differences are paired "
         "by seed; p is corrected over the table after Holm. NLL (nats) and ECE: test set, last "
-        "epoch, means over seeds."
+        "epoch, means over seeds. Time a cell: median, of a machine that may have had other work."
     ]
     if any(o.diverged for o in found):
         notes.append("Diverged cells are in none of the means.")
-    notes += _null_notes(null, nulls)
+    counts = {e.difference.n for of in effect.values() for e in of.values()}
+    notes += _null_notes(null, nulls, sorted(counts - {0}))
     for measure in MEASURES:
         notes += _effect_notes(measure, effect[measure], baseline, null[measure])
     return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
 
 
-def _null_notes(null: Mapping[str, Null | None], nulls: Sequence[tuple[str, str]]) -> Iterable[str]:
+def _null_notes(
+    null: Mapping[str, Null | None], nulls: Sequence[tuple[str, str]], counts: Sequence[int]
+) -> Iterable[str]:
+    """counts: of seeds, for which the noise is told."""
     run = {measure: of for measure, of in null.items() if of}
     for name in (f"{a} - {b}" for a, b in nulls):
         found = {measure: of for measure, of in run.items() if name in of.differences}
@@ -142,10 +146,13 @@ def _null_notes(null: Mapping[str, Null | None], nulls: Sequence[tuple[str, str]
                     f"WARNING: the null {name} of the {measure} accuracy is significant: one "
                     "network differs from itself by more than noise: a bug, or n too small."
                 )
-    if run:
-        n = max(difference.n for of in run.values() for difference in of.differences.values())
-        words = ", ".join(f"{measure} ± {of.noise(n):.2f} points" for measure, of in run.items())
-        yield f"Noise, a mean difference of one network to itself over n = {n} seeds: {words}."
+    if run and counts:
+        words = "; ".join(
+            f"over n = {n} seeds: "
+            + ", ".join(f"{measure} ± {of.noise(n):.2f} points" for measure, of in run.items())
+            for n in counts
+        )
+        yield f"Noise, a mean difference of one network to itself {words}."
 
 
 def _effect_notes(
@@ -178,7 +185,7 @@ def _accuracy(s: Summary) -> str:
 
 
 def _difference(s: Summary, p_value: float, unit: str = "") -> str:
-    if s.n < 2:
+    if math.isnan(s.low):
         return f"{s.mean:+.2f}{unit}" if s.n else EMPTY
     return f"{s.mean:+.2f}{unit} [{s.low:+.2f}, {s.high:+.2f}], {_p(p_value)}"
 

@@ -53,6 +53,28 @@ def test_an_effect_within_the_noise_of_the_null_is_undecided(verdict):
     assert verdict(one, p6=83, p7=70, nulls=[("none", "p7")]) == UNDECIDED
 
 
+@pytest.mark.parametrize("n", [3, 5])
+def test_its_own_contrasts_are_no_noise_to_a_claim_of_no_difference(verdict, n):
+    nulls = [("p6", "none"), ("p7", "none")]
+    assert verdict(SAME, p6=83, p7=84, n=n, nulls=nulls) == NOT
+    assert verdict(SAME, n=n, nulls=nulls) == verdict(SAME, n=n)
+
+
+def test_a_contrast_that_was_not_run_counts_in_the_correction(rows_of_part):
+    # The difference is -1 point, p = 0.047: told alone, and not as one of two.
+    spread = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    accuracies = {"none": [0.8] * 5, "p6": (79 + spread) / 100}
+    rows = rows_of_part(PART, accuracies)
+    one = dataclasses.replace(UP, contrasts=(("p6", "none"),))
+    assert judge(one, rows, NAMES).verdict == NOT
+    assert judge(UP, rows, NAMES).verdict == UNDECIDED
+
+
+def test_seeds_are_told_where_contrasts_differ_in_them(rows_of_part):
+    accuracies = {"none": [0.8] * 5, "p6": [0.81] * 3, "p7": [0.8] * 5}
+    assert judge(UP, rows_of_part(PART, accuracies), NAMES).n == "3 to 5"
+
+
 @pytest.mark.parametrize("claim", [UP, DOWN])
 def test_chance_alone_decides_as_seldom_as_is_said(verdict, claim):
     """Each verdict has a chance of 2.5 % at most; more than 20 in 400 of either: below 0.2 %."""
@@ -66,7 +88,7 @@ def test_a_contrast_that_was_not_run_is_named_and_leaves_it_undecided(rows_of_pa
     accuracies = {"none": [0.80, 0.81, 0.80], "p6": [0.85, 0.861, 0.85]}
     rows = rows_of_part(PART, accuracies)
     found = judge(UP, rows, NAMES)
-    assert (found.verdict, found.missing, found.n) == (UNDECIDED, ("p7 - none",), 3)
+    assert (found.verdict, found.missing, found.n) == (UNDECIDED, ("p7 - none",), "3")
     # One that the config does not have is not missed; one on the other side decides at once.
     assert judge(UP, rows, ("none", "p6")).verdict == HOLDS
     assert judge(DOWN, rows, NAMES).verdict == NOT
@@ -76,7 +98,7 @@ def test_a_contrast_that_was_not_run_is_named_and_leaves_it_undecided(rows_of_pa
 def test_diverged_cells_are_missing(rows_of_part):
     accuracies = {"none": [0.8, 0.8], "p6": [float("nan")] * 2, "p7": [0.9, float("nan")]}
     found = judge(UP, rows_of_part(PART, accuracies), NAMES)
-    assert (found.verdict, found.missing, found.n) == (UNDECIDED, ("p6 - none",), 1)
+    assert (found.verdict, found.missing, found.n) == (UNDECIDED, ("p6 - none",), "1")
 
 
 def test_the_head_is_judged_by_the_variance_of_its_logits(rows_of_part):

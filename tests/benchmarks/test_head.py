@@ -46,7 +46,7 @@ def test_it_runs_to_its_end(
     folder = tmp_path / "run"
     assert execute(STUDY, ["head", *SHORT, *network, f"--workdir={folder}"]) == 0
     assert "variance of the logits" in capsys.readouterr().out
-    rows = re.findall(r"^\| (.+?) \| 1 \| .* \| (\S+) \[", (folder / "head.md").read_text(), re.M)
+    rows = re.findall(r"^\| (.+?) \| 1 \| .* \| (\S+) \|", (folder / "head.md").read_text(), re.M)
     found = {variant: float(variance) for variant, variance in rows}
     assert found.pop("none") == 0
     assert len(found) == 4

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from benchmarks.preresnet import PreResNetSettings
 from benchmarks.probe import main
 
 
@@ -73,3 +74,12 @@ def test_folders_that_are_no_run_are_said_in_one_line(trained_table, damage, tmp
     err = capsys.readouterr().err
     assert err.startswith("error: run: ")
     assert err.count("\n") == 1
+
+
+def test_data_are_sought_where_it_is_told(tmp_path, capsys):
+    settings = PreResNetSettings(dataset="cifar10", depth=8, epochs=1, batch=2).identity()
+    (tmp_path / "settings.json").write_text(json.dumps({"study": "preresnet", **settings}))
+    data = tmp_path / "elsewhere"
+    data.mkdir()
+    assert main(["--run", str(tmp_path), "--data_dir", str(data)]) == 2
+    assert str(data) in capsys.readouterr().err

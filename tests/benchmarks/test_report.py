@@ -94,7 +94,7 @@ def test_it_says_what_agrees_what_does_not_and_what_was_not_run(rendered):
     assert "Dropout 0.2 after every convolution helps (vgg_cifar10:tiny)" in against
     (absent,) = [line for line in lines if line.startswith("- **Not run:**")]
     assert "In the head" in absent
-    assert "- P1, P2, P3 and P4 hurt: undecided at n = 2, not run: p4 - none." in lines
+    assert "- P1, P2, P3 and P4 hurt: undecided at n = 2 to 3, not run: p4 - none." in lines
     assert "- preresnet, cifar10:tiny: 45 of 45 cells." in lines
     assert "- preresnet, cifar100:tiny: 27 of 45 cells." in lines
     missing = "- Not run yet: 27 cells (none x 2, p0 x 5, p1 x 2, p2 x 2, p3 x 2, p4 x 5, p5 x 2, "

@@ -1,4 +1,5 @@
 import json
+import pathlib
 import threading
 
 import pytest
@@ -70,6 +71,19 @@ def test_one_run_at_a_time(folder):
         thread.start()
         thread.join()
     assert found == [f"workdir: another run is in {folder.path}, wait for it"]
+    enter(folder)
+
+
+def test_one_that_another_run_has_just_begun_is_entered(folder, monkeypatch):
+    listed = pathlib.Path.iterdir
+
+    def begun_meanwhile(path):
+        (path / "lock").touch()
+        (path / "settings.json").write_text(json.dumps({"study": "preresnet", **IDENTITY}))
+        return listed(path)
+
+    folder.path.mkdir(parents=True)
+    monkeypatch.setattr(pathlib.Path, "iterdir", begun_meanwhile)
     enter(folder)
 
 

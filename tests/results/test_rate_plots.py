@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from flaxdrop.results.rate_plots import draw_each_place, draw_rates
 
@@ -41,8 +42,7 @@ def test_a_single_seed_has_no_band(make_row, tmp_path):
     rows = [make_row("none", accuracy=0.5), make_row("h4 0.2", accuracy=0.6)]
     figure = draw(rows, tmp_path / "rates.png")
     [band] = figure.axes[0].collections
-    heights = band.get_paths()[0].vertices[:, 1]
-    assert set(np.round(heights, 6)) <= {0.0, 10.0}
+    assert all(np.ptp(path.vertices) == 0 for path in band.get_paths())
 
 
 def draw_each(rows, path, order=("none", "p4", "p6")):
@@ -70,7 +70,7 @@ def test_every_variant_has_a_panel_with_its_differences_by_rate(make_study, tmp_
     np.testing.assert_allclose(line.get_ydata(), [0, *expected])
     full, hollow = (
         [x for of in panels[0].get_lines() if of.get_label() == label for x in of.get_xdata()]
-        for label in ("significant (Holm) and larger than noise", "not told from noise")
+        for label in ("significant (Holm), above known noise", "not told from chance")
     )
     assert (full, hollow) == ([0.1, 0.5], [])
 
@@ -79,3 +79,31 @@ def test_without_a_difference_there_is_no_panel(make_row, tmp_path):
     for rows in ([], [make_row("none")], [make_row("p4")]):
         figure = draw_each({0.1: rows, 0.5: rows}, tmp_path / "rates.png")
         assert not any(axis.axison for axis in figure.axes)
+
+
+def test_a_rate_has_the_noise_that_its_null_tells(make_study, tmp_path):
+    means = {"none": 0.5, "p5": 0.5, "p6": 0.5}
+    rows = {0.1: make_study({"none": 0.5, "p6": 0.5}), 0.3: make_study(means)}
+    figure = draw_each_place(
+        rows,
+        tmp_path / "rates.png",
+        order=tuple(means),
+        baseline="none",
+        nulls=(("p5", "p6"),),
+        title="rates",
+    )
+    panel = next(axis for axis in figure.axes if axis.get_title() == "p6")
+    heights = [bar.get_height() for bar in panel.patches]
+    assert np.isnan(heights[0])
+    differences = [
+        100 * (a.last_accuracy - b.last_accuracy)
+        for a in rows[0.3]
+        for b in rows[0.3]
+        if (a.variant, b.variant, a.seed) == ("p5", "p6", b.seed)
+    ]
+    assert heights[1] == pytest.approx(2 * null_noise_of(differences))
+
+
+def null_noise_of(differences):
+    spread = np.sqrt(np.mean(np.square(differences)) / len(differences))
+    return stats.t.ppf(0.975, len(differences)) * spread

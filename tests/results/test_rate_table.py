@@ -53,6 +53,19 @@ def test_what_is_not_there_has_no_number(rows, make_study, make_row):
     assert table_of({0.1: [], 0.5: []}).cells == ()
 
 
+def test_fewer_seeds_and_diverged_cells_are_told(make_study, make_row):
+    few = make_study({"none": 0.4, "p4": 0.3, "p6": 0.42}, seeds=3)
+    rows = {0.1: make_study(MEANS[0.1], seeds=4), 0.5: few}
+    assert " (n = 3)" in cell(table_of(rows), "p4", "rate 0.5")
+    assert "(n =" not in cell(table_of(rows), "p4", "rate 0.1")
+    assert " (n = 3)" in cell(table_of(rows), "p4", "from 0.1 to 0.5")
+    assert table_of(rows).notes[0].endswith("n = 4 unless told otherwise.")
+    assert not any("iverged" in note for note in table_of(rows).notes)
+    lost = make_row("p4", seed=3, status="diverged", last_accuracy=None)
+    rows[0.5] = [*few, lost]
+    assert table_of(rows).notes[-1] == "Diverged cells are in none of the means."
+
+
 def test_the_noise_of_the_null_bars_what_is_smaller(make_study):
     # P5 is two points above P6, and they are one network: no difference of two points is told.
     means = {"none": 0.4, "p5": 0.42, "p6": 0.40, "p4": 0.3}

@@ -92,6 +92,12 @@ def test_equal_differences_are_certain():
     assert (something.mean, something.low, something.p_value) == (0.5, 0.5, 0.0)
 
 
+def test_two_equal_differences_tell_no_spread():
+    found = paired(by_seed([1.0, 2.0]), by_seed([0.5, 1.5]))
+    assert (found.n, found.mean) == (2, 0.5)
+    assert np.isnan([found.low, found.high, found.p_value]).all()
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_fewer_than_two_pairs_have_no_p(n):
     found = paired(by_seed([0.5] * n), by_seed([0.4] * 3))
