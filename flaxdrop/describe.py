@@ -2,12 +2,13 @@
 
 import math
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from flaxdrop.placement import Placement
+from flaxdrop.placement import Placement, spelled_out
 
 _WIDTH = 80  # columns of a line
 
@@ -27,7 +28,7 @@ def describe(
       A line with the number of parameters and one for every part, folded at 80 columns.
 
     Raises:
-      ValueError: the network cannot follow the placement.
+      ValueError: the network cannot follow the placement, or has no `slots` and `layout`.
 
     >>> from flaxdrop.models import PreResNet
     >>> print(describe(PreResNet(depth=110, num_classes=10), Placement.parse("p6=0.1,h4=0.2")))
@@ -39,8 +40,14 @@ def describe(
              ·post_add·
     head     BN -> ReLU -> (h4=0.2) -> mean over pixels -> ·h5· -> Dense -> ·logits·
     """
-    placement = placement or Placement()
-    placement.over_blocks(model.slots)  # refuses what the network cannot follow
+    for name in ("slots", "layout"):
+        if not isinstance(getattr(model, name, None), Mapping):
+            raise ValueError(
+                f"model: {type(model).__name__} must have {name}, a property that maps"
+                + (" slots to their numbers of places" if name == "slots" else " parts to chains")
+            )
+    spelled_out(placement, model.slots)  # refuses what the network cannot follow
+    placement = Placement() if placement is None else placement
     drawn = {slot: _draw(slot, placement) for slot in model.slots}
     parts = model.layout
     margin = max(map(len, parts)) + 2

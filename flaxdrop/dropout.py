@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from flaxdrop import hashing
 from flaxdrop.mask import parse_mask
-from flaxdrop.placement import Placement, check_rate
+from flaxdrop.placement import Placement, Ramp, check_placement, check_rate
 
 _RESOLUTION = 1 << 24  # rates are resolved to 2^-24, the spacing of f32 below 1
 
@@ -24,6 +24,8 @@ def dropout(
 ) -> jax.Array:
     """Zeroes units with probability `rate` and scales the others so that the mean is preserved.
 
+    Gradients are those of reverse mode, of any order; there is no forward mode (`jax.jvp`).
+
     Args:
       key: one PRNG key; its value is not used when `rate` is the number 0.
       x: f32, bf16 or f16 `[N, ..., C]`; `[N, H, W, C]` for "block", any rank for "element".
@@ -32,14 +34,15 @@ def dropout(
       mask: what is zeroed together: "element"; "channel", the whole feature map of an example
         (spatial dropout); "sample", the whole example (stochastic depth, on a branch); "block",
         squares of 7x7 pixels of a feature map (DropBlock, Ghiasi et al. 2018), "block<size>" for
-        other sizes.
+        other sizes. Squares overlap, and their paper does not account for it: of 16x16 maps .09,
+        .25, .36 of the units are zero at rates .1, .3, .5, and .55 just below 1.
 
     Returns:
       An array like `x`.
 
     Raises:
       ValueError: `rate` is known and outside [0, 1], `mask` is unknown, or it does not fit the
-        rank of `x`.
+        rank of `x`; more than 2^32 elements.
 
     >>> dropout(jax.random.key(1), jnp.ones(8), 0.5)
     Array([0., 2., 0., 0., 0., 2., 2., 0.], dtype=float32)
@@ -71,7 +74,7 @@ def _dropped(words: jax.Array, x: jax.Array, rate: jax.Array, kind: str, size: i
         }[kind]
         keep = _keep(words, shape, rate)
         scale = 1 / jnp.where(rate < 1, 1 - rate, 1)
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
     return jnp.where(keep, wide * scale, 0).astype(x.dtype)
 
 
@@ -125,11 +128,13 @@ class Dropout(nn.Module):
 
     The layer is the identity unless the placement names its slot. Its mask depends on the
     "dropout" key, on the names of the modules around it and on the slot, and on nothing else: other
-    slots may come and go without changing it.
+    slots may come and go without changing it. Called again in one pass, as in a block that is used
+    twice, it draws another mask.
 
     Attributes:
       slot: the name, unique among the slots of the module around it. The layer calls itself
-        "<slot>_dropout", so that a slot may share its name with the layer it follows.
+        "<slot>_dropout", so that a slot may share its name with the layer it follows; blocks that
+        are written out in one module give `name=` as well.
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = Dropout("p6"), jnp.ones((2, 4))
@@ -143,9 +148,13 @@ class Dropout(nn.Module):
 
     def __post_init__(self) -> None:
         # An automatic name would count the dropouts before this one, and the mask hangs on it.
-        if self.name is None:
+        named = self.name is not None
+        if not named:
             self.name = f"{self.slot}_dropout"
         super().__post_init__()
+        if not named and self.parent is None:
+            # Made outside of a network: a module that it is passed to adopts what has no name yet.
+            object.__setattr__(self, "name", None)
 
     @nn.compact
     def __call__(self, x: jax.Array, placement: Placement | None = None) -> jax.Array:
@@ -159,13 +168,25 @@ class Dropout(nn.Module):
           An array like `x`.
 
         Raises:
-          ValueError: the slot has a rate, but no key was given (`rngs={"dropout": key}`).
+          ValueError: the slot has a rate, but no key was given (`rngs={"dropout": key}`); the
+            placement is none, or has rates for many places here; otherwise as `dropout`.
         """
-        if placement is None or self.slot not in placement:
+        if placement is None:
+            return x
+        check_placement(placement)
+        if self.slot not in placement:
             return x
         if not self.has_rng("dropout"):
-            raise ValueError(f'slot {self.slot} has a rate: pass rngs={{"dropout": key}} to apply')
-        return dropout(_slot_key(self), x, placement.rate(self.slot), placement.mask(self.slot))
+            raise ValueError(
+                f'slot {self.slot} has a rate: pass rngs={{"dropout": key}} to apply, or init'
+            )
+        rate = placement.rate(self.slot)
+        if isinstance(rate, Ramp) or jnp.ndim(rate):
+            raise ValueError(
+                f"placement: slot {self.slot!r} has rates for many places, must be one here:"
+                f' Placement.over_blocks({{"{self.slot}": places}}), of which each takes its own'
+            )
+        return dropout(_slot_key(self), x, rate, placement.mask(self.slot))
 
 
 def _slot_key(module: nn.Module) -> jax.Array:
@@ -174,4 +195,6 @@ def _slot_key(module: nn.Module) -> jax.Array:
     rng = module.scope.rngs["dropout"]
     names = (str(part) for part in rng.suffix)
     words = hashing.fold_in(hashing.words_of(rng.rng), hashing.name_word(*names))
-    return words
+    calls = module.scope.rng_counters.get("dropout", 0)
+    module.scope.rng_counters["dropout"] = calls + 1
+    return hashing.fold_in(words, calls) if calls else words

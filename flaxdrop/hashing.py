@@ -97,7 +97,12 @@ def bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
     Returns:
       uint32 of `shape`; the word of an element depends on `words` and on its row-major index only.
+
+    Raises:
+      ValueError: more elements.
     """
+    if math.prod(shape) > 1 << 32:
+        raise ValueError(f"x: must have at most 2^32 elements, got {math.prod(shape)}")
     # One operation: jax would take the index out of a loop, to be written and read at every step.
     plain = functools.partial(_bits, shape=shape)
     whole = jax.custom_batching.custom_vmap(plain)

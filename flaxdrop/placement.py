@@ -41,7 +41,7 @@ def check_rate(rate: jax.Array | float, field: str = "rate") -> None:
 
 
 @jax.tree_util.register_pytree_node_class
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Placement:
     """Slot -> rate, with the mask of every slot.
 
@@ -112,6 +112,17 @@ class Placement:
         slots, masks = static
         return cls(dict(zip(slots, leaves, strict=True)), dict(masks))
 
+    def __eq__(self, other: object) -> bool:
+        """The same slots in the same order, with the same masks and (known) rates."""
+        if not isinstance(other, Placement):
+            return NotImplemented
+        here: Any = jax.tree.structure(self)
+        return here == jax.tree.structure(other) and all(
+            map(np.array_equal, jax.tree.leaves(self), jax.tree.leaves(other))
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # rates are data, and may be arrays
+
     def __contains__(self, slot: str) -> bool:
         return slot in self.rates
 
@@ -161,7 +172,8 @@ class Placement:
         for slot in self.slots:
             if slot not in known:
                 raise ValueError(
-                    f"placement: unknown slot {slot!r}, this network has {', '.join(known)}"
+                    f"placement: unknown slot {slot!r}, this network has"
+                    f" {', '.join(known) or 'none'}"
                 )
 
     def over_blocks(self, slots: Mapping[str, int]) -> Self:
@@ -204,6 +216,21 @@ def check_placement(placement: Any) -> None:
         raise ValueError(
             f"placement: must be a Placement, got {placement!r}; Placement.parse(text) makes one"
         )
+
+
+def spelled_out(placement: Placement | None, slots: Mapping[str, int]) -> Placement:
+    """The placement that a network was called with, over its blocks; None names no slot.
+
+    Args:
+      placement: or None.
+      slots: of the network, as in `Placement.over_blocks`.
+
+    Raises:
+      ValueError: it is none; otherwise as `Placement.over_blocks`.
+    """
+    placement = Placement() if placement is None else placement
+    check_placement(placement)
+    return placement.over_blocks(slots)
 
 
 @jax.tree_util.register_pytree_node_class

@@ -97,3 +97,21 @@ def test_a_network_of_ones_own_describes_itself():
 def test_what_the_network_cannot_follow_is_refused(placement, message):
     with pytest.raises(ValueError, match=message):
         describe(MODELS[0], placement)
+
+
+class Silent(nn.Module):
+    """A network that does not say which slots it has."""
+
+    slots: tuple[str, ...] = ("conv",)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x
+
+
+def test_networks_and_placements_that_cannot_be_drawn():
+    with pytest.raises(ValueError, match=r"^model: Silent must have slots, a property that maps"):
+        describe(Silent())
+    with pytest.raises(ValueError, match=r"^model: Dense must have slots, "):
+        describe(nn.Dense(3))
+    with pytest.raises(ValueError, match=r"^placement: must be a Placement, got 'p6=0.1'"):
+        describe(MODELS[0], "p6=0.1")

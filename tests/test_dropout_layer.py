@@ -186,3 +186,77 @@ def test_rematerialised_modules_drop_the_same_units():
         return jax.jit(jax.grad(loss))(variables)
 
     chex.assert_trees_all_close(slopes(Trained), slopes(nn.remat(Trained)), rtol=1e-6)
+
+
+class Twice(nn.Module):
+    """A block that is used twice in a pass, as one of shared weights is."""
+
+    lifted: bool = False
+
+    def setup(self) -> None:
+        network = nn.remat(Network) if self.lifted else Network
+        self.block = network(("p6",))
+
+    def __call__(self, x: jax.Array, placement: Placement | None = None) -> list[jax.Array]:
+        return [self.block(x, placement)["p6"] for _ in range(2)]
+
+
+@pytest.mark.parametrize("lifted", [False, True])
+def test_called_twice_it_draws_two_masks(lifted):
+    placement, rngs = Placement.parse("p6=0.5"), {"dropout": KEY}
+    first, second = Twice(lifted).apply({}, X, placement, rngs=rngs)
+    assert not np.array_equal(first, second)
+    again, _ = Twice(lifted).apply({}, X, placement, rngs=rngs)
+    chex.assert_trees_all_equal(first, again)
+    # The first is that of a block that is called once.
+    once = jax.tree.leaves(Named(("p6",)).apply({}, X, placement, rngs=rngs))
+    chex.assert_trees_all_equal(first, *once)
+
+
+class Named(nn.Module):
+    slots: tuple[str, ...]
+
+    def setup(self) -> None:
+        self.block = Network(self.slots)
+
+    def __call__(self, x: jax.Array, placement: Placement) -> dict[str, jax.Array]:
+        return self.block(x, placement)
+
+
+class Given(nn.Module):
+    """A network whose layers are made outside of it."""
+
+    layers: tuple[nn.Module, ...]
+
+    def __call__(self, x: jax.Array, placement: Placement | None = None) -> list[jax.Array]:
+        return [layer(x, placement) for layer in self.layers]
+
+
+def test_a_layer_that_is_made_outside_belongs_to_the_network_it_is_given_to():
+    network = Given((Dropout("p6"), Dropout("p6"), Dropout("h4")))
+    for out in network.apply({}, X):
+        chex.assert_trees_all_equal(out, X)
+    first, second, other = network.apply({}, X, Placement.parse("p6=0.5"), rngs={"dropout": KEY})
+    assert not np.array_equal(first, second)
+    assert 0 < np.mean(np.asarray(first) == 0) < 1
+    chex.assert_trees_all_equal(other, X)
+    sequence = nn.Sequential([nn.relu, Dropout("p6")])
+    chex.assert_trees_all_equal(sequence.apply({}, X), X)
+
+
+@pytest.mark.parametrize(
+    ("placement", "said"),
+    [
+        ("p6=0.5", r"^placement: must be a Placement, got 'p6=0.5'; "),
+        ("p5=0.5", r"^placement: must be a Placement, got 'p5=0.5'; "),
+        (
+            Placement.parse("p6=0..0.5"),
+            r"^placement: slot 'p6' has rates .*over_blocks",
+        ),
+        (Placement.parse("p6=0.1/0.5"), r"^placement: slot 'p6' has rates for many places, "),
+    ],
+)
+def test_what_no_slot_can_follow_is_refused_in_one_line(placement, said):
+    with pytest.raises(ValueError, match=said) as refused:
+        Dropout("p6").apply({}, X, placement, rngs={"dropout": KEY})
+    assert "\n" not in str(refused.value)

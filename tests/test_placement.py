@@ -204,3 +204,13 @@ def test_a_known_rate_that_is_no_probability_is_refused(rate, transform):
         ValueError, match=r"^placement: the rate of 'p6': must be in \[0, 1\], got "
     ):
         transform(lambda: placement.over_blocks(SLOTS).rate("p6"))()
+
+
+def test_equal_are_those_with_the_same_slots_rates_and_masks():
+    texts = ("p3=0.1/0.2/0.3", "p3=0..0.5,h4=0.2:channel", "p6=0.1", "none")
+    for text in texts:
+        assert Placement.parse(text) == Placement.parse(text)
+        assert [Placement.parse(text) == Placement.parse(other) for other in texts].count(True) == 1
+    assert Placement({"p6": 0.5}) == Placement({"p6": np.float32(0.5)}, {"p6": "element"})
+    assert Placement({"p6": 0.5}) != Placement({"p6": 0.5}, {"p6": "channel"})
+    assert Placement() != "none"

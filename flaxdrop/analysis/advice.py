@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from flaxdrop.analysis.masked import slots_of
 from flaxdrop.analysis.probing import Probe, probe
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.placement import NAMED, Placement, check_placement
@@ -79,28 +80,29 @@ def advise(
     'p6'
     """
     call = {"training": training, "inference": inference}
-    if placement is None or not hasattr(model, "slots"):
+    slots = slots_of(model)
+    if placement is None or slots is None:
         made = probe(model, variables, batch, placement, **call)
-        if placement is None and hasattr(model, "slots") and not made.dropouts:
+        if placement is None and slots is not None and not made.dropouts:
             raise ValueError(
                 "placement: must be given, for without one no dropout of this network is on; its"
-                f" slots are {', '.join(model.slots)}"
+                f" slots are {', '.join(slots)}"
             )
         measure = functools.partial(made.measure, variables, batch, placement, masks=masks)
         return tuple(_in_words(measure(dropouts=[name])) for name in made.dropouts)
     check_placement(placement)
-    placement.validate(model.slots)
+    placement.validate(slots)
     found = []
     probes: dict[Any, Probe] = {}  # slots of one kind and mask share a compilation
     for slot in placement.slots:
         own = placement.only([slot])
-        slots = tuple(_candidates(model, variables, batch, own, call))
-        every = _everywhere(own, slot, slots)
+        candidates = tuple(_candidates(model, variables, batch, own, call))
+        every = _everywhere(own, slot, candidates)
         kind = jax.tree.structure(every)
         if kind not in probes:
             probes[kind] = probe(model, variables, batch, every, **call)
         made = probes[kind]
-        found.append(_among_slots(made, variables, batch, every, slot, slots, masks))
+        found.append(_among_slots(made, variables, batch, every, slot, candidates, masks))
     return tuple(found)
 
 
@@ -163,8 +165,8 @@ def _in_words(own: Shift) -> Advice:
         return Advice(name, own, None, own.size, f"{name} shifts no batch norm: it may stay.")
     last = [norm for norm in own.norms if norm.size > TOLERANCE][-1]
     words = (
-        f"{_shifted(own)} Behind {last.norm} it would shift none; if that is too late, put it"
-        " between the last batch norm of its branch and the weight after that."
+        f"{_shifted(own)} Behind {last.norm} it would shift none of these; if that is too late, put"
+        " it between the last batch norm of its branch and the weight after that."
     )
     return Advice(name, own, None, own.size, words)
 

@@ -1,11 +1,13 @@
 """How much the masks of a dropout move a network's output."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from flaxdrop.analysis.masked import masked_call
 from flaxdrop.placement import Placement
 
 
@@ -17,6 +19,7 @@ def logit_variance(
     *,
     key: jax.Array,
     masks: int,
+    inference: Mapping[str, Any] | None = None,
 ) -> jax.Array:
     """The variance of the logits over masks, with batch norm at inference.
 
@@ -24,28 +27,31 @@ def logit_variance(
     after it: the mean over H x W pixels averages the masks of a channel.
 
     Args:
-      model: takes `(x, train, placement)` and returns logits.
+      model: takes `(x, placement)` and returns logits.
       variables: its parameters and batch statistics.
       x: normalised images `[N, H, W, C]`.
       placement: what is on; without a dropout the variance is 0.
       key: what the masks are drawn from.
       masks: how many are drawn, at least 2.
+      inference: more keywords of the call, as `{"train": False}`; None: none.
 
     Returns:
       f32 scalar: the unbiased variance over masks of each logit of each image, their mean.
 
     Raises:
-      ValueError: fewer than two masks.
+      ValueError: fewer than two masks; otherwise as `flaxdrop.analysis.mc_predict`.
     """
     if masks < 2:
         raise ValueError(f"masks: must be at least 2, got {masks}")
 
+    apply, _ = masked_call(model, variables, x, placement, inference)
+
     def moments(sums: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[Any, None]:
-        logits: Any = model.apply(variables, x, placement=placement, rngs={"dropout": key})
-        shifted = (logits - base).astype(jnp.float32)
+        shifted = (apply(key) - base).astype(jnp.float32)
         return (sums[0] + shifted, sums[1] + shifted**2), None
 
-    base: Any = model.apply(variables, x)  # subtracted first: no cancellation in the squares
+    # Subtracted first: no cancellation in the squares.
+    base: Any = model.apply(variables, x, **(inference or {}))
     zero = jnp.zeros(base.shape, jnp.float32)
     (first, second), _ = jax.lax.scan(moments, (zero, zero), jax.random.split(key, masks))
     return jnp.mean((second - first**2 / masks) / (masks - 1))

@@ -34,12 +34,14 @@ class Pass:
         once, for the first.
       dropouts: those that were on: a slot's name for `flaxdrop.Dropout`, which may stand for many
         places; the module's path for `nn.Dropout`.
+      slots: those of `flaxdrop.Dropout`, on or off.
       axes: names of axes that norms average over.
     """
 
     norms: list[Path] = dataclasses.field(default_factory=list)
     frozen: dict[Path, bool] = dataclasses.field(default_factory=dict)
     dropouts: list[str] = dataclasses.field(default_factory=list)
+    slots: list[str] = dataclasses.field(default_factory=list)
     axes: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -216,6 +218,8 @@ def _switched(
     arguments: tuple[Any, ...],
     options: Mapping[str, Any],
 ) -> Any:
+    if isinstance(module, Dropout) and module.slot not in found.slots:
+        found.slots.append(module.slot)
     out = call(*arguments, **options)
     x = arguments[0] if arguments else options.get("inputs", options.get("x"))
     if out is x:  # it is off

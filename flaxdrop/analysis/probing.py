@@ -26,6 +26,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from flaxdrop.analysis.masked import check_slots
 from flaxdrop.analysis.norm_inputs import Caller, Path, at, name_of
 from flaxdrop.analysis.shift import Shift, in_order, shifts_of
 from flaxdrop.placement import Placement, check_placement
@@ -142,6 +143,8 @@ def probe(
         return Caller(model, {**training, **given}, tuple(found.axes))
 
     seen = in_training(placement).look(variables, batch, keys)
+    if placement is not None:
+        check_slots(model, placement, seen.slots)
 
     def train(variables: Any, batch: Any, placement: Any, active: Any, key: jax.Array) -> Any:
         return in_training(placement).measure(variables, batch, _keys(key), active=active)

@@ -1,12 +1,14 @@
 """Monte-Carlo dropout: what a network does not know, from the spread of its masks."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from flaxdrop.placement import Placement, check_placement
+from flaxdrop.analysis.masked import masked_call
+from flaxdrop.placement import Placement
 
 
 class Prediction(NamedTuple):
@@ -32,22 +34,24 @@ def mc_predict(
     *,
     key: jax.Array,
     samples: int,
+    inference: Mapping[str, Any] | None = None,
 ) -> Prediction:
     """Predicts with dropout on and batch norm at inference, over many masks (Gal, Ghahramani 2016).
 
     Memory does not grow with `samples`. Same key, same prediction.
 
     Args:
-      model: takes `(x, train, placement)` and returns logits `[N, K]`.
+      model: takes `(x, placement)`, returns logits `[N, K]`.
       variables: its parameters and batch statistics.
       x: normalised images `[N, H, W, C]`.
       placement: what is on.
       key: what the masks are drawn from.
       samples: how many masks, at least 1.
+      inference: more keywords of the call, as `{"train": False}`; None: none.
 
     Raises:
-      ValueError: no sample; no placement, or one without a slot; a network that takes none, or
-        does not return logits.
+      ValueError: no sample; no placement, or one without a slot, or with a slot that the network
+        never calls; a network that takes none, or not these keywords, or does not return logits.
 
     >>> from flaxdrop.models import Head
     >>> head, x = Head(num_classes=3), jnp.ones((2, 4, 4, 8))
@@ -59,22 +63,10 @@ def mc_predict(
     """
     if samples < 1:
         raise ValueError(f"samples: must be at least 1, got {samples}")
-    check_placement(placement)
+    apply, of = masked_call(model, variables, x, placement, inference)
+    shape = of.shape
     if not placement.slots:
         raise ValueError("placement: must have a slot, for without dropout no two masks differ")
-
-    def apply(key: jax.Array) -> Any:
-        return model.apply(variables, x, placement=placement, rngs={"dropout": key})
-
-    try:
-        shape = jax.eval_shape(apply, key).shape
-    except TypeError as error:
-        if "unexpected keyword argument 'placement'" not in str(error):
-            raise
-        raise ValueError(
-            f"model: must take placement= and have flaxdrop.Dropout inside, {type(model).__name__}"
-            " does not take it"
-        ) from None
     if len(shape) != 2:
         raise ValueError(f"model: must return logits [N, K], got the shape {shape}")
 

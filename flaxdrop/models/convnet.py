@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flaxdrop.dropout import Dropout
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.pooling import pool
-from flaxdrop.placement import Placement
+from flaxdrop.placement import Placement, spelled_out
 
 _CONVOLUTIONS = 2  # a block's
 
@@ -128,7 +128,7 @@ class ConvNet(nn.Module):
                 f"image_size: must be at least {self.smallest_image} for {len(self.widths)} blocks,"
                 f" got {x.shape[1]}x{x.shape[2]}"
             )
-        placement = (placement or Placement()).over_blocks(self.slots)
+        placement = spelled_out(placement, self.slots)
         around = placement.only(("before_pool", "after_pool"))
         x = x.astype(self.dtype)
         for i, width in enumerate(self.widths):

@@ -17,7 +17,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
-from flaxdrop.placement import Placement
+from flaxdrop.placement import Placement, spelled_out
 
 LAYER_SLOTS = ("branch", "norm1", "relu1", "conv1", "norm2", "relu2", "conv2")
 TRANSITION_SLOTS = (
@@ -185,6 +185,12 @@ class DenseNet(nn.Module):
         return slots | dict.fromkeys(HEAD_SLOTS if self.num_classes else HEAD_SLOTS[:1], 1)
 
     @property
+    def smallest_image(self) -> int:
+        """The shorter side, in pixels, of the smallest image that the stages leave a pixel of."""
+        side = 2 ** (len(self.block_sizes) - 1)  # transitions round down, the stem rounds up
+        return 4 * side - 3 if self.stem == "imagenet" else side
+
+    @property
     def layout(self) -> Mapping[str, str]:
         """Part -> chain of its operations, with every slot in braces; for `flaxdrop.describe`."""
         sizes = self.block_sizes
@@ -213,9 +219,15 @@ class DenseNet(nn.Module):
           the stem for CIFAR and three blocks), f32.
 
         Raises:
-          ValueError: an unknown slot, or a depth or a stem that does not exist.
+          ValueError: an unknown slot, a depth or a stem that does not exist, or images that are too
+            small.
         """
-        placement = (placement or Placement()).over_blocks(self.slots)
+        if min(x.shape[1:3]) < self.smallest_image:
+            raise ValueError(
+                f"image_size: must be at least {self.smallest_image} for"
+                f" {len(self.block_sizes)} blocks behind this stem, got {x.shape[1]}x{x.shape[2]}"
+            )
+        placement = spelled_out(placement, self.slots)
         conv = functools.partial(_conv, dtype=self.dtype)
         norm = functools.partial(
             BatchNorm,

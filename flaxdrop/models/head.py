@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
-from flaxdrop.placement import Placement
+from flaxdrop.placement import Placement, spelled_out
 
 HEAD_SLOTS = ("h4", "h5", "logits")
 HEAD_LAYOUT = "{h4} -> mean over pixels -> {h5} -> Dense -> {logits}"
@@ -87,5 +87,5 @@ class Head(nn.Module):
           ValueError: an unknown slot.
         """
         del train
-        placement = (placement or Placement()).over_blocks(self.slots)
+        placement = spelled_out(placement, self.slots)
         return classify(x, placement, self.num_classes, nn.initializers.glorot_uniform())

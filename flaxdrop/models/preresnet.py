@@ -23,7 +23,7 @@ from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.models.recompute import recomputed
-from flaxdrop.placement import Placement
+from flaxdrop.placement import Placement, spelled_out
 
 BASIC_SLOTS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "shortcut", "post_add")
 # Named after the module they follow; only P6, before the last convolution, is confirmed here.
@@ -198,7 +198,7 @@ class PreResNet(nn.Module):
         Raises:
           ValueError: an unknown slot, or a depth or a block that does not exist.
         """
-        placement = (placement or Placement()).over_blocks(self.slots)
+        placement = spelled_out(placement, self.slots)
         conv = functools.partial(_conv, dtype=self.dtype)
         norm = functools.partial(
             BatchNorm,

@@ -17,7 +17,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.pooling import pool
-from flaxdrop.placement import Placement
+from flaxdrop.placement import Placement, spelled_out
 
 _LAYERS = 2  # a block's convolutions; also how many dense layers there are
 
@@ -123,7 +123,7 @@ class VGG(nn.Module):
                 f"image_size: must be at least {self.smallest_image} for {len(self.widths)} blocks,"
                 f" got {x.shape[1]}x{x.shape[2]}"
             )
-        placement = (placement or Placement()).over_blocks(self.slots)
+        placement = spelled_out(placement, self.slots)
         norm = functools.partial(
             BatchNorm,
             use_running_average=not train,

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxdrop import Placement
-from flaxdrop.analysis import mc_predict
+from flaxdrop import Dropout, Placement
+from flaxdrop.analysis import mc_predict, variance_shift
+from flaxdrop.analysis.logits import logit_variance
 from flaxdrop.models import DenseNet, PreResNet
 
 KEY = jax.random.key(5)
@@ -95,3 +96,45 @@ def test_networks_that_it_cannot_ask(model, words):
     slot = next(iter(getattr(model, "slots", ["p6"])))
     with pytest.raises(ValueError, match=words):
         mc_predict(model, variables, x, Placement({slot: 0.5}), key=KEY, samples=2)
+
+
+class Own(nn.Module):
+    """A network of a user's own, whose `train` has no default."""
+
+    @nn.compact
+    def __call__(self, x, train, placement=None):
+        x = nn.BatchNorm(use_running_average=not train)(Dropout("p4")(x, placement))
+        return nn.Dense(3)(x)
+
+
+@pytest.fixture(scope="module")
+def own():
+    x = jax.random.normal(KEY, (8, 4))
+    return Own(), Own().init(KEY, x, train=False), x
+
+
+def ask(own, text, of, **options):
+    model, variables, x = own
+    count = {"samples": 4} if of is mc_predict else {"masks": 4}
+    return of(model, variables, x, Placement.parse(text), key=KEY, **count, **options)
+
+
+@pytest.mark.parametrize("of", [mc_predict, logit_variance])
+def test_a_network_is_called_as_is_told(own, of):
+    found = ask(own, "p4=0.5", of, inference={"train": False})
+    assert np.max(np.asarray(jax.tree.leaves(found)[-1])) > 0
+    with pytest.raises(ValueError, match=r"^inference: .*'train'; say how the network is called"):
+        ask(own, "p4=0.5", of)
+
+
+@pytest.mark.parametrize("of", [mc_predict, logit_variance])
+def test_a_slot_that_is_never_called_is_refused(own, of):
+    with pytest.raises(ValueError, match=r"^placement: unknown slot 'P4', this network has p4$"):
+        ask(own, "P4=0.5", of, inference={"train": False})
+
+
+def test_a_probe_refuses_a_slot_that_is_never_called(own):
+    model, variables, x = own
+    assert variance_shift(model, variables, x, Placement.parse("p4=0.5")).dropouts == ("p4",)
+    with pytest.raises(ValueError, match=r"^placement: unknown slot 'P4', this network has p4$"):
+        variance_shift(model, variables, x, Placement.parse("P4=0.5"))

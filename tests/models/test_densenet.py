@@ -203,3 +203,22 @@ def test_features_are_what_the_classifier_sees(tiny):
         TINY.apply(variables, x),
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize(
+    ("stem", "blocks", "smallest"), [("imagenet", 4, 29), ("imagenet", 1, 1), ("cifar", 3, 4)]
+)
+def test_images_are_as_large_as_its_stages_need(stem, blocks, smallest):
+    model = DenseNet((1,) * blocks, num_classes=3, growth=2, stem=stem)
+    assert model.smallest_image == smallest
+
+    def init(side):
+        return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, side, 40, 3)))
+
+    init(smallest)
+    features = model.clone(num_classes=0)
+    x = jnp.zeros((1, smallest, 40, 3))
+    out, _ = jax.eval_shape(features.init_with_output, jax.random.key(0), x)
+    assert out.shape[1] == 1
+    with pytest.raises(ValueError, match=f"^image_size: must be at least {smallest} for {blocks}"):
+        init(smallest - 1)
