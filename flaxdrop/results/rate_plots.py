@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from flaxdrop.results.comparison import (
     CONFIDENCE,
@@ -26,6 +27,8 @@ _STYLES = (
     ("#117733", "^", "-."),
     ("#AA7700", "D", ":"),
 )
+_LINEAR = 5  # points
+_TICKS = (-100, -50, -20, -10, -5, -2.5, 0, 2.5, 5, 10, 20, 50, 100)
 _NOISE = "noise"
 _INTERVAL = "mean [95 % t interval]"
 _TOLD, _NOT_TOLD = "significant (Holm), above known noise", "not told from chance"
@@ -84,9 +87,10 @@ def draw_each_place(
 ) -> Figure:
     """Writes a PNG with a panel a variant: its difference to the baseline over the rates.
 
-    Test accuracy after the last epoch, in points, paired by seed, with its 95 % t interval; a grey
-    bar is the noise of a rate, where a null tells it. A full mark stands out: it is significant
-    after Holm over the variants of its rate, and larger than that noise.
+    Test accuracy after the last epoch, in points (linear up to 5, logarithmic beyond), paired by
+    seed, with its 95 % t interval; a grey bar is the noise of a rate, where a null tells it. A full
+    mark stands out: it is significant after Holm over the variants of its rate, and larger than
+    that noise.
 
     Args:
       rows: rate -> the rows of one config.
@@ -115,12 +119,19 @@ def draw_each_place(
         _draw_place(axis, variant, there, width=0.08 * max(effects))
     panels[0].set_xlim(0, 1.08 * max(effects))  # of all panels, whichever rates they have
     panels[0].set_xticks([0.0, *effects])
+    # One place may do a hundred times the harm of another, whose effects are to be seen too.
+    low, high = panels[0].get_ylim()
+    panels[0].set_yscale("symlog", linthresh=_LINEAR)
+    panels[0].set_yticks([y for y in _TICKS if low <= y <= high], minor=False)
+    panels[0].yaxis.set_minor_locator(NullLocator())
+    panels[0].yaxis.set_major_formatter("{x:g}")
     legend_below(figure, panels[0], "outside lower center", columns, line=2)
     for axis in panels[len(shown) :]:
         axis.set_axis_off()
     for axis in panels[-columns:]:
         axis.set_xlabel("rate")
-    figure.supylabel(f"last accuracy minus that of {baseline}, points", fontsize=10, color=INK)
+    label = f"last accuracy minus that of {baseline}, points"
+    figure.supylabel(f"{label} (beyond ± {_LINEAR}: logarithmic)", fontsize=10, color=INK)
     return save(figure, path)
 
 
