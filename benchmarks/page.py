@@ -35,11 +35,12 @@ def render(runs: Sequence[Run], others: Sequence[str]) -> str:
       others: sections that are not of a study, in Markdown.
     """
     blocks = [_HEAD, *_meaning(runs)]
+    every = by_rate(runs)
     for title in dict.fromkeys(run.title for run in runs):
         of = [run for run in runs if run.title == title]
         if any(run.rows for run in of):
             blocks += [f"## {title}\n", *_config(of)]
-        for rates in by_rate(runs):
+        for rates in every:
             if rates.last in of:
                 blocks += [f"## {rates.last.part.study.name}, {rates.name}\n", *_rates(rates)]
     return "\n".join([*blocks, *others, *_not_run(runs)])

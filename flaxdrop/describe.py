@@ -46,8 +46,8 @@ def describe(
                 f"model: {type(model).__name__} must have {name}, a property that maps"
                 + (" slots to their numbers of places" if name == "slots" else " parts to chains")
             )
-    spelled_out(placement, model.slots)  # refuses what the network cannot follow
     placement = Placement() if placement is None else placement
+    spelled_out(placement, model.slots)  # refuses what the network cannot follow
     drawn = {slot: _draw(slot, placement) for slot in model.slots}
     parts = model.layout
     margin = max(map(len, parts)) + 2
