@@ -3,9 +3,12 @@
 Written with four strided slices: the gradient of `lax.reduce_window`'s maximum runs 10 to 25 times
 slower on a CPU. The gradient of the slices' maximum is written out: XLA would compute the maximum,
 and what leads up to it, anew for every pixel.
+
+The forward pass keeps which pixel was the largest. To find it by comparing pixels with the maximum
+in the backward pass is wrong: the compiler may compute the pixels anew, rounded in another way, and
+then none of them equals the maximum.
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -17,7 +20,8 @@ POOLINGS = ("max", "average")
 def pool(x: jax.Array, kind: str) -> jax.Array:
     """Halves the image; of an odd side the last row or column is left out, as in "valid" pooling.
 
-    Where several of the four pixels are the maximum, they share its gradient equally.
+    Where several of the four pixels are the maximum, the first of them, in row-major order, has the
+    gradient, as in `flax.linen.max_pool`, PyTorch and Keras.
 
     Args:
       x: `[N, H, W, C]`.
@@ -34,37 +38,37 @@ def pool(x: jax.Array, kind: str) -> jax.Array:
     """
     if kind not in POOLINGS:
         raise ValueError(f"pooling: unknown {kind!r}, choose one of {', '.join(POOLINGS)}")
+    x = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
     return _maximum(x) if kind == "max" else _joined(lambda a, b: (a + b) / 2, x)
 
 
 def _joined(join: Callable[[jax.Array, jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    corners = [
-        x[:, row : x.shape[1] // 2 * 2 : 2, column : x.shape[2] // 2 * 2 : 2]
-        for row in range(2)
-        for column in range(2)
-    ]
+    corners = _corners(x)
     return join(join(corners[0], corners[1]), join(corners[2], corners[3]))
 
 
-_largest = functools.partial(_joined, jnp.maximum)
-_maximum = jax.custom_vjp(_largest)
+def _corners(x: jax.Array) -> list[jax.Array]:
+    return [x[:, row::2, column::2] for row in range(2) for column in range(2)]
 
 
-def _forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    y = _largest(x)
-    return y, (x, y)
+@jax.custom_vjp
+def _maximum(x: jax.Array) -> jax.Array:
+    return _joined(jnp.maximum, x)
 
 
-def _backward(residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array]:
-    x, y = residuals
-    examples, height, width, channels = x.shape
-    rows, columns = y.shape[1:3]
-    pairs = x[:, : 2 * rows, : 2 * columns].reshape(examples, rows, 2, columns, 2, channels)
-    hit = pairs == y[:, :, None, :, None]
-    ties = sum(hit[:, :, row, :, column].astype(g.dtype) for row in range(2) for column in range(2))
-    shares = jnp.where(hit, (g / ties)[:, :, None, :, None], 0)
-    dx = shares.reshape(examples, 2 * rows, 2 * columns, channels)
-    return (jnp.pad(dx, ((0, 0), (0, height - 2 * rows), (0, width - 2 * columns), (0, 0))),)
+def _forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    corners = _corners(x)
+    top, bottom = jnp.maximum(*corners[:2]), jnp.maximum(*corners[2:])
+    right_of_top, right_of_bottom = corners[1] > corners[0], corners[3] > corners[2]
+    largest = jnp.where(bottom > top, 2 + right_of_bottom, right_of_top)
+    return jnp.maximum(top, bottom), largest.astype(jnp.uint8)
+
+
+def _backward(largest: jax.Array, g: jax.Array) -> tuple[jax.Array]:
+    examples, rows, columns, channels = g.shape
+    shares = [jnp.where(largest == corner, g, 0) for corner in range(4)]
+    pairs = [jnp.stack(shares[row : row + 2], axis=3) for row in (0, 2)]
+    return (jnp.stack(pairs, axis=2).reshape(examples, 2 * rows, 2 * columns, channels),)
 
 
 _maximum.defvjp(_forward, _backward)

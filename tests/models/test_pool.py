@@ -1,3 +1,5 @@
+import itertools
+
 import chex
 import flax.linen as nn
 import jax
@@ -21,12 +23,16 @@ def test_value_and_gradient_are_those_of_flax(kind, size):
     chex.assert_trees_all_close(back(ours), their_back(ours), rtol=1e-6)
 
 
-@pytest.mark.parametrize("pixels", [[1, 1, 1, 1], [2, 1, 2, 0], [0, 0, 3, 0]])
-def test_the_largest_pixels_share_the_gradient(pixels):
-    x = jnp.asarray(pixels, jnp.float32).reshape(1, 2, 2, 1)
-    slope = jax.grad(lambda x: 6 * pool(x, "max").sum())(x).reshape(4)
-    largest = np.equal(pixels, max(pixels))
-    chex.assert_trees_all_close(slope, 6 * largest / largest.sum(), rtol=1e-6)
+def test_of_the_largest_pixels_the_first_has_the_gradient():
+    pixels = list(itertools.product(range(3), repeat=4))  # every way of four to be equal
+    x = jnp.asarray(pixels, jnp.float32).reshape(len(pixels), 2, 2, 1)
+    slope, theirs = (
+        jax.grad(lambda x, largest=largest: 6 * largest(x).sum())(x)
+        for largest in (lambda x: pool(x, "max"), lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+    )
+    first = np.argmax(np.asarray(pixels), axis=1)
+    chex.assert_trees_all_equal(slope.reshape(-1, 4), 6 * jax.nn.one_hot(first, 4))
+    chex.assert_trees_all_equal(slope, theirs)
 
 
 def test_another_kind_is_refused_in_one_line():

@@ -1,0 +1,145 @@
+"""Gradients of whole networks, each one compiled program: of ours, and of library operations alone.
+
+What stands between two operations decides how the compiler fuses them, and so how it rounds: an
+operation that is right alone may be wrong inside a network.
+
+    python tests/models/whole_network.py NETWORK FILE.npz [without-onednn]    # ours, at XLA_FLAGS
+"""
+
+import contextlib
+import sys
+import types
+from unittest import mock
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from flaxdrop import Placement
+from flaxdrop.models import (
+    VGG,
+    ConvNet,
+    DenseNet,
+    PreResNet,
+    convnet,
+    densenet,
+    head,
+    onednn,
+    preresnet,
+    vgg,
+)
+from flaxdrop.training.host import compiler_options
+
+BATCH, CLASSES, DRAWS = 32, 10, 4
+
+# As wide as people use them, and the side of their images: a convolution takes its kernels by both.
+NETWORKS = {
+    "vgg": (VGG(CLASSES), 22),
+    "preresnet": (PreResNet(14, CLASSES), 32),
+    "bottleneck": (PreResNet(20, CLASSES, block="bottleneck"), 16),
+    "densenet": (DenseNet(10, CLASSES, stem="cifar"), 16),
+    "convnet": (ConvNet(CLASSES), 32),
+}
+
+
+def gradients(name, dtype=jnp.float32, options=None):
+    """Of the training loss, with dropout in every slot, for several draws of weights and examples.
+
+    Args:
+      name: of the network.
+      dtype: of parameters and computation.
+      options: of the compiler.
+
+    Returns:
+      Path of the parameter -> `[draws, ...]`.
+    """
+    network, side = NETWORKS[name]
+    model = network.clone(dtype=dtype)
+    placement = Placement(dict.fromkeys(model.slots, np.float32(0.1)))
+    example = jnp.zeros((1, side, side, 3))
+    shapes = jax.eval_shape(network.init, jax.random.key(0), example)
+
+    def loss(params, others, x, y, placement, key):
+        logits, _ = model.apply(
+            {"params": params, **others},
+            x,
+            train=True,
+            placement=placement,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    def arguments(draw):
+        random = np.random.RandomState(draw)
+        x = jnp.asarray(random.randn(BATCH, side, side, 3), dtype)
+        y = jnp.asarray(random.randint(CLASSES, size=BATCH))
+        others = jax.tree_util.tree_map_with_path(lambda *of: _drawn(random, *of, dtype), shapes)
+        return others.pop("params"), others, x, y, placement, jax.random.key(draw)
+
+    program = jax.jit(jax.grad(loss)).lower(*arguments(0)).compile(options)
+    draws = [program(*arguments(draw)) for draw in range(DRAWS)]
+    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.tree.map(lambda *of: np.stack(of), *draws))
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _drawn(random, path, leaf, dtype):
+    if path[-1].key in ("scale", "var"):
+        return jnp.asarray(random.uniform(0.5, 1.5, leaf.shape), dtype)
+    fan_in = max(int(np.prod(leaf.shape[-4:-1])), 9)
+    return jnp.asarray(random.randn(*leaf.shape) * (2 / fan_in) ** 0.5, dtype)
+
+
+@contextlib.contextmanager
+def library_operations(dtype):
+    """The networks are made of Flax's and XLA's operations; what they say is f32 is `dtype`."""
+    pools = {"max": nn.max_pool, "average": nn.avg_pool}
+    replaced = {
+        "jnp": types.SimpleNamespace(**{**vars(jnp), "float32": dtype}),
+        "BatchNorm": nn.BatchNorm,
+        "conv_general_dilated": lax.conv_general_dilated,
+        "pool": lambda x, kind: pools[kind](x, (2, 2), (2, 2)),
+        "recomputed": lambda part: part,
+    }
+    with contextlib.ExitStack() as stack:
+        for module in (convnet, densenet, head, preresnet, vgg):
+            for name in replaced.keys() & vars(module).keys():
+                stack.enter_context(mock.patch.object(module, name, replaced[name]))
+        stack.callback(jax.config.update, "jax_enable_x64", False)
+        jax.config.update("jax_enable_x64", dtype == jnp.float64)
+        yield
+
+
+@contextlib.contextmanager
+def without_onednn():
+    """All convolutions are XLA's, pairs of pixels, or Winograd's."""
+    with mock.patch.object(onednn, "available", return_value=False):
+        jax.clear_caches()
+        yield
+    jax.clear_caches()
+
+
+def errors(found, true):
+    """Of every kernel's gradient in every draw, relative to its size: path -> `[draws]`."""
+
+    def norm(x):
+        return np.linalg.norm(x.reshape(len(x), -1), axis=1)
+
+    return {
+        path: norm(found[path] - value) / norm(value)
+        for path, value in true.items()
+        if path.endswith("['kernel']")
+    }
+
+
+def main(name, file, *words):
+    context = without_onednn() if words else contextlib.nullcontext()
+    with context:
+        np.savez(file, **gradients(name, options=compiler_options(jax.devices()[0])))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
