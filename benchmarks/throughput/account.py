@@ -84,8 +84,8 @@ def part_of(path: str) -> str:
         return f"ReLU, shortcuts and pooling, {way}"
     if "jvp(" in path:
         return f"loss, {way}"
-    if "_shuffle" in path:
-        return "order of the epoch"
+    if "/order/" in path:
+        return "order of the examples"
     return "augmentation, keys and counters"
 
 

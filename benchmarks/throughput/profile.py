@@ -65,8 +65,8 @@ def profile(
     events = trace(lambda: take(steps), devices[0].local_hardware_id or 0)
     table = account(events, paths(programs.training_text()), steps)
     notes = (
-        f"Of {len(devices)} devices ({devices[0].device_kind}), the first; {steps} steps traced,"
-        f" for which the order of the epoch was drawn once; {1e3 * seconds:.2f} ms a step"
+        f"Of {len(devices)} devices ({devices[0].device_kind}), the first; {steps} steps traced;"
+        f" {1e3 * seconds:.2f} ms a step"
         " without the trace.",
         *table.notes,
     )

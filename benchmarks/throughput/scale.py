@@ -26,7 +26,7 @@ from flaxdrop.training.host import use_host
 from flaxdrop.training.steps import Cell, Images
 
 _ROUNDS = 5
-_EXAMPLES = 512  # a quick shuffle: the order of an epoch is drawn once a round
+_EXAMPLES = 512
 
 
 @dataclasses.dataclass(frozen=True)

@@ -137,7 +137,7 @@ def initial_state(task: Task, data: Images, cell: Cell) -> State:
 
 
 def training_batch(
-    task: Task, data: Images, cell: Cell, order_of_epoch: jax.Array, step: jax.Array
+    task: Task, data: Images, cell: Cell, step: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The augmented and normalised examples of a step.
 
@@ -145,7 +145,11 @@ def training_batch(
       x f32 `[batch, H, W, C]` and y int32 `[batch]`.
     """
     recipe = task.recipe
-    rows = order.batch_indices(order_of_epoch, step % task.steps_per_epoch, recipe.batch)
+    epoch, step_in_epoch = step // task.steps_per_epoch, step % task.steps_per_epoch
+    with jax.named_scope("order"):
+        rows = order.batch_indices(
+            _purpose(cell.key, 1), epoch, step_in_epoch, recipe.batch, task.examples
+        )
     x, y = data.x_train[rows], data.y_train[rows]
     key = jax.random.fold_in(_purpose(cell.key, 2), step)
     x = augment.pad_crop(jax.random.fold_in(key, 0), x, recipe.crop)
@@ -154,22 +158,19 @@ def training_batch(
     return augment.normalise(x, data.mean, data.std), y
 
 
-def train_step(
-    task: Task, data: Images, cell: Cell, order_of_epoch: jax.Array, state: State
-) -> State:
+def train_step(task: Task, data: Images, cell: Cell, state: State) -> State:
     """One step of the optimiser, on its batch of the data set.
 
     Args:
       task: what is trained, static.
       data: the images.
       cell: seed and rates.
-      order_of_epoch: int32 `[N]`, the permutation of this epoch (`order.epoch_order`).
       state: before the step.
 
     Returns:
       The state after the step.
     """
-    x, y = training_batch(task, data, cell, order_of_epoch, state.step)
+    x, y = training_batch(task, data, cell, state.step)
     return update(task, cell, x, y, state)
 
 
@@ -206,12 +207,8 @@ def update(task: Task, cell: Cell, x: jax.Array, y: jax.Array, state: State) -> 
 
 
 def train_steps(task: Task, count: jax.Array, data: Images, cell: Cell, state: State) -> State:
-    """`count` steps (int32, may be traced) of one epoch, from where `state` is."""
-    epoch = state.step // task.steps_per_epoch
-    order_of_epoch = order.epoch_order(_purpose(cell.key, 1), epoch, task.examples)
-    return lax.fori_loop(
-        0, count, lambda _, state: train_step(task, data, cell, order_of_epoch, state), state
-    )
+    """`count` steps (int32, may be traced), from where `state` is."""
+    return lax.fori_loop(0, count, lambda _, state: train_step(task, data, cell, state), state)
 
 
 def evaluate(model: nn.Module, data: Images, variables: Any) -> tuple[jax.Array, ...]:
