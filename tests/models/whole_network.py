@@ -39,7 +39,7 @@ BATCH, CLASSES, DRAWS = 32, 10, 4
 NETWORKS = {
     "vgg": (VGG(CLASSES), 22),
     "preresnet": (PreResNet(14, CLASSES), 32),
-    "bottleneck": (PreResNet(20, CLASSES, block="bottleneck"), 16),
+    "bottleneck": (PreResNet(11, CLASSES, block="bottleneck"), 16),
     "densenet": (DenseNet(10, CLASSES, stem="cifar"), 16),
     "convnet": (ConvNet(CLASSES), 32),
 }
