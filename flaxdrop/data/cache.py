@@ -65,13 +65,14 @@ def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
 
 
 def _mapped(folder: pathlib.Path, name: str) -> Dataset:
-    files = {array: folder / f"{array}.npy" for array in (*npz.ARRAYS, "classes")}
+    files = {array: folder / f"{array}.npy" for array in (*npz.ARRAYS, "classes", "digest")}
     checksums = {path.name: _checksum(path) for path in files.values()}
     if json.loads((folder / _CHECKSUMS).read_text()) != checksums:
         raise ValueError(f"{folder} is damaged")
     arrays = {array: np.asarray(np.load(path, mmap_mode="r")) for array, path in files.items()}
     classes = tuple(str(label) for label in arrays.pop("classes"))
-    return Dataset(name=name, classes=classes, **arrays)
+    digest = str(arrays.pop("digest"))
+    return Dataset(name=name, classes=classes, whole_digest=digest, **arrays)
 
 
 def _checksum(path: pathlib.Path) -> int:
@@ -86,6 +87,7 @@ def _write(folder: pathlib.Path, dataset: Dataset) -> None:
         for array in npz.ARRAYS:
             np.save(partial / f"{array}.npy", getattr(dataset, array))
         np.save(partial / "classes.npy", np.array(dataset.classes))
+        np.save(partial / "digest.npy", np.array(dataset.digest))
         checksums = {path.name: _checksum(path) for path in partial.iterdir()}
         (partial / _CHECKSUMS).write_text(json.dumps(checksums))
         if folder.exists():  # damaged

@@ -1,8 +1,11 @@
 """A labelled set of images in memory, checked once."""
 
 import dataclasses
+import functools
 
 import numpy as np
+
+from flaxdrop.data.digest import arrays_digest
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,6 +19,8 @@ class Dataset:
         x_test: uint8 [M, H, W, C], of the same image shape.
         y_test: int32 [M].
         classes: the name of each label, [num_classes].
+        whole_digest: the digest of the whole dataset that this is a part of, or a resized copy
+            of; empty: this is the whole one.
 
     Raises:
         ValueError: an array whose dtype, shape, length or labels do not fit; the message names it.
@@ -33,6 +38,7 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     classes: tuple[str, ...]
+    whole_digest: str = ""
 
     def __post_init__(self) -> None:
         if not self.classes:
@@ -77,6 +83,16 @@ class Dataset:
         height, width, channels = self.x_train.shape[1:]
         return height, width, channels
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """What tells the dataset from any other: 32 hexadecimal digits.
+
+        Of images, labels and class names, whole and as decoded: a part (`first`) and a resized copy
+        have the digest of the dataset that they come from. The name does not count.
+        """
+        arrays = (self.x_train, self.y_train, self.x_test, self.y_test)
+        return self.whole_digest or arrays_digest(arrays, self.classes)
+
     def in_own_order(self) -> "Dataset":
         """The same examples in an order that depends on them alone: by pixels, then by label.
 
@@ -90,6 +106,7 @@ class Dataset:
             y_train=self.y_train[train],
             x_test=self.x_test[test],
             y_test=self.y_test[test],
+            whole_digest="",
         )
 
     def first(self, train_examples: int | None, test_examples: int | None) -> "Dataset":
@@ -101,6 +118,8 @@ class Dataset:
         Raises:
             ValueError: fewer than one example, or more than there are.
         """
+        if train_examples is None and test_examples is None:
+            return self
         train = self._first_of("train_examples", train_examples, self.y_train)
         test = self._first_of("test_examples", test_examples, self.y_test)
         return dataclasses.replace(
@@ -109,6 +128,7 @@ class Dataset:
             y_train=self.y_train[train],
             x_test=self.x_test[test],
             y_test=self.y_test[test],
+            whole_digest=self.digest,
         )
 
     def _first_of(self, field: str, examples: int | None, labels: np.ndarray) -> np.ndarray | slice:

@@ -36,18 +36,18 @@ def load(path: str, image_size: int) -> Dataset:
         raise ValueError(f"dataset {name}: {reason}")
     files = {split: _files(root / split, name) for split in ("train", "test")}
     classes = sorted(files["train"].keys() | files["test"].keys())
-    for split, by_class in files.items():
+    for part, by_class in files.items():
         if missing := [label for label in classes if not by_class.get(label)]:
-            raise ValueError(f"dataset {name}: no images in {split}/ of class {', '.join(missing)}")
+            raise ValueError(f"dataset {name}: no images in {part}/ of class {', '.join(missing)}")
+
+    def split(part: str) -> tuple[np.ndarray, np.ndarray]:
+        counts = [len(files[part][label]) for label in classes]
+        paths = [file for label in classes for file in files[part][label]]
+        labels = np.repeat(np.arange(len(classes), dtype=np.int32), counts)
+        return _decode(paths, image_size, name), labels
 
     def decode() -> Dataset:
-        arrays = {}
-        for split, by_class in files.items():
-            paths = [file for label in classes for file in by_class[label]]
-            arrays[f"x_{split}"] = _decode(paths, image_size, name)
-            counts = [len(by_class[label]) for label in classes]
-            arrays[f"y_{split}"] = np.repeat(np.arange(len(classes), dtype=np.int32), counts)
-        return Dataset(name=name, classes=tuple(classes), **arrays)
+        return Dataset(name, *split("train"), *split("test"), tuple(classes))
 
     every = [file for by_class in files.values() for paths in by_class.values() for file in paths]
     return cache.cached(f"folder-{image_size}-{cache.fingerprint(root, every)}", name, decode)

@@ -63,7 +63,6 @@ def _decode(name: str, folder: pathlib.Path) -> Dataset:
             f"dataset {name}: {folder} has no array_record files, the only ones to be read without "
             "TensorFlow; use another data_dir"
         )
-    arrays = {}
     with prepare.explained(name, f"delete {folder}, which cannot be read, to prepare it anew"):
         import tensorflow_datasets  # optional, and takes long to import
 
@@ -73,10 +72,9 @@ def _decode(name: str, folder: pathlib.Path) -> Dataset:
             download=False,
             decoders={"image": tensorflow_datasets.decode.SkipDecoding()},
         )
-        for split in ("train", "test"):
-            arrays[f"x_{split}"], arrays[f"y_{split}"] = _split(sources[split])
+        arrays = (*_split(sources["train"]), *_split(sources["test"]))
         classes = tuple(sources["train"].dataset_info.features["label"].names)
-    return Dataset(name=name, classes=classes, **arrays)
+    return Dataset(name, *arrays, classes)
 
 
 def _split(source: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,7 @@ def assert_same(data, dataset):
         assert getattr(data, key).dtype == getattr(dataset, key).dtype
     assert data.classes == dataset.classes
     assert data.name == dataset.name
+    assert data.digest == dataset.digest
 
 
 def test_decodes_once(source, dataset, cache_folder):
@@ -48,13 +49,20 @@ def test_what_is_kept_takes_no_memory_and_devices_share_it(source):
         assert shard.data.unsafe_buffer_pointer() == kept.ctypes.data
 
 
+def test_what_is_kept_knows_its_digest(source, dataset, monkeypatch):
+    cache.cached("key", "small", source)
+    digest = dataset.digest
+    monkeypatch.setattr("flaxdrop.data.dataset.arrays_digest", None)
+    assert cache.cached("key", "small", source).first(2, 1).digest == digest
+
+
 def test_another_key_is_another_dataset(source):
     cache.cached("one", "small", source)
     cache.cached("two", "small", source)
     assert source.decoded == 2
 
 
-@pytest.mark.parametrize("file", ["x_train.npy", "classes.npy", "checksums.json"])
+@pytest.mark.parametrize("file", ["x_train.npy", "classes.npy", "digest.npy", "checksums.json"])
 @pytest.mark.parametrize(
     "damage",
     [

@@ -6,6 +6,7 @@ import pytest
 
 from flaxdrop.data import Dataset
 from flaxdrop.data.dataset import stratified_order
+from flaxdrop.data.resize import resize
 
 
 def many(counts):
@@ -114,3 +115,42 @@ def test_its_own_order_depends_on_the_examples_alone():
     found_pair = (found[0].x_train, found[0].y_train)
     examples = [(i.tobytes(), int(k)) for i, k in zip(*found_pair, strict=True)]
     assert examples == sorted((i.tobytes(), int(k)) for i, k in zip(x, y, strict=True))
+
+
+def flipped(array):
+    changed = array.copy()
+    changed.flat[0] ^= 1
+    return changed
+
+
+@pytest.mark.parametrize("field", ["x_train", "y_train", "x_test", "y_test"])
+def test_the_digest_tells_any_bit(dataset, field):
+    other = dataclasses.replace(dataset, **{field: flipped(getattr(dataset, field))})
+    assert other.digest != dataset.digest
+
+
+def test_the_digest_tells_class_names_and_shapes_but_not_the_name(dataset):
+    def digest(**changes):
+        return dataclasses.replace(dataset, **changes).digest
+
+    assert digest(name="other") == dataset.digest
+    assert re.fullmatch(r"[0-9a-f]{32}", dataset.digest)
+    flat = {f"x_{split}": getattr(dataset, f"x_{split}")[:, None, 0] for split in ("train", "test")}
+    tall = {key: x.transpose(0, 2, 1, 3) for key, x in flat.items()}
+    same_letters = [digest(classes=classes) for classes in (("a", "bc", "d"), ("ab", "c", "d"))]
+    assert len({dataset.digest, digest(**flat), digest(**tall), *same_letters}) == 5
+
+
+def test_the_digest_is_that_of_the_whole_dataset(dataset):
+    part = dataset.first(5, 3)
+    assert part.digest == dataset.digest
+    assert resize(part, 4).digest == resize(dataset, 4).first(3, 3).digest == dataset.digest
+    assert resize(dataset, 4).first(3, 3).first(2, None).digest == dataset.digest
+
+
+def test_the_digest_of_its_own_order_depends_on_the_examples_alone(dataset):
+    backwards = dataclasses.replace(
+        dataset, x_train=dataset.x_train[::-1], y_train=dataset.y_train[::-1]
+    )
+    assert backwards.digest != dataset.digest
+    assert backwards.in_own_order().digest == dataset.in_own_order().digest

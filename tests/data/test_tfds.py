@@ -80,6 +80,7 @@ def test_an_npz_file_in_the_data_dir_is_the_same_dataset(root, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     found = load("cifar10", data_dir=str(elsewhere))
     assert (found.name, found.classes) == (original.name, original.classes)
+    assert found.digest == original.digest
     for array in ("x_train", "y_train", "x_test", "y_test"):
         np.testing.assert_array_equal(getattr(found, array), getattr(original, array))
     # The other dataset is not there.
