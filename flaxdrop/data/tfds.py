@@ -11,6 +11,7 @@ from PIL import Image
 
 from flaxdrop.data import cache, npz, prepare
 from flaxdrop.data.dataset import Dataset
+from flaxdrop.data.source_digest import source_digest
 
 NAMES = ("cifar10", "cifar100")
 
@@ -43,7 +44,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         folder = prepared(root, name)
         assert folder is not None
     files = sorted(folder.iterdir())
-    key = f"{name}-{folder.name}-ordered-{cache.fingerprint(folder, files)}"
+    with prepare.explained(name, f"{folder} cannot be read"):
+        key = f"{name}-{folder.name}-{cache.DECODER}-{source_digest(folder, files)}"
     return cache.cached(key, name, lambda: _decode(name, folder).in_own_order())
 
 

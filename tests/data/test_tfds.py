@@ -108,7 +108,10 @@ def test_the_second_start_needs_no_tensorflow_datasets(root, monkeypatch):
 
 def test_a_dataset_prepared_anew_is_decoded_anew(root, monkeypatch):
     load("cifar10", data_dir=str(root))
-    (root / "cifar10" / "3.0.2" / "dataset_info.json").touch()
+    info = root / "cifar10" / "3.0.2" / "dataset_info.json"
+    info.touch()
+    assert_right(load("cifar10", data_dir=str(root)))
+    info.write_text(info.read_text() + "\n")
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     assert "flaxdrop[tfds]" in error_of(root)
 
