@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import logging
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -63,32 +64,34 @@ def _by_class(folder: pathlib.Path, others: list[pathlib.Path]) -> dict[str, lis
         raise ValueError(f"no folder {folder.name}/ in it")
     suffixes = image_file.suffixes()
     images = {}
-    for path in _visible(folder):
-        files = _files(path, ())
-        images[path.name] = [file for file in files if file.suffix.lower() in suffixes]
+    for entry in _visible(folder):
+        files = _files(entry, ())
+        images[entry.name] = [file for file in files if file.suffix.lower() in suffixes]
         others += (file for file in files if file.suffix.lower() not in suffixes)
-        if not path.is_dir():  # a file beside the folders of the classes
-            others += images.pop(path.name)
+        if not entry.is_dir():  # a file beside the folders of the classes
+            others += images.pop(entry.name)
     return images
 
 
-def _files(path: pathlib.Path, above: tuple[pathlib.Path, ...]) -> list[pathlib.Path]:
+def _files(entry: os.DirEntry[str], above: tuple[str, ...]) -> list[pathlib.Path]:
     """The file itself, or all that are below a folder, sorted."""
-    if not path.is_dir():
-        if path.is_symlink() and not path.exists():
-            raise ValueError(f"{path}: is a link to {path.readlink()}, which is missing")
-        return [path]
-    if (real := path.resolve()) in above:
-        raise ValueError(f"{path}: is a link to a folder that it lies in")
-    return [file for child in _visible(path) for file in _files(child, (*above, real))]
+    if not entry.is_dir():
+        if entry.is_symlink() and not os.path.exists(entry):
+            raise ValueError(f"{entry.path}: is a link to {os.readlink(entry)}, which is missing")
+        return [pathlib.Path(entry.path)]
+    if (real := os.path.realpath(entry)) in above:
+        raise ValueError(f"{entry.path}: is a link to a folder that it lies in")
+    return [file for child in _visible(entry) for file in _files(child, (*above, real))]
 
 
-def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name.lower() not in _OF_THE_SYSTEM
-    )
+def _visible(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        visible = [
+            entry
+            for entry in entries
+            if not entry.name.startswith(".") and entry.name.lower() not in _OF_THE_SYSTEM
+        ]
+    return sorted(visible, key=lambda entry: entry.name)
 
 
 def _classes(
@@ -112,10 +115,9 @@ def _classes(
 def _left_out(others: Sequence[pathlib.Path], root: pathlib.Path) -> str:
     if not others:
         return ""
-    files = "1 file that is" if len(others) == 1 else f"{len(others):,} files that are"
-    return (
-        f"left out {files} no image by name or in no class, such as {others[0].relative_to(root)}"
-    )
+    files = "1 file" if len(others) == 1 else f"{len(others):,} files"
+    example = others[0].relative_to(root)
+    return f"left out {files}, no images that Pillow reads or in no class folder, such as {example}"
 
 
 def _flat(by_class: dict[str, list[pathlib.Path]]) -> list[pathlib.Path]:

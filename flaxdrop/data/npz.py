@@ -106,6 +106,8 @@ def _arrays(file: BinaryIO) -> tuple[dict[str, np.ndarray], list[str]]:
 def _array(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
     try:
         array = archive[key]
+    except MemoryError as error:
+        raise ValueError(f"{key}: must fit into memory ({error})") from None
     except Exception as error:  # see above
         if "allow_pickle" in str(error):
             raise ValueError(f"{key}: must be numbers, got pickled objects") from None

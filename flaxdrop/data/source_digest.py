@@ -1,7 +1,7 @@
 """The digest of source files by their content, without reading again what has not changed.
 
-Reading 50,000 files of 10 kB takes 0.8 s when the system has them in memory, and minutes on a disk
-when it has not; asking for their states takes 0.2 s. So each file's digest is kept with its state.
+Measured with 50,000 files of 10 kB, which the system had in memory: reading them takes 1 to 7 s,
+and far longer from a disk; with the digests kept, each with its file's state, a start takes 1 s.
 """
 
 import contextlib
@@ -41,11 +41,12 @@ def source_digest(root: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
     """
     index = directory() / f"sources-{_hexdigest(os.fsencode(root.resolve()))}.json"
     known = _known(index)
+    above = os.path.join(root, "")
     found: dict[str, tuple[_State, str]] = {}
     now = time.time_ns()
     total = hashlib.blake2b(digest_size=16)
     for path in files:
-        place = str(path.relative_to(root))
+        place = str(path).removeprefix(above)
         state = _state(path)
         digest = known[place][1] if place in known and known[place][0] == state else _read(path)
         if state[-1] < now - _SETTLED_NS:

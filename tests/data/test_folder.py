@@ -222,5 +222,5 @@ def test_a_folder_that_may_not_be_read(images, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(pathlib.Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     assert error_of(images).endswith(f"{images / 'train'}: Permission denied")

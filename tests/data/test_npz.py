@@ -1,3 +1,4 @@
+import io
 import pathlib
 import pickle
 import re
@@ -152,6 +153,15 @@ def test_pickles_are_refused(tmp_path, save):
     path = tmp_path / "pickle.npz"
     path.write_bytes(pickle.dumps(Trap()))
     assert "must be a .npz file" in error_of(path)
+
+
+def test_an_array_that_says_to_be_huge(tmp_path, save):
+    header = io.BytesIO()
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 32, 32, 3)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(save(x_train=None), "a") as archive:
+        archive.writestr("x_train.npy", header.getvalue())
+    assert "x_train: must fit into memory" in error_of(tmp_path / "data.npz")
 
 
 @pytest.mark.parametrize("key", ["x_train", "y_train", "x_test", "y_test"])
