@@ -15,17 +15,17 @@ RATE = 0.5  # of the question
 _ACCURACY = ("accuracy, points", lambda outcome: outcome.accuracy["last"])
 _NLL = ("loss, nats", lambda outcome: outcome.nll)
 
-# Claim, published difference, variant, what is measured, sign of the claim.
-_CLAIMS: tuple[tuple[str, str, str, tuple[str, Callable[[Outcome], BySeed]], int], ...] = (
-    ("before the classifier it raises accuracy", "+2.33", "before classifier", _ACCURACY, 1),
-    ("before the classifier it lowers the loss", "about -0.02", "before classifier", _NLL, -1),
-    ("after the classifier it hurts accuracy", "no number", "after classifier", _ACCURACY, -1),
-    ("after the classifier it hurts the loss", "no number", "after classifier", _NLL, 1),
+# Claim, variant, what is measured, sign of the claim.
+_CLAIMS: tuple[tuple[str, str, tuple[str, Callable[[Outcome], BySeed]], int], ...] = (
+    ("before the classifier it raises accuracy", "before classifier", _ACCURACY, 1),
+    ("before the classifier it lowers the loss", "before classifier", _NLL, -1),
+    ("after the classifier it hurts accuracy", "after classifier", _ACCURACY, -1),
+    ("after the classifier it hurts the loss", "after classifier", _NLL, 1),
 )
 
 
 def answer(rows: Sequence[Row], features: np.ndarray) -> Table:
-    """The claims of the question beside our numbers, and what explains them.
+    """Our numbers on the claims of the question, and what explains them.
 
     Args:
       rows: of the study, any part of it.
@@ -33,17 +33,19 @@ def answer(rows: Sequence[Row], features: np.ndarray) -> Table:
     """
     found = {outcome.variant: outcome for outcome in outcomes(rows, ())}
     cells = []
-    for claim, theirs, place, (unit, values), sign in _CLAIMS:
+    for claim, place, (unit, values), sign in _CLAIMS:
         variant = f"{place} {RATE:g}"
         if not {variant, "none"} <= found.keys():
             continue
         ours = paired(values(found[variant]), values(found["none"]), CONFIDENCE)
-        cells.append((claim, unit, theirs, f"{ours:+.3f}", f"{ours.n}", verdict(ours, sign)))
+        cells.append((claim, unit, f"{ours:+.3f}", f"{ours.n}", verdict(ours, sign)))
     return Table(
-        columns=(f"claim, rate {RATE:g}", "of", "published", "ours", "n", "verdict"),
+        columns=(f"claim, rate {RATE:g}", "of", "ours", "n", "verdict"),
         cells=tuple(cells),
         notes=(
-            "Published: one run on the question's own images, weights from ImageNet. Ours:"
+            "The question reports 94.49 % without dropout and 96.82 % with rate 0.5 before the"
+            " classifier, and a loss lower by about 0.02: one run on 9 classes of its own images,"
+            " weights from ImageNet. They are its context, not numbers of these images. Ours:"
             " differences to no dropout, test set, last epoch, paired by seed [95 % t interval"
             " over seeds, which differ in initial weights, order and masks]. A claim holds, or does"
             " not, where the interval leaves out 0.",

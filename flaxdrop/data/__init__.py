@@ -35,7 +35,7 @@ def load(
     (8, 8, 1)
     """
     if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size={image_size}: it must be at least 1")
+        raise ValueError(f"image_size: must be at least 1, got {image_size}")
     source, _, path = spec.partition(":")
     if source == "folder" and path:
         dataset = folder.load(path, image_size or DEFAULT_FOLDER_SIZE)
@@ -47,7 +47,7 @@ def load(
         dataset = npz.load(path)
     else:
         raise ValueError(
-            f"dataset {spec!r}: unknown; choose digits, cifar10, cifar100, npz:FILE or folder:DIR"
+            f"dataset: must be digits, cifar10, cifar100, npz:FILE or folder:DIR, got {spec!r}"
         )
     dataset = dataset.first(train_examples, test_examples)
     return dataset if image_size is None else resize(dataset, image_size)

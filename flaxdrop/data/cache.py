@@ -3,42 +3,31 @@
 A mapped array takes no memory but that of the file, which all CPU devices share.
 """
 
-import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
-from absl import logging
 
 from flaxdrop.data import npz
 from flaxdrop.data.dataset import Dataset
 
 _CHECKSUMS = "checksums.json"
 
+# Raise it with every change of what a source's bytes become: how a file is decoded, turned, scaled,
+# put on white, resized or cropped, which files are images, the order of examples and classes, and
+# the arrays that are kept. It is part of every key: what an earlier version has kept is not found.
+DECODER = 2
+
 
 def directory() -> pathlib.Path:
     """Where the files are: `$FLAXDROP_CACHE`, or `~/.cache/flaxdrop`."""
     return pathlib.Path(os.environ.get("FLAXDROP_CACHE") or "~/.cache/flaxdrop").expanduser()
-
-
-def fingerprint(root: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
-    """A digest of the files' places, sizes and times of change; none is read.
-
-    Args:
-        root: a folder.
-        files: files below it.
-    """
-    digest = hashlib.sha256(os.fsencode(root.resolve()))
-    for path in files:
-        stat = path.stat()
-        place = path.relative_to(root)
-        digest.update(os.fsencode(f"\n{place}\0{stat.st_size}\0{stat.st_mtime_ns}"))
-    return digest.hexdigest()[:16]
 
 
 def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
@@ -47,7 +36,7 @@ def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
     What is damaged is made anew; where nothing can be written, nothing is kept.
 
     Args:
-        key: name of a folder; changes whenever the source does.
+        key: name of a folder; tells the source's content and `DECODER`.
         name: of the dataset.
         decode: reads the source.
     """
@@ -60,18 +49,24 @@ def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
     try:
         _write(folder, dataset)
     except OSError as error:
-        logging.warning("dataset %s is not kept in %s: %s", name, folder.parent, error)
+        logging.getLogger(__name__).warning(
+            "dataset %s: is not kept decoded in %s (%s)",
+            name,
+            folder.parent,
+            error.strerror or error,
+        )
     return dataset
 
 
 def _mapped(folder: pathlib.Path, name: str) -> Dataset:
-    files = {array: folder / f"{array}.npy" for array in (*npz.ARRAYS, "classes")}
+    files = {array: folder / f"{array}.npy" for array in (*npz.ARRAYS, "classes", "digest")}
     checksums = {path.name: _checksum(path) for path in files.values()}
     if json.loads((folder / _CHECKSUMS).read_text()) != checksums:
         raise ValueError(f"{folder} is damaged")
     arrays = {array: np.asarray(np.load(path, mmap_mode="r")) for array, path in files.items()}
     classes = tuple(str(label) for label in arrays.pop("classes"))
-    return Dataset(name=name, classes=classes, **arrays)
+    digest = str(arrays.pop("digest"))
+    return Dataset(name=name, classes=classes, whole_digest=digest, **arrays)
 
 
 def _checksum(path: pathlib.Path) -> int:
@@ -86,6 +81,7 @@ def _write(folder: pathlib.Path, dataset: Dataset) -> None:
         for array in npz.ARRAYS:
             np.save(partial / f"{array}.npy", getattr(dataset, array))
         np.save(partial / "classes.npy", np.array(dataset.classes))
+        np.save(partial / "digest.npy", np.array(dataset.digest))
         checksums = {path.name: _checksum(path) for path in partial.iterdir()}
         (partial / _CHECKSUMS).write_text(json.dumps(checksums))
         if folder.exists():  # damaged

@@ -1,8 +1,14 @@
 """A labelled set of images in memory, checked once."""
 
 import dataclasses
+import functools
+from typing import NoReturn
 
 import numpy as np
+
+from flaxdrop.data.digest import arrays_digest
+
+_CHANNELS = (1, 3, 4)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,6 +22,8 @@ class Dataset:
         x_test: uint8 [M, H, W, C], of the same image shape.
         y_test: int32 [M].
         classes: the name of each label, [num_classes].
+        whole_digest: the digest of the whole dataset that this is a part of, or a resized copy
+            of; empty: this is the whole one.
 
     Raises:
         ValueError: an array whose dtype, shape, length or labels do not fit; the message names it.
@@ -33,38 +41,64 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     classes: tuple[str, ...]
+    whole_digest: str = ""
 
     def __post_init__(self) -> None:
         if not self.classes:
-            raise ValueError(f"dataset {self.name}: classes is empty; name at least one")
+            self._refuse("classes", "be at least one name", "none")
         for split in ("train", "test"):
             self._check_split(split)
-        if self.x_train.shape[1:] != self.x_test.shape[1:]:
-            raise ValueError(
-                f"dataset {self.name}: x_test has images of shape {self.x_test.shape[1:]}, "
-                f"x_train of {self.x_train.shape[1:]}; they must be equal"
-            )
+        train, test = (_shape(x.shape[1:]) for x in (self.x_train, self.x_test))
+        if train != test:
+            self._refuse("x_test", f"have images of the shape of x_train, {train}", test)
 
     def _check_split(self, split: str) -> None:
         x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
-        images, labels = f"dataset {self.name}: x_{split}", f"dataset {self.name}: y_{split}"
+        images, labels = f"x_{split}", f"y_{split}"
         if x.dtype != np.uint8:
-            raise ValueError(f"{images} has dtype {x.dtype}; it must be uint8, pixels 0..255")
+            self._refuse(images, "be uint8, pixels 0..255", x.dtype)
         if x.ndim != 4:
-            raise ValueError(f"{images} has shape {x.shape}; it must be [N, H, W, C]")
+            self._refuse(images, "be [N, H, W, C]", _shape(x.shape))
         if x.size == 0:
-            raise ValueError(f"{images} is empty (shape {x.shape})")
+            self._refuse(images, "have at least one pixel", _shape(x.shape))
+        if _is_channels_first(x.shape):
+            shape = f"{_shape(x.shape)}: transpose(0, 2, 3, 1)"
+            self._refuse(images, "be [N, H, W, C]", shape)
         if y.dtype != np.int32:
-            raise ValueError(f"{labels} has dtype {y.dtype}; it must be int32")
+            self._refuse(labels, "be int32", y.dtype)
         if y.shape != x.shape[:1]:
-            raise ValueError(
-                f"{labels} has shape {y.shape}; for {len(x)} images it must be {x.shape[:1]}"
-            )
+            self._refuse(labels, f"be {_shape(x.shape[:1])}, a label an image", _shape(y.shape))
         if y.min() < 0 or y.max() >= self.num_classes:
-            raise ValueError(
-                f"{labels} has labels from {y.min()} to {y.max()}; "
-                f"with {self.num_classes} classes they must be 0..{self.num_classes - 1}"
-            )
+            self._refuse(labels, f"be labels 0..{self.num_classes - 1}", f"{y.min()} to {y.max()}")
+
+    def _refuse(self, field: str, wanted: str, got: object) -> NoReturn:
+        raise ValueError(f"dataset {self.name}: {field}: must {wanted}, got {got}")
+
+    def check_learnable(self) -> "Dataset":
+        """The dataset itself, if there are classes to tell apart and the test has no other ones.
+
+        Raises:
+            ValueError: one class only, or a test label that no training example has.
+        """
+        trained = np.unique(self.y_train)
+        if len(trained) < 2:
+            one = f"1 ({self.classes[trained[0]]})"
+            self._refuse("y_train", "have at least 2 classes", one)
+        if len(unknown := np.setdiff1d(self.y_test, trained)):
+            names = ", ".join(_label(label, self.classes[label]) for label in unknown[:5])
+            names += f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+            self._refuse("y_test", "have no label that y_train lacks", names)
+        return self
+
+    def describe(self) -> str:
+        """What there is to train on, in one line: examples, classes, shape and range of pixels."""
+        smallest = min(int(x.min()) for x in (self.x_train, self.x_test))
+        largest = max(int(x.max()) for x in (self.x_train, self.x_test))
+        return (
+            f"{self.name}: {len(self.x_train):,} examples to train, {len(self.x_test):,} to test,"
+            f" {self.num_classes} classes, {'x'.join(map(str, self.image_shape))},"
+            f" pixels {smallest}..{largest}"
+        )
 
     @property
     def num_classes(self) -> int:
@@ -76,6 +110,16 @@ class Dataset:
         """The shape (H, W, C) of an image."""
         height, width, channels = self.x_train.shape[1:]
         return height, width, channels
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """What tells the dataset from any other: 32 hexadecimal digits.
+
+        Of images, labels and class names, whole and as decoded: a part (`first`) and a resized copy
+        have the digest of the dataset that they come from. The name does not count.
+        """
+        arrays = (self.x_train, self.y_train, self.x_test, self.y_test)
+        return self.whole_digest or arrays_digest(arrays, self.classes)
 
     def in_own_order(self) -> "Dataset":
         """The same examples in an order that depends on them alone: by pixels, then by label.
@@ -90,6 +134,7 @@ class Dataset:
             y_train=self.y_train[train],
             x_test=self.x_test[test],
             y_test=self.y_test[test],
+            whole_digest="",
         )
 
     def first(self, train_examples: int | None, test_examples: int | None) -> "Dataset":
@@ -101,6 +146,8 @@ class Dataset:
         Raises:
             ValueError: fewer than one example, or more than there are.
         """
+        if train_examples is None and test_examples is None:
+            return self
         train = self._first_of("train_examples", train_examples, self.y_train)
         test = self._first_of("test_examples", test_examples, self.y_test)
         return dataclasses.replace(
@@ -109,6 +156,7 @@ class Dataset:
             y_train=self.y_train[train],
             x_test=self.x_test[test],
             y_test=self.y_test[test],
+            whole_digest=self.digest,
         )
 
     def _first_of(self, field: str, examples: int | None, labels: np.ndarray) -> np.ndarray | slice:
@@ -116,9 +164,25 @@ class Dataset:
             return slice(None)
         if not 1 <= examples <= len(labels):
             raise ValueError(
-                f"{field}={examples}: dataset {self.name} has 1 to {len(labels)} of them"
+                f"{field}: must be 1 to {len(labels)}, the examples of {self.name}, got {examples}"
             )
         return np.sort(stratified_order(labels)[:examples])
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def _label(number: int, name: str) -> str:
+    return name if name == str(number) else f"{number} ({name})"
+
+
+def _is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether images are [N, C, H, W] beyond doubt; an image of a few pixels may be either."""
+    _, first, second, third = shape
+    if third in _CHANNELS or first == second:
+        return False
+    return first in _CHANNELS or first < second == third
 
 
 def _own_order(x: np.ndarray, y: np.ndarray) -> np.ndarray:

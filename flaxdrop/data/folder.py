@@ -1,25 +1,28 @@
 """Image files: `folder:DIR`, which has train/ and test/, and in each a folder a class."""
 
 import concurrent.futures
+import logging
+import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from flaxdrop.data import cache
+from flaxdrop.data import cache, image_file
 from flaxdrop.data.dataset import Dataset
-from flaxdrop.data.resize import square
+from flaxdrop.data.source_digest import source_digest
 
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+# What systems write beside pictures without being asked. Hidden files begin with a dot.
+_OF_THE_SYSTEM = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
 
 
 def load(path: str, image_size: int) -> Dataset:
     """Reads all images as RGB, `image_size` x `image_size` pixels, and keeps them decoded.
 
-    Classes and files are taken in the order of their names. Files that are not named like images
-    and hidden ones are ignored.
+    A class is a folder in train/ and in test/; its images may lie in folders within it. Classes and
+    files are taken in the order of their names. An image is a file whose ending is that of a format
+    which the installed Pillow reads. A warning counts the other files; hidden ones are left out
+    without a word.
 
     Args:
         path: the folder; a leading ~ is the home folder.
@@ -27,71 +30,115 @@ def load(path: str, image_size: int) -> Dataset:
 
     Raises:
         ValueError: no such folder, or a file such as a .zip; no train/ or test/, no images, an
-            image that cannot be read, or a class that is not in both train/ and test/.
+            image that cannot be read, one class only, or one that is not in both train/ and test/.
     """
     name = f"folder:{path}"
     root = pathlib.Path(path).expanduser()
-    if not root.is_dir():
-        reason = "is a file, unpack it and give the folder" if root.exists() else "no such folder"
-        raise ValueError(f"dataset {name}: {reason}")
-    files = {split: _files(root / split, name) for split in ("train", "test")}
-    classes = sorted(files["train"].keys() | files["test"].keys())
-    for split, by_class in files.items():
-        if missing := [label for label in classes if not by_class.get(label)]:
-            raise ValueError(f"dataset {name}: no images in {split}/ of class {', '.join(missing)}")
+    others: list[pathlib.Path] = []
+    try:
+        if not root.is_dir():
+            reason = "no such folder"
+            if root.exists():
+                reason = "is a file, unpack it and give the folder"
+            raise ValueError(reason)
+        train, test = (_by_class(root / part, others) for part in ("train", "test"))
+        classes = _classes(train, test, _left_out(others, root))
+        digest = source_digest(root, [*_flat(train), *_flat(test)])
+    except ValueError as error:
+        raise ValueError(f"dataset {name}: {error}") from None
+    except OSError as error:
+        raise ValueError(f"dataset {name}: {error.filename}: {error.strerror}") from None
+    if others:
+        logging.getLogger(__name__).warning("dataset %s: %s", name, _left_out(others, root))
 
     def decode() -> Dataset:
-        arrays = {}
-        for split, by_class in files.items():
-            paths = [file for label in classes for file in by_class[label]]
-            arrays[f"x_{split}"] = _decode(paths, image_size, name)
-            counts = [len(by_class[label]) for label in classes]
-            arrays[f"y_{split}"] = np.repeat(np.arange(len(classes), dtype=np.int32), counts)
-        return Dataset(name=name, classes=tuple(classes), **arrays)
+        arrays = (*_decode(train, image_size, name), *_decode(test, image_size, name))
+        return Dataset(name, *arrays, classes)
 
-    every = [file for by_class in files.values() for paths in by_class.values() for file in paths]
-    return cache.cached(f"folder-{image_size}-{cache.fingerprint(root, every)}", name, decode)
+    return cache.cached(f"folder-{image_size}-{cache.DECODER}-{digest}", name, decode)
 
 
-def _files(folder: pathlib.Path, name: str) -> dict[str, list[pathlib.Path]]:
-    """The image files of each class of a split, both sorted."""
+def _by_class(folder: pathlib.Path, others: list[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
+    """The image files of each class of a split, both sorted; `others` gets the other files."""
     if not folder.is_dir():
-        raise ValueError(f"dataset {name}: no folder {folder.name}/ in it")
-    visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    by_class = {path.name: _images(path) for path in visible if path.is_dir()}
-    if not any(by_class.values()):
-        raise ValueError(f"dataset {name}: no images in {folder.name}/CLASS/")
-    return by_class
+        raise ValueError(f"no folder {folder.name}/ in it")
+    suffixes = image_file.suffixes()
+    images = {}
+    for entry in _visible(folder):
+        files = _files(entry, ())
+        images[entry.name] = [file for file in files if file.suffix.lower() in suffixes]
+        others += (file for file in files if file.suffix.lower() not in suffixes)
+        if not entry.is_dir():  # a file beside the folders of the classes
+            others += images.pop(entry.name)
+    return images
 
 
-def _images(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+def _files(entry: os.DirEntry[str], above: tuple[str, ...]) -> list[pathlib.Path]:
+    """The file itself, or all that are below a folder, sorted."""
+    if not entry.is_dir():
+        if entry.is_symlink() and not os.path.exists(entry):
+            raise ValueError(f"{entry.path}: is a link to {os.readlink(entry)}, which is missing")
+        return [pathlib.Path(entry.path)]
+    if (real := os.path.realpath(entry)) in above:
+        raise ValueError(f"{entry.path}: is a link to a folder that it lies in")
+    return [file for child in _visible(entry) for file in _files(child, (*above, real))]
 
 
-def _decode(paths: list[pathlib.Path], size: int, name: str) -> np.ndarray:
+def _visible(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        visible = [
+            entry
+            for entry in entries
+            if not entry.name.startswith(".") and entry.name.lower() not in _OF_THE_SYSTEM
+        ]
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _classes(
+    train: dict[str, list[pathlib.Path]], test: dict[str, list[pathlib.Path]], left_out: str
+) -> tuple[str, ...]:
+    but = f" ({left_out})" if left_out else ""
+    classes = sorted(train.keys() | test.keys())
+    for part, images in (("train", train), ("test", test)):
+        if not any(images.values()):
+            raise ValueError(f"no images in {part}/CLASS/{but}")
+    for part, images in (("train", train), ("test", test)):
+        if missing := [label for label in classes if not images.get(label)]:
+            raise ValueError(f"no images in {part}/ of class {', '.join(missing)}{but}")
+    if len(classes) < 2:
+        raise ValueError(
+            f"classes: must be at least 2 folders in train/ and in test/, got 1 ({classes[0]})"
+        )
+    return tuple(classes)
+
+
+def _left_out(others: Sequence[pathlib.Path], root: pathlib.Path) -> str:
+    if not others:
+        return ""
+    files = "1 file" if len(others) == 1 else f"{len(others):,} files"
+    example = others[0].relative_to(root)
+    return f"left out {files}, no images that Pillow reads or in no class folder, such as {example}"
+
+
+def _flat(by_class: dict[str, list[pathlib.Path]]) -> list[pathlib.Path]:
+    return [file for files in by_class.values() for file in files]
+
+
+def _decode(
+    by_class: dict[str, list[pathlib.Path]], size: int, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels, class by class."""
+
     def read(path: pathlib.Path) -> np.ndarray:
         try:
-            with Image.open(path) as image:
-                return np.asarray(square(_rgb(image), size))
-        except Exception as error:  # what Pillow raises on damaged bytes is open-ended
-            reason = type(error).__name__
-            raise ValueError(f"dataset {name}: image {path} cannot be read ({reason})") from error
+            return image_file.read(path, size)
+        except ValueError as error:
+            raise ValueError(f"dataset {name}: image {path} cannot be read: {error}") from error
 
-    decoded = np.empty((len(paths), size, size, 3), np.uint8)
+    paths = _flat(by_class)
+    images = np.empty((len(paths), size, size, 3), np.uint8)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for i, image in enumerate(pool.map(read, paths)):
-            decoded[i] = image
-    return decoded
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):  # convert() would clip 16 bits, not scale them
-        return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
-    if upright.mode == "P":  # a palette may have transparent colours, which Pillow warns of
-        upright = upright.convert("RGBA")
-    return upright.convert("RGB")
+            images[i] = image
+    counts = [len(files) for files in by_class.values()]
+    return images, np.repeat(np.arange(len(counts), dtype=np.int32), counts)

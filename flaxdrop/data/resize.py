@@ -24,7 +24,10 @@ def resize(dataset: Dataset, size: int) -> Dataset:
     if dataset.image_shape[:2] == (size, size):
         return dataset
     return dataclasses.replace(
-        dataset, x_train=_resize(dataset.x_train, size), x_test=_resize(dataset.x_test, size)
+        dataset,
+        x_train=_resize(dataset.x_train, size),
+        x_test=_resize(dataset.x_test, size),
+        whole_digest=dataset.digest,
     )
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from flaxdrop.data import cache, npz, prepare
 from flaxdrop.data.dataset import Dataset
+from flaxdrop.data.source_digest import source_digest
 
 NAMES = ("cifar10", "cifar100")
 
@@ -43,7 +44,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         folder = prepared(root, name)
         assert folder is not None
     files = sorted(folder.iterdir())
-    key = f"{name}-{folder.name}-ordered-{cache.fingerprint(folder, files)}"
+    with prepare.explained(name, f"{folder} cannot be read"):
+        key = f"{name}-{folder.name}-{cache.DECODER}-{source_digest(folder, files)}"
     return cache.cached(key, name, lambda: _decode(name, folder).in_own_order())
 
 
@@ -63,7 +65,6 @@ def _decode(name: str, folder: pathlib.Path) -> Dataset:
             f"dataset {name}: {folder} has no array_record files, the only ones to be read without "
             "TensorFlow; use another data_dir"
         )
-    arrays = {}
     with prepare.explained(name, f"delete {folder}, which cannot be read, to prepare it anew"):
         import tensorflow_datasets  # optional, and takes long to import
 
@@ -73,10 +74,9 @@ def _decode(name: str, folder: pathlib.Path) -> Dataset:
             download=False,
             decoders={"image": tensorflow_datasets.decode.SkipDecoding()},
         )
-        for split in ("train", "test"):
-            arrays[f"x_{split}"], arrays[f"y_{split}"] = _split(sources[split])
+        arrays = (*_split(sources["train"]), *_split(sources["test"]))
         classes = tuple(sources["train"].dataset_info.features["label"].names)
-    return Dataset(name=name, classes=classes, **arrays)
+    return Dataset(name, *arrays, classes)
 
 
 def _split(source: Any) -> tuple[np.ndarray, np.ndarray]:

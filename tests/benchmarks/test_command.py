@@ -49,7 +49,7 @@ def refused(command, folder):
         # Names.
         (["--config.variants=none,p9"], "variants: unknown 'p9', choose among none, p0, p1"),
         (["--config.variants=,"], "variants: unknown '', choose among none, p0, p1"),
-        (["--config.dataset=imagenet"], "dataset 'imagenet': unknown; choose digits, cifar10"),
+        (["--config.dataset=imagenet"], "dataset: must be digits, cifar10, cifar100"),
         (["--config.mask=pixel"], "mask: unknown 'pixel', choose one of element, channel"),
         (["--config.mask=block0"], "mask: unknown 'block0'"),
         (["--config.block=wide"], "block: unknown 'wide', choose basic or bottleneck"),
@@ -174,18 +174,18 @@ def test_corrupt_npz(refused, folder, arrays):
     np.savez(folder / "data.npz", **arrays)
     (folder / "data.npz").write_bytes((folder / "data.npz").read_bytes()[:3000])
     message = refused("--config.dataset=npz:data.npz")
-    assert message.startswith("dataset npz:data.npz: not a readable .npz file (")
+    assert message.startswith("dataset npz:data.npz: the file is damaged or cut off (")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x_train": lambda x: x / 255}, "x_train has dtype float64; it must be uint8"),
-        ({"x_test": lambda x: x[:, :6]}, "x_test has images of shape (6, 8, 1), x_train of (8, 8"),
-        ({"x_train": lambda x: x[:, 0, 0]}, "x_train has shape (60, 1); it must be [N, H, W, C]"),
-        ({"y_train": lambda y: y[:5]}, "y_train has shape (5,); for 60 images it must be (60,)"),
-        ({"y_test": lambda y: y - 1}, "y_test has labels from -1 to 1"),
-        ({"y_train": lambda y: y + 1000}, "labels up to 1002 for 60 training examples"),
+        ({"x_train": lambda x: x / 255}, "x_train: must be uint8, pixels 0..255, got float64"),
+        ({"x_test": lambda x: x[:, :6]}, "x_test: must have images of the shape of x_train"),
+        ({"x_train": lambda x: x[:, 0, 0]}, "x_train: must be [N, H, W, C], got [60, 1]"),
+        ({"y_train": lambda y: y[:5]}, "y_train: must be [60], a label an image, got [5]"),
+        ({"y_test": lambda y: y - 1}, "y_test: must be labels that count from 0, got -1 to 1"),
+        ({"y_train": lambda y: y + 1000}, "y_train: must count from 0 without gaps"),
     ],
 )
 def test_npz_that_does_not_fit(refused, folder, arrays, change, message):

@@ -38,6 +38,8 @@ def test_weights_go_from_one_study_to_the_other(run_study, tmp_path, cells_in):
     assert sorted(cells_in(heads)) == sorted((v, seed) for v in variants for seed in range(2))
     assert "before the classifier it raises accuracy" in found.out
     assert "averaged over 25 pixels" in (heads / "answer.md").read_text()
+    assert "94.49" not in (heads / "table.md").read_text()
+    assert "context, not numbers of these images" in (heads / "answer.md").read_text()
     assert (heads / "rates.png").stat().st_size > 10_000
 
 
@@ -47,6 +49,12 @@ def test_the_frozen_network_is_what_the_file_says():
     again = transfer.frozen(transfer.TransferSettings(weights="untrained", **settings))
     jax.tree.map(np.testing.assert_array_equal, model.variables, again.variables)
     assert model.feature_shape((64, 64, 3)) == (16, 16, 12)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "cifar10", "folder:mine"])
+def test_the_numbers_of_other_images_stand_beside_none(dataset):
+    settings = {"dataset": dataset, "epochs": 1, "batch": 1, "weights": "untrained"}
+    assert not transfer.published(transfer.TransferSettings(**settings))
 
 
 def test_it_resumes_and_gives_the_same_bits(run_study, tmp_path, digests_in):

@@ -1,5 +1,3 @@
-import os
-
 import jax
 import numpy as np
 import pytest
@@ -28,6 +26,7 @@ def assert_same(data, dataset):
         assert getattr(data, key).dtype == getattr(dataset, key).dtype
     assert data.classes == dataset.classes
     assert data.name == dataset.name
+    assert data.digest == dataset.digest
 
 
 def test_decodes_once(source, dataset, cache_folder):
@@ -48,13 +47,20 @@ def test_what_is_kept_takes_no_memory_and_devices_share_it(source):
         assert shard.data.unsafe_buffer_pointer() == kept.ctypes.data
 
 
+def test_what_is_kept_knows_its_digest(source, dataset, monkeypatch):
+    cache.cached("key", "small", source)
+    digest = dataset.digest
+    monkeypatch.setattr("flaxdrop.data.dataset.arrays_digest", None)
+    assert cache.cached("key", "small", source).first(2, 1).digest == digest
+
+
 def test_another_key_is_another_dataset(source):
     cache.cached("one", "small", source)
     cache.cached("two", "small", source)
     assert source.decoded == 2
 
 
-@pytest.mark.parametrize("file", ["x_train.npy", "classes.npy", "checksums.json"])
+@pytest.mark.parametrize("file", ["x_train.npy", "classes.npy", "digest.npy", "checksums.json"])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -77,13 +83,14 @@ def test_what_is_damaged_is_made_anew(source, dataset, cache_folder, damage, fil
     assert source.decoded == 2
 
 
-def test_works_where_nothing_can_be_written(source, dataset, tmp_path, monkeypatch):
+def test_works_where_nothing_can_be_written(source, dataset, tmp_path, monkeypatch, caplog):
     # A file in place of the folder: it stops even the superuser.
     (tmp_path / "file").touch()
     monkeypatch.setenv("FLAXDROP_CACHE", str(tmp_path / "file" / "cache"))
     for _ in range(2):
         assert_same(cache.cached("key", "small", source), dataset)
     assert source.decoded == 2
+    assert "small: is not kept" in caplog.text
 
 
 def test_a_full_disk_leaves_nothing_behind(source, dataset, cache_folder, monkeypatch):
@@ -100,26 +107,3 @@ def test_the_default_is_in_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("FLAXDROP_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache.directory() == tmp_path / ".cache" / "flaxdrop"
-
-
-def test_fingerprint_tells_changes_of_the_files(tmp_path):
-    def folder(name, text="abc", file="a"):
-        (tmp_path / name).mkdir()
-        path = tmp_path / name / file
-        path.write_text(text)
-        os.utime(path, ns=(5, 5))
-        return path
-
-    def fingerprint(path):
-        return cache.fingerprint(path.parent, [path])
-
-    path = folder("one")
-    before = fingerprint(path)
-    assert fingerprint(path) == before
-    prints = {before, fingerprint(folder("two")), fingerprint(folder("three", file="b"))}
-    os.utime(path, ns=(6, 6))
-    prints.add(fingerprint(path))
-    path.write_text("abcd")
-    os.utime(path, ns=(5, 5))
-    prints.add(fingerprint(path))
-    assert len(prints) == 5

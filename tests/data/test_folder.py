@@ -1,10 +1,12 @@
+import os
+import pathlib
 import re
+import shutil
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from flaxdrop.data import load
+from flaxdrop.data import image_file, load
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 
@@ -56,59 +58,89 @@ def test_the_order_is_that_of_the_names(images):
     assert data.x_train[:4, 0, 0, 1].tolist() == [0, 0, 10, 3]
 
 
-@pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
-    [
-        ("1", 1, (255, 255, 255)),
-        ("L", 77, (77, 77, 77)),
-        ("LA", (77, 0), (77, 77, 77)),
-        ("RGBA", (10, 20, 30, 0), (10, 20, 30)),
-        ("I;16", 77 * 256 + 5, (77, 77, 77)),
-        ("P", 0, (10, 20, 30)),
-    ],
-)
-def test_every_mode_becomes_rgb(images, mode, colour, expected):
-    image = Image.new(mode, (40, 40), colour)
-    options = {}
-    if mode == "P":
-        image.putpalette([10, 20, 30, 40, 50, 60])
-        options["transparency"] = bytes([0, 255])
-    image.save(images / "train" / "ant" / "0.png", **options)
-    assert (load(f"folder:{images}").x_train[0] == expected).all()
+def test_hidden_files_and_those_of_the_system_are_not_worth_a_word(images, caplog):
+    before = load(f"folder:{images}")
+    (images / "train" / "ant" / "._0.png").write_text("not an image")
+    (images / "train" / "ant" / "Thumbs.db").write_text("not an image either")
+    (images / "train" / ".DS_Store").touch()
+    (images / "test" / ".thumbnails").mkdir()
+    assert load(f"folder:{images}").digest == before.digest
+    assert not caplog.records
 
 
-def test_jpegs_of_four_inks_and_turned_cameras(images):
-    Image.new("CMYK", (40, 40), (0, 0, 0, 255)).save(images / "train" / "ant" / "2.jpg")
-    turned = Image.new("RGB", (40, 40), RED)
-    turned.paste(BLUE, (0, 0, 40, 20))  # the upper half, which is to be the right one
-    exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
-    turned.save(images / "train" / "ant" / "3.JPEG", exif=exif)
-    data = load(f"folder:{images}")
-    assert data.x_train[2].max() < 10
-    assert data.x_train[3, :, 4].argmax(axis=-1).tolist() == [0] * 32
-    assert data.x_train[3, :, -4].argmax(axis=-1).tolist() == [2] * 32
-
-
-def test_other_and_hidden_files_are_ignored(images):
+def test_other_files_are_counted(images, caplog):
     before = load(f"folder:{images}")
     (images / "train" / "notes.txt").write_text("not a class")
-    (images / "train" / "ant" / "notes.txt").write_text("not an image")
-    (images / "train" / "ant" / "._0.png").write_text("not an image either")
-    (images / "test" / ".thumbnails").mkdir()
-    after = load(f"folder:{images}")
-    np.testing.assert_array_equal(before.x_train, after.x_train)
-    assert after.classes == before.classes
+    Image.new("RGB", (9, 9)).save(images / "test" / "0.png")
+    (images / "train" / "ant" / "more").mkdir()
+    (images / "train" / "ant" / "more" / "0.heic").write_text("not an image")
+    assert load(f"folder:{images}").digest == before.digest
+    (record,) = caplog.records
+    assert "left out 3 files" in record.getMessage()
+    assert f"such as {pathlib.Path('train/ant/more/0.heic')}" in record.getMessage()
+    assert "\n" not in record.getMessage()
+
+
+def test_images_in_folders_within_a_class(images):
+    (images / "train" / "ant" / "b" / "c").mkdir(parents=True)
+    (images / "elsewhere").mkdir()
+    (images / "train" / "bee" / "linked").symlink_to(images / "elsewhere")
+    for i, place in enumerate(("train/ant/b/0.png", "train/ant/b/c/0.png", "elsewhere/0.png")):
+        Image.new("RGB", (9, 9), (i, i, i)).save(images / place)
+    data = load(f"folder:{images}")
+    assert data.classes == ("ant", "bee")
+    # ant: 0.png, 1.png, b/0.png, b/c/0.png; bee: 0.png, 1.png, linked/0.png
+    assert data.y_train.tolist() == [0] * 4 + [1] * 3
+    assert data.x_train[[2, 3, 6], 0, 0].tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "JPG", "jp2", "avif", "pbm", "tga"])
+def test_every_ending_that_pillow_reads(images, suffix):
+    if f".{suffix.lower()}" not in image_file.suffixes():
+        pytest.skip("not in this Pillow")
+    mode = "1" if suffix == "pbm" else "RGB"
+    Image.new(mode, (9, 9), "white").save(images / "train" / "ant" / f"2.{suffix}")
+    assert (load(f"folder:{images}").x_train[2] >= 250).all()
 
 
 def test_kept_decoded_until_a_file_changes(images, cache_folder):
     load(f"folder:{images}")
-    (kept,) = cache_folder.iterdir()
+    (kept,) = cache_folder.glob("folder-*")
     written = kept.stat().st_mtime_ns
     load(f"folder:{images}")
     assert kept.stat().st_mtime_ns == written
     Image.new("RGB", (9, 9), BLUE).save(images / "train" / "ant" / "0.png")
     assert (load(f"folder:{images}").x_train[0] == BLUE).all()
+
+
+def test_files_that_swap_places_swap_labels(images):
+    ant, bee = images / "train" / "ant" / "0.png", images / "train" / "bee" / "0.png"
+    contents = []
+    for path, colour in ((ant, (1, 2, 3)), (bee, (4, 5, 6))):
+        Image.new("RGB", (9, 9), colour).save(path)
+        contents.append(path.read_bytes())
+    assert len(contents[0]) == len(contents[1])
+
+    def colours():
+        os.utime(ant, ns=(5, 5))
+        os.utime(bee, ns=(5, 5))
+        return load(f"folder:{images}").x_train[[0, 2], 0, 0].tolist()
+
+    assert colours() == [[1, 2, 3], [4, 5, 6]]
+    ant.rename(images / "aside")
+    bee.rename(ant)
+    (images / "aside").rename(bee)
+    assert colours() == [[4, 5, 6], [1, 2, 3]]
+    for path, content in zip((ant, bee), contents, strict=True):
+        path.write_bytes(content)
+    assert colours() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_another_decoder_decodes_anew(images, cache_folder, monkeypatch):
+    load(f"folder:{images}")
+    monkeypatch.setattr("flaxdrop.data.cache.DECODER", 1)
+    load(f"folder:{images}")
+    assert len(list(cache_folder.glob("folder-*"))) == 2
 
 
 def test_no_such_folder(tmp_path):
@@ -145,7 +177,7 @@ def test_an_unreadable_image_is_named(images, cache_folder, keep):
     path = images / "train" / "bee" / "1.png"
     path.write_bytes(path.read_bytes()[:keep])
     assert f"image {path} cannot be read" in error_of(images)
-    assert not cache_folder.exists()
+    assert not list(cache_folder.glob("folder-*"))
 
 
 @pytest.mark.parametrize(("split", "other"), [("train", "test"), ("test", "train")])
@@ -155,3 +187,40 @@ def test_a_class_is_missing(images, split, other):
     assert error_of(images).endswith(f"no images in {split}/ of class cow")
     (images / split / "cow").mkdir()
     assert error_of(images).endswith(f"no images in {split}/ of class cow")
+
+
+def test_a_class_without_images_says_what_was_left_out(images):
+    for split in ("train", "test"):
+        (images / split / "cow").mkdir()
+        (images / split / "cow" / "0.heic").touch()
+    assert "of class cow (left out 2 files" in error_of(images)
+
+
+def test_one_class(images):
+    for split in ("train", "test"):
+        shutil.rmtree(images / split / "ant")
+    assert "classes: must be at least 2 folders" in error_of(images)
+
+
+@pytest.mark.parametrize("place", ["train/ant/2.png", "train/cow"])
+def test_a_link_that_leads_nowhere(images, place):
+    (images / place).symlink_to("gone.png")
+    assert f"{images / place}: is a link to gone.png, which is missing" in error_of(images)
+
+
+def test_a_link_that_leads_in_a_circle(images):
+    (images / "train" / "ant" / "all").symlink_to(images / "train")
+    assert "is a link to a folder that it lies in" in error_of(images)
+
+
+def test_a_pipe_in_place_of_an_image(images):
+    os.mkfifo(images / "train" / "ant" / "2.png")
+    assert "2.png: must be a file" in error_of(images)
+
+
+def test_a_folder_that_may_not_be_read(images, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert error_of(images).endswith(f"{images / 'train'}: Permission denied")

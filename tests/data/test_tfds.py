@@ -80,6 +80,7 @@ def test_an_npz_file_in_the_data_dir_is_the_same_dataset(root, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     found = load("cifar10", data_dir=str(elsewhere))
     assert (found.name, found.classes) == (original.name, original.classes)
+    assert found.digest == original.digest
     for array in ("x_train", "y_train", "x_test", "y_test"):
         np.testing.assert_array_equal(getattr(found, array), getattr(original, array))
     # The other dataset is not there.
@@ -107,7 +108,10 @@ def test_the_second_start_needs_no_tensorflow_datasets(root, monkeypatch):
 
 def test_a_dataset_prepared_anew_is_decoded_anew(root, monkeypatch):
     load("cifar10", data_dir=str(root))
-    (root / "cifar10" / "3.0.2" / "dataset_info.json").touch()
+    info = root / "cifar10" / "3.0.2" / "dataset_info.json"
+    info.touch()
+    assert_right(load("cifar10", data_dir=str(root)))
+    info.write_text(info.read_text() + "\n")
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     assert "flaxdrop[tfds]" in error_of(root)
 
