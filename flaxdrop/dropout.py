@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from flaxdrop import hashing
 from flaxdrop.mask import parse_mask
-from flaxdrop.placement import Placement, Ramp, check_placement, check_rate
+from flaxdrop.placement import Placement, check_placement
+from flaxdrop.rate import Ramp, check_rate
 
 _RESOLUTION = 1 << 24  # rates are resolved to 2^-24, the spacing of f32 below 1
 

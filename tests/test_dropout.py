@@ -8,7 +8,7 @@ import pytest
 import scipy.ndimage
 
 from flaxdrop import dropout, hashing
-from flaxdrop.dropout import check_rate
+from flaxdrop.rate import check_rate
 
 MASKS = ("element", "channel", "sample", "block3")
 SHAPE = (4, 8, 8, 6)

@@ -133,8 +133,7 @@ class ConvNet(nn.Module):
         x = x.astype(self.dtype)
         for i, width in enumerate(self.widths):
             block = Block(width, self.pooling, self.dtype, name=f"block{i + 1}")
-            # At least 1-d: the rates of a network with a single block are scalars.
-            x = block(x, jax.tree.map(lambda rates, i=i: jnp.atleast_1d(rates)[i], around))
+            x = block(x, around.at(i))
         x = x.reshape(len(x), -1)
         init = nn.initializers.glorot_uniform()
         x = nn.Dense(self.units, kernel_init=init, dtype=self.dtype, name="hidden")(x)

@@ -137,18 +137,14 @@ class VGG(nn.Module):
             for place, padding in enumerate(("SAME", "VALID")):
                 conv = functools.partial(_conv, width, padding=padding, dtype=self.dtype)
                 named = layer(conv, slot=f"conv{block}", name=f"conv{block}_{place + 1}")
-                x = named(x, _at(placement, place))
+                x = named(x, placement.at(place))
             x = pool(x, "max")
         x = x.reshape(len(x), -1)
         for place in range(_LAYERS):
             dense = functools.partial(_dense, self.units, dtype=self.dtype)
             named = layer(dense, slot="dense", name=f"dense{place + 1}")
-            x = named(x, _at(placement, place))
+            x = named(x, placement.at(place))
         return _dense(self.num_classes, name="classifier")(x.astype(jnp.float32))
-
-
-def _at(placement: Placement, place: int) -> Placement:
-    return jax.tree.map(lambda rates: rates[place], placement)
 
 
 def _conv(features: int, **options: Any) -> nn.Conv:
