@@ -143,12 +143,13 @@ def _among_slots(
     masks: int,
 ) -> Advice:
     measure = functools.partial(made.measure, variables, batch, every, masks=masks)
-    own = measure(dropouts=[slot])
+    own = measure(dropouts=[slot] if slot in made.dropouts else [])
     if slot not in made.dropouts or _largest(own) <= TOLERANCE:
         words = f"{slot} shifts no batch norm"
         words += f"; {_HEAD[slot]}." if slot in _HEAD and "h4" in slots else ": it may stay."
         return Advice(slot, own, None, own.size, words)
-    sizes = {other: measure(dropouts=[other]).size for other in slots if other != slot}
+    others = [other for other in slots if other != slot and other in made.dropouts]
+    sizes = {other: measure(dropouts=[other]).size for other in others}
     best = min(sizes.values(), default=own.size)
     if best * _TIE >= own.size:
         words = (

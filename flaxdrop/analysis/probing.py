@@ -30,6 +30,7 @@ from flaxdrop.analysis.masked import check_slots
 from flaxdrop.analysis.norm_inputs import Caller, Path, at, beside, name_of
 from flaxdrop.analysis.shift import Shift, in_order, shifts_of
 from flaxdrop.placement import Placement, check_placement
+from flaxdrop.rate import check_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Probe:
       unmeasured: paths of what has statistics that shift nothing: spectral norms, of weights, and
         batch norms that are called in training only.
       dropouts: those that can be on.
+      placement: what it was made with.
       train: (variables, batch, placement, which are on, key) -> moments.
       infer: (variables, batch) -> moments.
     """
@@ -50,6 +52,7 @@ class Probe:
     norms: tuple[Path, ...]
     unmeasured: tuple[Path, ...]
     dropouts: tuple[str, ...]
+    placement: Placement | None
     train: Callable[..., Any]
     infer: Callable[..., Any]
 
@@ -72,14 +75,31 @@ class Probe:
           masks: how many to average over, at least 2.
 
         Raises:
-          ValueError: too few masks or examples, an input that is not finite, or statistics that
-            change in training and are not of an `nn.BatchNorm`.
+          ValueError: other slots or masks, a rate outside [0, 1], a dropout that the network does
+            not have, or has off; too few masks or examples, an input that is not finite, or
+            statistics that change in training and are not of an `nn.BatchNorm`.
         """
         examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
         for name, value in (("masks", masks), ("batch", examples)):
             if value < 2:
                 raise ValueError(f"{name}: must be at least 2, got {value}")
+        if placement is not None:
+            check_placement(placement)
+            for slot, rate in placement.rates.items():
+                for known in jax.tree.leaves(rate):
+                    check_rate(known, f"placement: the rate of {slot!r}")
+        if _static(placement) != _static(self.placement):
+            raise ValueError(
+                "placement: must have the slots and masks that the probe was made with,"
+                f" {self.placement}, got {placement}"
+            )
         wanted = self.dropouts if dropouts is None else tuple(dropouts)
+        for name in wanted:
+            if name not in self.dropouts:
+                known = ", ".join(self.dropouts) or "none"
+                raise ValueError(
+                    f"dropouts: must be of those that can be on, {known}, got {name!r}"
+                )
         active = {name: np.bool_(name in wanted) for name in self.dropouts}
         variables = flax.core.unfreeze(variables)
         trained = [
@@ -111,6 +131,10 @@ class Probe:
                     f"norm {name_of(place[:-1])}: must be an nn.BatchNorm to be measured, got"
                     f" another module, whose {place[-1]} in batch_stats changes in training"
                 )
+
+
+def _static(placement: Placement | None) -> Any:
+    return placement and (set(placement.slots), placement.masks)
 
 
 def _average(*of: np.ndarray) -> np.ndarray:
@@ -185,6 +209,7 @@ def probe(
             path for path in others if any(place[: len(path)] == path for place in leaves)
         ),
         dropouts=tuple(seen.dropouts),
+        placement=placement,
         train=jax.jit(train),
         infer=jax.jit(lambda variables, batch: at_inference.measure(variables, batch, {})),
     )

@@ -36,8 +36,8 @@ def recalibrate(
       Variables like `variables`, with new `batch_stats`.
 
     Raises:
-      ValueError: no batches, no batch norm, inputs that are not finite, or a norm with statistics
-        that is no `nn.BatchNorm`.
+      ValueError: no batches, an array in their place, no batch norm, inputs that are not finite, or
+        a norm with statistics that is no `nn.BatchNorm`.
 
     >>> import jax.numpy as jnp
     >>> norm = nn.BatchNorm(use_running_average=True)
@@ -66,6 +66,10 @@ def recalibrator(
     paths: list[tuple[str, ...]] = []
 
     def repair(variables: Any, batches: Iterable[Any]) -> Any:
+        if isinstance(batches, np.ndarray | jax.Array):
+            raise ValueError(
+                f"batches: must be batches, got an array of shape {batches.shape}; [x] is one batch"
+            )
         variables = flax.core.unfreeze(variables)
         count = 0
         means: dict[tuple[str, ...], np.ndarray] = {}

@@ -17,6 +17,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
+from flaxdrop.models.images import check_images
 from flaxdrop.placement import Placement, spelled_out
 
 LAYER_SLOTS = ("branch", "norm1", "relu1", "conv1", "norm2", "relu2", "conv2")
@@ -219,9 +220,10 @@ class DenseNet(nn.Module):
           the stem for CIFAR and three blocks), f32.
 
         Raises:
-          ValueError: an unknown slot, a depth or a stem that does not exist, or images that are too
-            small.
+          ValueError: an unknown slot, a depth or a stem that does not exist, or no images, or ones
+            that are too small.
         """
+        check_images(x)
         if min(x.shape[1:3]) < self.smallest_image:
             raise ValueError(
                 f"image_size: must be at least {self.smallest_image} for"

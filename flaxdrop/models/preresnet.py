@@ -22,6 +22,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
+from flaxdrop.models.images import check_images
 from flaxdrop.models.recompute import recomputed
 from flaxdrop.placement import Placement, spelled_out
 
@@ -196,8 +197,9 @@ class PreResNet(nn.Module):
           Logits `[N, num_classes]`, f32.
 
         Raises:
-          ValueError: an unknown slot, or a depth or a block that does not exist.
+          ValueError: an unknown slot, a depth or a block that does not exist, or no images.
         """
+        check_images(x)
         placement = spelled_out(placement, self.slots)
         conv = functools.partial(_conv, dtype=self.dtype)
         norm = functools.partial(
