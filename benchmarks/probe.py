@@ -137,10 +137,10 @@ def probe_cell(run: Run, cell: str, masks: int) -> None:
     _, variables = run.variables(row.variant, row.seed)
     shift = variance_shift(variant.model, variables, run.batch, variant.placement, masks=masks)
     print(f"{run.plan.study.name}, {cell}: {variant.placement}\n\n{shift}")
-    advices = advise(variant.model, variables, run.batch, variant.placement, masks=masks)
-    for advice in advices:
-        print(advice)
-    if not advices:
+    if variant.placement.slots:
+        for advice in advise(variant.model, variables, run.batch, variant.placement, masks=masks):
+            print(advice)
+    else:
         print("No dropout is on: no batch norm is shifted.")
     path = run.plan.folder.picture(f"shift-{cell}")
     draw_shift(shift, path, title=f"{run.plan.study.name}, {cell}: {variant.placement}")

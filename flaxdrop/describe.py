@@ -28,7 +28,8 @@ def describe(
       A line with the number of parameters and one for every part, folded at 80 columns.
 
     Raises:
-      ValueError: the network cannot follow the placement, or has no `slots` and `layout`.
+      ValueError: the network cannot follow the placement, or has no `slots` and `layout`; an image
+        of another rank.
 
     >>> from flaxdrop.models import PreResNet
     >>> print(describe(PreResNet(depth=110, num_classes=10), Placement.parse("p6=0.1,h4=0.2")))
@@ -40,6 +41,8 @@ def describe(
              ·post_add·
     head     BN -> ReLU -> (h4=0.2) -> mean over pixels -> ·h5· -> Dense -> ·logits·
     """
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"image_shape: must be (H, W, C), at least 1 each, got {image_shape}")
     for name in ("slots", "layout"):
         if not isinstance(getattr(model, name, None), Mapping):
             raise ValueError(

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from flaxdrop import hashing
 from flaxdrop.mask import parse_mask
-from flaxdrop.placement import Placement, Ramp, check_placement, check_rate
+from flaxdrop.placement import Placement, check_placement
+from flaxdrop.rate import Ramp, check_rate
 
 _RESOLUTION = 1 << 24  # rates are resolved to 2^-24, the spacing of f32 below 1
 
@@ -30,7 +31,8 @@ def dropout(
       key: one PRNG key; its value is not used when `rate` is the number 0.
       x: f32, bf16 or f16 `[N, ..., C]`; `[N, H, W, C]` for "block", any rank for "element".
       rate: the probability of a zero, in [0, 1]; a number or a (traced) scalar. 0 is exactly the
-        identity, 1 gives zeros. No gradient flows into it.
+        identity, 1 gives zeros. A traced one cannot be refused: below 0 it counts as 0, above 1 as
+        1, and NaN gives NaN, forward and backward. No gradient flows into it.
       mask: what is zeroed together: "element"; "channel", the whole feature map of an example
         (spatial dropout); "sample", the whole example (stochastic depth, on a branch); "block",
         squares of 7x7 pixels of a feature map (DropBlock, Ghiasi et al. 2018), "block<size>" for
@@ -64,6 +66,7 @@ def dropout(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _dropped(words: jax.Array, x: jax.Array, rate: jax.Array, kind: str, size: int) -> jax.Array:
+    rate = jnp.where(rate < 0, 0, jnp.where(rate > 1, 1, rate))  # not clip: NaN stays NaN
     if kind == "block":
         keep, scale = _blocks(words, x.shape, rate, size)
     else:
@@ -74,6 +77,7 @@ def _dropped(words: jax.Array, x: jax.Array, rate: jax.Array, kind: str, size: i
         }[kind]
         keep = _keep(words, shape, rate)
         scale = 1 / jnp.where(rate < 1, 1 - rate, 1)
+    scale = jnp.where(jnp.isnan(rate), rate, scale)  # of units that are all kept
     wide = x.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
     return jnp.where(keep, wide * scale, 0).astype(x.dtype)
 
@@ -97,7 +101,7 @@ _masked = jax.jit(_dropped, static_argnums=(3, 4))
 
 
 def _keep(words: jax.Array, shape: tuple[int, ...], rate: jax.Array) -> jax.Array:
-    threshold = (rate * _RESOLUTION).astype(jnp.uint32)
+    threshold = jnp.where(rate > 0, rate * _RESOLUTION, 0).astype(jnp.uint32)
     return (hashing.bits(words, shape) >> 8) >= threshold
 
 
@@ -109,7 +113,7 @@ def _blocks(
     rows, columns = min(size, height), min(size, width)
     corners = (height - rows + 1) * (width - columns + 1)
     gamma = jnp.minimum(rate / (rows * columns) * (height * width / corners), 1)
-    gamma = jnp.where(rate < 1, gamma, 1)
+    gamma = jnp.where(rate == 1, 1, gamma)
     starts = ~_keep(words, (shape[0], height - rows + 1, width - columns + 1, shape[3]), gamma)
     dropped = jax.lax.reduce_window(
         starts,

@@ -10,34 +10,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from flaxdrop.mask import parse_mask
+from flaxdrop.rate import parse_rate, print_rate, rate_at, spread_rate
 
 # Published placements. Kim et al. 2023 recommend p6 in the branch, h4 in the head; their head's
 # rate is 0.2, their branch's is not known to us and 0.1 is ours. Wide ResNet drops at the same
 # place.
 NAMED = {"none": "", "uai2023": "p6=0.1,h4=0.2", "wide_resnet": "p6=0.1"}
-
-
-def check_rate(rate: jax.Array | float, field: str = "rate") -> None:
-    """Refuses a rate that is known and not a probability.
-
-    Args:
-      rate: one rate or an array of rates; traced ones pass, for their values are not known.
-      field: what the message names.
-
-    Raises:
-      ValueError: a rate outside [0, 1], or NaN.
-    """
-    if isinstance(rate, jax.core.Tracer):
-        return
-    # NumPy, for jnp would trace the comparison inside jit, where a rate may well be known.
-    values = np.ravel(np.asarray(rate, np.float32))
-    refused = values[~((values >= 0) & (values <= 1))]
-    if refused.size:
-        raise ValueError(f"{field}: must be in [0, 1], got {refused[0]:g}")
 
 
 @jax.tree_util.register_pytree_node_class
@@ -88,7 +69,7 @@ class Placement:
             slot, rate, mask = match.groups()
             if slot in rates:
                 raise ValueError(f"placement: slot {slot!r} is named twice in {text!r}")
-            rates[slot] = _parse_rate(slot, rate)
+            rates[slot] = parse_rate(slot, rate)
             if mask:
                 masks[slot] = mask
         return cls(rates, masks)
@@ -133,7 +114,7 @@ class Placement:
 
     def __str__(self) -> str:
         words = (
-            f"{slot}={_print_rate(rate)}" + (f":{self.masks[slot]}" if slot in self.masks else "")
+            f"{slot}={print_rate(rate)}" + (f":{self.masks[slot]}" if slot in self.masks else "")
             for slot, rate in self.rates.items()
         )
         return ",".join(words) or "none"
@@ -195,11 +176,32 @@ class Placement:
         self.validate(slots)
         return type(self)(
             {
-                slot: _spread(slot, self.rates[slot], places)
+                slot: spread_rate(slot, self.rates[slot], places)
                 for slot, places in slots.items()
                 if slot in self
             },
             self.masks,
+        )
+
+    def at(self, block: Any) -> Self:
+        """The rates of one block, or of some.
+
+        Args:
+          block: its number, from 0, or a slice of blocks; a traced number is not checked.
+
+        Returns:
+          A placement with the same slots. Of `[blocks]` rates it has this block's; a scalar, which
+          is the rate of every block, or of the only one, stays.
+
+        Raises:
+          ValueError: a block that is not there, or a rate that is not spelled out over the blocks.
+
+        >>> placement = Placement.parse("p6=0..0.5,h4=0.2").over_blocks({"p6": 3, "h4": 1})
+        >>> [str(placement.at(block)) for block in range(3)]
+        ['p6=0,h4=0.2', 'p6=0.25,h4=0.2', 'p6=0.5,h4=0.2']
+        """
+        return type(self)(
+            {slot: rate_at(slot, rate, block) for slot, rate in self.rates.items()}, self.masks
         )
 
 
@@ -231,69 +233,3 @@ def spelled_out(placement: Placement | None, slots: Mapping[str, int]) -> Placem
     placement = Placement() if placement is None else placement
     check_placement(placement)
     return placement.over_blocks(slots)
-
-
-@jax.tree_util.register_pytree_node_class
-@dataclasses.dataclass(frozen=True)
-class Ramp:
-    """Rates that run linearly from the first block to the last (as stochastic depth's do)."""
-
-    first: Any
-    last: Any
-
-    def tree_flatten(self) -> tuple[tuple[Any, Any], None]:
-        """Both ends are leaves."""
-        return (self.first, self.last), None
-
-    @classmethod
-    def tree_unflatten(cls, _: None, leaves: tuple[Any, Any]) -> Self:
-        """The inverse of `tree_flatten`."""
-        return cls(*leaves)
-
-
-def _parse_rate(slot: str, text: str) -> Any:
-    try:
-        if ".." in text:
-            first, last = (_probability(part) for part in text.split(".."))
-            return Ramp(first, last)
-        if "/" in text:
-            return np.array([_probability(part) for part in text.split("/")], np.float32)
-        return _probability(text)
-    except ValueError:
-        raise ValueError(
-            f"placement: the rate of {slot!r} must be in [0, 1] (or first..last, or one/two/...),"
-            f" got {text.strip()!r}"
-        ) from None
-
-
-def _probability(text: str) -> float:
-    rate = float(text)
-    if not 0 <= rate <= 1:
-        raise ValueError
-    return rate
-
-
-def _print_rate(rate: Any) -> str:
-    if isinstance(rate, Ramp):
-        return f"{_print_rate(rate.first)}..{_print_rate(rate.last)}"
-    if isinstance(rate, jax.core.Tracer):
-        return "traced"
-    # The shortest digits that read back as the same number.
-    return "/".join(np.format_float_positional(value, trim="-") for value in np.ravel(rate))
-
-
-def _spread(slot: str, rate: Any, places: int) -> jax.Array:
-    for known in jax.tree.leaves(rate):
-        check_rate(known, f"placement: the rate of {slot!r}")
-    if isinstance(rate, Ramp):
-        at = jnp.linspace(0.0, 1.0, places) if places > 1 else jnp.ones((1,))
-        values = rate.first + (rate.last - rate.first) * at
-    else:
-        values = jnp.asarray(rate, jnp.float32)
-        if values.ndim and values.shape != (places,):
-            raise ValueError(
-                f"placement: slot {slot!r} has {places} places, got {values.size} rates"
-            )
-        values = jnp.broadcast_to(values, (places,))
-    values = values.astype(jnp.float32)
-    return values if places > 1 else values[0]

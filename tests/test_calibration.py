@@ -54,6 +54,43 @@ def test_scores_are_proper(calibrated):
     assert nll(p, y) < nll(flat, y)
 
 
-def test_no_examples():
-    with pytest.raises(ValueError, match="at least one example"):
-        reliability(np.zeros((0, 3)), np.zeros(0, int))
+P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
+Y = np.array([0, 2])
+SCORES = pytest.mark.parametrize("score", [brier, nll, reliability])
+
+
+@SCORES
+@pytest.mark.parametrize(
+    ("p", "y", "said"),
+    [
+        (np.zeros((0, 3)), np.zeros(0, int), r"^probabilities: must be .* got shape \(0, 3\)$"),
+        (P[0], Y, r"^probabilities: must be \[N, K\].* got shape \(3,\)$"),
+        (P, Y[:, None], r"^labels: must be int \[2\], got int\d+ of shape \(2, 1\)$"),
+        (P, Y[:1], r"^labels: must be int \[2\], .*\(1,\)$"),
+        (P, np.eye(3)[Y], r"^labels: .*\(2, 3\)$"),
+        (P, Y.astype(np.float32), r"^labels: must be int .*got float32"),
+        (P, [0, 3], r"^labels: must be in \[0, 3\), got 3$"),
+        (P, [-1, 0], r"^labels: must be in \[0, 3\), got -1$"),
+        (np.log(P), Y, r"^probabilities: must be in \[0, 1\], got -0.35\d+ in row 0$"),
+        (P * [[1], [np.nan]], Y, r"^probabilities: must be in .* got nan in row 1$"),
+        (100 * P, Y, r"^probabilities: must be in \[0, 1\], got 70 in row 0$"),
+        (P * [[1], [0.9]], Y, r"^probabilities: must sum to 1 .* got 0.9 in row 1$"),
+    ],
+)
+def test_what_is_no_prediction_or_no_label_of_it_is_refused(score, p, y, said):
+    with pytest.raises(ValueError, match=said):
+        score(p, y)
+
+
+@SCORES
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_a_softmax_of_any_precision_is_a_prediction(score, dtype):
+    logits = jnp.asarray(5 * np.random.RandomState(0).randn(50, 1000), dtype)
+    score(jax.nn.softmax(logits), np.zeros(50, int))
+
+
+@pytest.mark.parametrize("score", [brier, nll])
+def test_scores_may_be_traced_and_shapes_are_checked_still(score):
+    assert jax.jit(score)(P, Y) == pytest.approx(float(score(P, Y)))
+    with pytest.raises(ValueError, match=r"^labels: must be int \[2\]"):
+        jax.jit(score)(P, Y[:, None])

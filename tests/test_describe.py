@@ -115,3 +115,9 @@ def test_networks_and_placements_that_cannot_be_drawn():
         describe(nn.Dense(3))
     with pytest.raises(ValueError, match=r"^placement: must be a Placement, got 'p6=0.1'"):
         describe(MODELS[0], "p6=0.1")
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32, 3), (32, 32), (0, 32, 3)])
+def test_images_that_cannot_be(shape):
+    with pytest.raises(ValueError, match=r"^image_shape: must be \(H, W, C\).* got \("):
+        describe(PreResNet(depth=8, num_classes=10, widths=(8,)), image_shape=shape)

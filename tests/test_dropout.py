@@ -8,7 +8,7 @@ import pytest
 import scipy.ndimage
 
 from flaxdrop import dropout, hashing
-from flaxdrop.dropout import check_rate
+from flaxdrop.rate import check_rate
 
 MASKS = ("element", "channel", "sample", "block3")
 SHAPE = (4, 8, 8, 6)
@@ -74,6 +74,19 @@ def test_rate_one_gives_zeros_and_finite_gradients(mask):
 def test_a_known_rate_that_is_no_probability_is_refused(rate, transform):
     with pytest.raises(ValueError, match=r"^rate: must be in \[0, 1\], got [-\w.]+(\n|$)"):
         transform(lambda x: dropout(KEY, x, rate))(normal())
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_traced_rate_outside_of_0_and_1_counts_as_the_nearer_end_and_nan_gives_nan(mask):
+    @jax.jit
+    def value_and_gradient(rate):
+        y, pullback = jax.vjp(lambda x: dropout(KEY, x, rate, mask), normal())
+        return y, pullback(normal(seed=1))[0]
+
+    factors = {-0.5: 1, -np.inf: 1, 0.0: 1, 1.0: 0, 1.5: 0, np.inf: 0, np.nan: np.nan}
+    for rate, factor in factors.items():
+        for found, whole in zip(value_and_gradient(rate), (normal(), normal(seed=1)), strict=True):
+            np.testing.assert_array_equal(found, factor * whole)
 
 
 def test_a_refused_rate_among_many_is_the_one_named():

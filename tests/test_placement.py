@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from flaxdrop import Placement
-from flaxdrop.placement import NAMED, Ramp
+from flaxdrop.placement import NAMED
+from flaxdrop.rate import Ramp
 
 SLOTS = {"p3": 6, "p6": 6, "h4": 1}
 
@@ -187,6 +188,33 @@ def test_rates_spread_alike_when_traced():
     placement = Placement({"p6": Ramp(0.0, 0.5), "h4": 0.2, "p3": [0.1] * 6})
     traced = jax.jit(lambda placement: placement.over_blocks(SLOTS))(placement)
     chex.assert_trees_all_close(traced, placement.over_blocks(SLOTS))
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_each_block_takes_its_own_rates_and_the_only_one_takes_all(transform):
+    spread = Placement.parse("p6=0..1:channel,h4=0.2").over_blocks(SLOTS)
+    at = transform(Placement.at)
+    for block in range(6):
+        found = at(spread, block)
+        assert found.masks == spread.masks
+        chex.assert_trees_all_equal(found.rate("p6"), spread.rate("p6")[block])
+        chex.assert_trees_all_equal(found.rate("h4"), spread.rate("h4"))
+    single = Placement.parse("p6=0.1").over_blocks({"p6": 1})
+    chex.assert_trees_all_equal(at(single, 0), single)
+
+
+def test_a_slice_of_blocks_keeps_its_rates():
+    spread = Placement.parse("p6=0..1,h4=0.2").over_blocks(SLOTS)
+    chex.assert_trees_all_equal(spread.at(slice(2, 6)).at(1), spread.at(3))
+
+
+@pytest.mark.parametrize("block", [-1, 6, np.int64(7)])
+def test_a_block_that_is_not_there_is_refused(block):
+    spread = Placement.parse("p6=0.1,h4=0.2").over_blocks(SLOTS)
+    with pytest.raises(ValueError, match=rf"^block: must be in \[0, 6\).* got {block}$"):
+        spread.at(block)
+    with pytest.raises(ValueError, match=r"^placement: slot 'p6' must .*, got 0..0.5; "):
+        Placement.parse("p6=0..0.5").at(0)
 
 
 @pytest.mark.parametrize("rate", [np.full(5, 0.1), np.full((6, 6), 0.1)])

@@ -65,10 +65,10 @@ def advise(
     so fewer masks are the default, enough to tell a shift from none with some hundred examples.
 
     Returns:
-      One advice a dropout; none where no dropout is on.
+      One advice a dropout.
 
     Raises:
-      ValueError: also no placement, where the network has slots and no `nn.Dropout` that is on.
+      ValueError: also where no dropout is on in training.
 
     >>> import jax, jax.numpy as jnp
     >>> from flaxdrop.models import PreResNet
@@ -81,6 +81,10 @@ def advise(
     """
     call = {"training": training, "inference": inference}
     slots = slots_of(model)
+    if placement is not None:
+        check_placement(placement)
+        if not placement.slots:
+            raise ValueError("placement: must name a slot, got none; there is nothing to advise on")
     if placement is None or slots is None:
         made = probe(model, variables, batch, placement, **call)
         if placement is None and slots is not None and not made.dropouts:
@@ -88,9 +92,13 @@ def advise(
                 "placement: must be given, for without one no dropout of this network is on; its"
                 f" slots are {', '.join(slots)}"
             )
+        if not made.dropouts:
+            raise ValueError(
+                f"model: must have a dropout that is on in training, {type(model).__name__} has"
+                " none; an nn.Dropout, or a flaxdrop.Dropout that the placement names"
+            )
         measure = functools.partial(made.measure, variables, batch, placement, masks=masks)
         return tuple(_in_words(measure(dropouts=[name])) for name in made.dropouts)
-    check_placement(placement)
     placement.validate(slots)
     found = []
     probes: dict[Any, Probe] = {}  # slots of one kind and mask share a compilation
@@ -135,12 +143,13 @@ def _among_slots(
     masks: int,
 ) -> Advice:
     measure = functools.partial(made.measure, variables, batch, every, masks=masks)
-    own = measure(dropouts=[slot])
+    own = measure(dropouts=[slot] if slot in made.dropouts else [])
     if slot not in made.dropouts or _largest(own) <= TOLERANCE:
         words = f"{slot} shifts no batch norm"
         words += f"; {_HEAD[slot]}." if slot in _HEAD and "h4" in slots else ": it may stay."
         return Advice(slot, own, None, own.size, words)
-    sizes = {other: measure(dropouts=[other]).size for other in slots if other != slot}
+    others = [other for other in slots if other != slot and other in made.dropouts]
+    sizes = {other: measure(dropouts=[other]).size for other in others}
     best = min(sizes.values(), default=own.size)
     if best * _TIE >= own.size:
         words = (

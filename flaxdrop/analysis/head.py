@@ -49,13 +49,13 @@ def pooling_noise(
       mask: "element" or "channel".
 
     Raises:
-      ValueError: another mask, or a rate outside [0, 1).
+      ValueError: another mask, a rate outside [0, 1), or as `pooled`.
 
     >>> [pooling_noise(Unit(1.0, 2.0), 0.5, 64, before=b, correlation=0.0) for b in (True, False)]
     [0.03125, 1.015625]
     """
     if mask not in ("element", "channel"):
         raise ValueError(f"mask: must be element or channel, got {mask!r}")
-    if before and mask == "element":
-        return excess(rate) * unit.square / pixels
-    return excess(rate) * pooled(unit, pixels, correlation).square
+    whole = pooled(unit, pixels, correlation)
+    square = unit.square / pixels if before and mask == "element" else whole.square
+    return excess(rate) * square

@@ -7,6 +7,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from flaxdrop.dropout import Dropout
 from flaxdrop.placement import Placement, check_placement
@@ -30,9 +32,16 @@ def masked_call(
 
     Raises:
       ValueError: a placement that is none, or names a slot that the network never calls; a network
-        that takes none, or not these keywords.
+        that takes none, or not these keywords; no example, or one that is known not to be finite.
     """
     check_placement(placement)
+    for leaf in jax.tree.leaves(x):
+        if not jnp.size(leaf):
+            raise ValueError(f"x: must have an example, got shape {jnp.shape(leaf)}")
+        known = not isinstance(leaf, jax.core.Tracer)
+        # A ReLU may well make numbers of NaN.
+        if known and not np.isfinite(np.asarray(leaf, np.float32)).all():
+            raise ValueError("x: must be finite, got NaN or infinity")
     options = {**(inference or {}), "placement": placement}
 
     def apply(key: jax.Array, **more: Any) -> Any:

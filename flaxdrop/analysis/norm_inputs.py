@@ -5,17 +5,19 @@ of the norm beside them: the network threads these through `nn.scan`, `nn.remat`
 already, or it could not be trained.
 """
 
+import contextlib
 import dataclasses
 import functools
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import flax.core
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.nnx import bridge
 
 from flaxdrop.dropout import Dropout
 
@@ -36,6 +38,8 @@ class Pass:
         places; the module's path for `nn.Dropout`.
       slots: those of `flaxdrop.Dropout`, on or off.
       axes: names of axes that norms average over.
+      called: paths of all modules that were, and of them `bridged`, whose insides are of NNX.
+      weights: paths of `nn.SpectralNorm`, whose statistics are of weights alone.
     """
 
     norms: list[Path] = dataclasses.field(default_factory=list)
@@ -43,6 +47,9 @@ class Pass:
     dropouts: list[str] = dataclasses.field(default_factory=list)
     slots: list[str] = dataclasses.field(default_factory=list)
     axes: list[str] = dataclasses.field(default_factory=list)
+    called: set[Path] = dataclasses.field(default_factory=set)
+    bridged: set[Path] = dataclasses.field(default_factory=set)
+    weights: set[Path] = dataclasses.field(default_factory=set)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +60,14 @@ class Caller:
       model: the network.
       options: keywords of the call.
       axes: names of axes that it wants to average over; there will be one example of each.
+      inference: whether a module that asks is told that `batch_stats` is not mutable, by which some
+        decide how they are called.
     """
 
     model: nn.Module
     options: Mapping[str, Any]
     axes: tuple[str, ...] = ()
+    inference: bool = False
 
     def look(self, variables: Any, batch: Any, keys: Mapping[str, jax.Array]) -> Pass:
         """What a pass goes through; computes nothing.
@@ -129,7 +139,8 @@ class Caller:
         mutable.append(uuid.uuid4().hex)
 
         def apply() -> Any:
-            with nn.intercept_methods(_interceptor(found, first, active)):
+            asked = _immutable() if self.inference else contextlib.nullcontext()
+            with asked, nn.intercept_methods(_interceptor(found, first, active)):
                 _, changed = self.model.apply(
                     variables, batch, **self.options, rngs=dict(keys), mutable=mutable
                 )
@@ -145,6 +156,31 @@ def at(tree: Any, path: Path) -> Any:
     return functools.reduce(lambda part, name: part[name], path, tree)
 
 
+def beside(statistics: Any, paths: Collection[Path]) -> dict[Path, Any]:
+    """The leaves of `batch_stats` that none of these modules has, by path."""
+    others = {}
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(statistics):
+        place = tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
+        if not any(place[: len(path)] == path for path in paths):
+            others[place] = leaf
+    return others
+
+
+@contextlib.contextmanager
+def _immutable() -> Iterator[None]:
+    """Modules hear that `batch_stats` is not mutable, though the moments are written there."""
+    real = nn.Module.is_mutable_collection
+
+    def asked(module: nn.Module, collection: str) -> bool:
+        return collection != _STATISTICS and real(module, collection)
+
+    nn.Module.is_mutable_collection = asked  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.is_mutable_collection = real  # type: ignore[method-assign]
+
+
 def _interceptor(
     found: Pass, first: bool, active: Mapping[str, jax.Array] | None
 ) -> Callable[..., Any]:
@@ -157,6 +193,11 @@ def _interceptor(
         context: nn.module.InterceptorContext,
     ) -> Any:
         module = context.module
+        found.called.add(module.path)
+        if isinstance(module, bridge.ToLinen):
+            found.bridged.add(module.path)
+        if isinstance(module, nn.SpectralNorm):
+            found.weights.add(module.path)
         if context.method_name != "__call__":
             return call(*arguments, **options)
         if isinstance(module, (nn.Dropout, Dropout)):

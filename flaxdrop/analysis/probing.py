@@ -27,9 +27,10 @@ import jax
 import numpy as np
 
 from flaxdrop.analysis.masked import check_slots
-from flaxdrop.analysis.norm_inputs import Caller, Path, at, name_of
+from flaxdrop.analysis.norm_inputs import Caller, Path, at, beside, name_of
 from flaxdrop.analysis.shift import Shift, in_order, shifts_of
 from flaxdrop.placement import Placement, check_placement
+from flaxdrop.rate import check_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +41,18 @@ class Probe:
 
     Attributes:
       norms: paths of its batch norms, in its order.
+      unmeasured: paths of what has statistics that shift nothing: spectral norms, of weights, and
+        batch norms that are called in training only.
       dropouts: those that can be on.
+      placement: what it was made with.
       train: (variables, batch, placement, which are on, key) -> moments.
       infer: (variables, batch) -> moments.
     """
 
     norms: tuple[Path, ...]
+    unmeasured: tuple[Path, ...]
     dropouts: tuple[str, ...]
+    placement: Placement | None
     train: Callable[..., Any]
     infer: Callable[..., Any]
 
@@ -69,30 +75,70 @@ class Probe:
           masks: how many to average over, at least 2.
 
         Raises:
-          ValueError: too few masks or examples, or an input that is not finite.
+          ValueError: other slots or masks, a rate outside [0, 1], a dropout that the network does
+            not have, or has off; too few masks or examples, an input that is not finite, or
+            statistics that change in training and are not of an `nn.BatchNorm`.
         """
         examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
         for name, value in (("masks", masks), ("batch", examples)):
             if value < 2:
                 raise ValueError(f"{name}: must be at least 2, got {value}")
+        if placement is not None:
+            check_placement(placement)
+            for slot, rate in placement.rates.items():
+                for known in jax.tree.leaves(rate):
+                    check_rate(known, f"placement: the rate of {slot!r}")
+        if _static(placement) != _static(self.placement):
+            raise ValueError(
+                "placement: must have the slots and masks that the probe was made with,"
+                f" {self.placement}, got {placement}"
+            )
         wanted = self.dropouts if dropouts is None else tuple(dropouts)
+        for name in wanted:
+            if name not in self.dropouts:
+                known = ", ".join(self.dropouts) or "none"
+                raise ValueError(
+                    f"dropouts: must be of those that can be on, {known}, got {name!r}"
+                )
         active = {name: np.bool_(name in wanted) for name in self.dropouts}
         variables = flax.core.unfreeze(variables)
         trained = [
             jax.device_get(self.train(variables, batch, placement, active, jax.random.key(i)))
             for i in range(masks)
         ]
-        averages = jax.tree.map(lambda *of: np.mean(np.stack(of), axis=0), *trained)
+        self._refuse_others(variables["batch_stats"], trained[0])
+        averages = jax.tree.map(_average, *trained)
         for path in self.norms:
             own = at(averages, path)
             if own["frozen"].any():
                 own.update(at(variables["batch_stats"], path))
+        for path in self.unmeasured:  # so that inference goes from where training did
+            at(averages, path).update(at(variables["batch_stats"], path))
         inferred = jax.device_get(self.infer({**variables, "batch_stats": averages}, batch))
         shifts = {
             path: shifts_of(path, [at(of, path) for of in trained], at(inferred, path))
             for path in self.norms
         }
         return Shift(in_order(shifts), wanted, examples, masks)
+
+    def _refuse_others(self, before: Any, trained: Any) -> None:
+        """Refuses a norm of another class: its statistics are not averaged as these are."""
+        known = (*self.norms, *self.unmeasured)
+        others = beside(before, known)
+        for place, leaf in beside(trained, known).items():
+            if not np.array_equal(others[place], leaf, equal_nan=True):
+                raise ValueError(
+                    f"norm {name_of(place[:-1])}: must be an nn.BatchNorm to be measured, got"
+                    f" another module, whose {place[-1]} in batch_stats changes in training"
+                )
+
+
+def _static(placement: Placement | None) -> Any:
+    return placement and (set(placement.slots), placement.masks)
+
+
+def _average(*of: np.ndarray) -> np.ndarray:
+    return np.mean(np.stack(of), axis=0) if np.issubdtype(of[0].dtype, np.inexact) else of[0]
 
 
 def probe(
@@ -125,7 +171,7 @@ def probe(
     inference = {"train": False} if inference is None else dict(inference)
     variables = flax.core.unfreeze(variables)
     keys = _keys(jax.random.key(0))
-    at_inference = Caller(model, inference)
+    at_inference = Caller(model, inference, inference=True)
     found = at_inference.look(variables, batch, keys)
     for path, frozen in found.frozen.items():
         if not frozen:
@@ -145,13 +191,25 @@ def probe(
     seen = in_training(placement).look(variables, batch, keys)
     if placement is not None:
         check_slots(model, placement, seen.slots)
+    for path in found.norms:
+        if path not in seen.norms:
+            raise ValueError(
+                f"training: norm {name_of(path)} is not called, must be, as at inference; got"
+                f" {training}"
+            )
 
     def train(variables: Any, batch: Any, placement: Any, active: Any, key: jax.Array) -> Any:
         return in_training(placement).measure(variables, batch, _keys(key), active=active)
 
+    others = [*seen.weights, *(path for path in seen.norms if path not in found.norms)]
+    leaves = beside(variables["batch_stats"], ())
     return Probe(
-        norms=tuple(seen.norms),
+        norms=tuple(path for path in seen.norms if path in found.norms),
+        unmeasured=tuple(
+            path for path in others if any(place[: len(path)] == path for place in leaves)
+        ),
         dropouts=tuple(seen.dropouts),
+        placement=placement,
         train=jax.jit(train),
         infer=jax.jit(lambda variables, batch: at_inference.measure(variables, batch, {})),
     )
@@ -185,7 +243,9 @@ def variance_shift(
     Raises:
       ValueError: no batch norm; a placement that is none, or names an unknown slot; keywords that
         the network does not take, or that leave dropout on or norms unfrozen at inference; too few
-        examples or masks; inputs that are not finite; a norm that is called twice or with a mask.
+        examples or masks; inputs that are not finite; a norm that is called twice or with a mask,
+        or only at inference; a module that is no `nn.BatchNorm` and whose `batch_stats` change in
+        training, for what stands behind it would be measured wrongly.
 
     >>> import jax.numpy as jnp
     >>> class Network(nn.Module):

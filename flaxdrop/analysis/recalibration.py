@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from flaxdrop.analysis.norm_inputs import Caller, at, name_of
+from flaxdrop.analysis.norm_inputs import Caller, Pass, at, beside, name_of
 
 
 def recalibrate(
@@ -36,7 +36,8 @@ def recalibrate(
       Variables like `variables`, with new `batch_stats`.
 
     Raises:
-      ValueError: no batches, no batch norm, or inputs that are not finite.
+      ValueError: no batches, an array in their place, no batch norm, inputs that are not finite, or
+        a norm with statistics that is no `nn.BatchNorm`.
 
     >>> import jax.numpy as jnp
     >>> norm = nn.BatchNorm(use_running_average=True)
@@ -60,22 +61,28 @@ def recalibrator(
     Returns:
       A function (variables, batches) -> variables.
     """
-    caller = Caller(model, {"train": False} if inference is None else inference)
+    caller = Caller(model, {"train": False} if inference is None else inference, inference=True)
     measure = jax.jit(lambda variables, batch: caller.measure(variables, batch, {}, first=True))
     paths: list[tuple[str, ...]] = []
 
     def repair(variables: Any, batches: Iterable[Any]) -> Any:
+        if isinstance(batches, np.ndarray | jax.Array):
+            raise ValueError(
+                f"batches: must be batches, got an array of shape {batches.shape}; [x] is one batch"
+            )
         variables = flax.core.unfreeze(variables)
         count = 0
         means: dict[tuple[str, ...], np.ndarray] = {}
         squares: dict[tuple[str, ...], np.ndarray] = {}  # summed, about the mean
         for batch in batches:
             if not paths:
-                paths.extend(caller.look(variables, batch, {}).norms)
+                found = caller.look(variables, batch, {})
+                _refuse_others(variables["batch_stats"], found)
+                paths.extend(found.norms)
             examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
-            found = jax.device_get(measure(variables, batch))
+            measured = jax.device_get(measure(variables, batch))
             for path in paths:
-                of = at(found, path)
+                of = at(measured, path)
                 mean, variance = (np.asarray(of[name], np.float64) for name in ("mean", "var"))
                 if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
                     raise ValueError(f"norm {name_of(path)}: its input must be finite, is not")
@@ -97,3 +104,14 @@ def recalibrator(
         return {**variables, "batch_stats": statistics}
 
     return repair
+
+
+def _refuse_others(statistics: Any, found: Pass) -> None:
+    """A module that is called keeps statistics, and would keep these."""
+    for place in beside(statistics, {*found.norms, *found.weights}):
+        around = {place[:i] for i in range(len(place))}
+        if place[:-1] in found.called or around & found.bridged:
+            raise ValueError(
+                f"norm {name_of(place[:-1])}: must be an nn.BatchNorm to be measured, got another"
+                f" module with {place[-1]} in batch_stats"
+            )

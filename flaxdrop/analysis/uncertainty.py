@@ -51,7 +51,8 @@ def mc_predict(
 
     Raises:
       ValueError: no sample; no placement, or one without a slot, or with a slot that the network
-        never calls; a network that takes none, or not these keywords, or does not return logits.
+        never calls; a network that takes none, or not these keywords, or does not return logits;
+        no example, or one that is known not to be finite.
 
     >>> from flaxdrop.models import Head
     >>> head, x = Head(num_classes=3), jnp.ones((2, 4, 4, 8))
@@ -67,8 +68,11 @@ def mc_predict(
     shape = of.shape
     if not placement.slots:
         raise ValueError("placement: must have a slot, for without dropout no two masks differ")
-    if len(shape) != 2:
-        raise ValueError(f"model: must return logits [N, K], got the shape {shape}")
+    examples = jnp.shape(jax.tree.leaves(x)[0])[0]
+    if len(shape) != 2 or shape[0] != examples:
+        raise ValueError(
+            f"model: must return logits [N, K] of {examples} examples, got the shape {shape}"
+        )
 
     def add(sums: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[Any, None]:
         logits = apply(key)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
 from flaxdrop.models.convolution import conv_general_dilated
+from flaxdrop.models.images import check_images
 from flaxdrop.models.pooling import pool
 from flaxdrop.placement import Placement, spelled_out
 
@@ -120,9 +121,10 @@ class ConvNet(nn.Module):
           Logits `[N, num_classes]`, f32.
 
         Raises:
-          ValueError: an unknown slot or pooling, or images that are too small for the blocks.
+          ValueError: an unknown slot or pooling, or no images, or ones that are too small.
         """
         del train
+        check_images(x)
         if min(x.shape[1:3]) < self.smallest_image:
             raise ValueError(
                 f"image_size: must be at least {self.smallest_image} for {len(self.widths)} blocks,"
@@ -133,8 +135,7 @@ class ConvNet(nn.Module):
         x = x.astype(self.dtype)
         for i, width in enumerate(self.widths):
             block = Block(width, self.pooling, self.dtype, name=f"block{i + 1}")
-            # At least 1-d: the rates of a network with a single block are scalars.
-            x = block(x, jax.tree.map(lambda rates, i=i: jnp.atleast_1d(rates)[i], around))
+            x = block(x, around.at(i))
         x = x.reshape(len(x), -1)
         init = nn.initializers.glorot_uniform()
         x = nn.Dense(self.units, kernel_init=init, dtype=self.dtype, name="hidden")(x)

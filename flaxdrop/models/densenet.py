@@ -6,7 +6,7 @@ and timm after the second only (`conv2`). H4 and H5 are the places in the head o
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +17,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
+from flaxdrop.models.images import check_images
 from flaxdrop.placement import Placement, spelled_out
 
 LAYER_SLOTS = ("branch", "norm1", "relu1", "conv1", "norm2", "relu2", "conv2")
@@ -219,9 +220,10 @@ class DenseNet(nn.Module):
           the stem for CIFAR and three blocks), f32.
 
         Raises:
-          ValueError: an unknown slot, a depth or a stem that does not exist, or images that are too
-            small.
+          ValueError: an unknown slot, a depth or a stem that does not exist, or no images, or ones
+            that are too small.
         """
+        check_images(x)
         if min(x.shape[1:3]) < self.smallest_image:
             raise ValueError(
                 f"image_size: must be at least {self.smallest_image} for"
@@ -248,11 +250,11 @@ class DenseNet(nn.Module):
         for block, size in enumerate(sizes, start=1):
             for layer in range(size):
                 name = f"block{block}_layer{layer + 1}"
-                here = _at(placement, LAYER_SLOTS, done + layer)
+                here = placement.only(LAYER_SLOTS).at(done + layer)
                 x = DenseLayer(growth, conv, norm, name=name)(x, here)
             done += size
             if block < len(sizes):
-                here = _at(placement, TRANSITION_SLOTS, block - 1)
+                here = placement.only(TRANSITION_SLOTS).at(block - 1)
                 x = Transition(conv, norm, name=f"transition{block}")(x, here)
         x = nn.relu(norm(name="norm")(x))
         if not self.num_classes:
@@ -263,11 +265,6 @@ class DenseNet(nn.Module):
 # The initial weights are torchvision's.
 _he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 _torch_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
-
-def _at(placement: Placement, slots: Iterable[str], index: int) -> Placement:
-    # At least 1-d: the rates of a network with a single place are scalars.
-    return jax.tree.map(lambda rate: jnp.atleast_1d(rate)[index], placement.only(slots))
 
 
 def _drop(placement: Placement, slot: str, x: jax.Array) -> jax.Array:

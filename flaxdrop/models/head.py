@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
+from flaxdrop.models.images import check_images
 from flaxdrop.placement import Placement, spelled_out
 
 HEAD_SLOTS = ("h4", "h5", "logits")
@@ -84,8 +85,9 @@ class Head(nn.Module):
           Logits `[N, num_classes]`, f32.
 
         Raises:
-          ValueError: an unknown slot.
+          ValueError: an unknown slot, or no features of images.
         """
         del train
+        check_images(x)
         placement = spelled_out(placement, self.slots)
         return classify(x, placement, self.num_classes, nn.initializers.glorot_uniform())

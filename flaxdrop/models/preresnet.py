@@ -22,6 +22,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
+from flaxdrop.models.images import check_images
 from flaxdrop.models.recompute import recomputed
 from flaxdrop.placement import Placement, spelled_out
 
@@ -196,8 +197,9 @@ class PreResNet(nn.Module):
           Logits `[N, num_classes]`, f32.
 
         Raises:
-          ValueError: an unknown slot, or a depth or a block that does not exist.
+          ValueError: an unknown slot, a depth or a block that does not exist, or no images.
         """
+        check_images(x)
         placement = spelled_out(placement, self.slots)
         conv = functools.partial(_conv, dtype=self.dtype)
         norm = functools.partial(
@@ -212,23 +214,18 @@ class PreResNet(nn.Module):
         in_blocks = placement.only(self.slots.keys() - set(HEAD_SLOTS))
         for stage, width in enumerate(self.widths, start=1):
             block = _BLOCKS[self.block]
-            own = _blocks_of(in_blocks, slice((stage - 1) * count, stage * count))
+            own = in_blocks.at(slice((stage - 1) * count, stage * count))
             first = block(width, 1 if stage == 1 else 2, conv, norm, name=f"stage{stage}_first")
-            x = first(x, _blocks_of(own, 0))
+            x = first(x, own.at(0))
             if count > 1:
                 rest = block(width, 1, conv, norm, name=f"stage{stage}_rest")
-                x, _ = _scan(count - 1, self.unroll)(rest, x, _blocks_of(own, slice(1, None)))
+                x, _ = _scan(count - 1, self.unroll)(rest, x, own.at(slice(1, None)))
         uniform = _torch_uniform(x.shape[-1])
         x = nn.relu(norm(name="norm")(x))
         return classify(x, placement, self.num_classes, uniform, uniform)
 
 
 _BLOCKS: dict[str, Callable[..., Any]] = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
-
-
-def _blocks_of(placement: Placement, index: int | slice) -> Placement:
-    # At least 1-d: the rates of a network with a single block are scalars.
-    return jax.tree.map(lambda rate: jnp.atleast_1d(rate)[index], placement)
 
 
 def _drop(placement: Placement, slot: str, x: jax.Array) -> jax.Array:

@@ -19,6 +19,7 @@ from flaxdrop.models.keras_file import read_keras
 from flaxdrop.models.safetensors_file import read_safetensors, write_safetensors
 from flaxdrop.models.torch_file import read_torch
 
+_NAMED = 3  # of unexpected tensors
 Names = tuple[str, ...]  # of the modules around a variable, and its own
 
 
@@ -32,17 +33,19 @@ def load_pretrained(
 
     Args:
       model: the network; one without a classifier leaves the file's where it is.
-      path: .h5 from Keras, with top or without (needs h5py); .pth or .pt from torchvision (needs no
+      path: .h5 from Keras, with top or without (needs h5py); .pth or .pt from torchvision (needs
         torch, and runs no code that is pickled in it); .safetensors from timm (needs safetensors).
+        Prefixes that wrappers put before names, as "module." and "_orig_mod.", are taken off.
       new_classifier: PRNG key for a classifier with initial weights, whether or not the file has
-        one; None: the file's.
+        one, of whatever name; None: the file's.
 
     Returns:
       {"params": ..., "batch_stats": ...}, f32, for `model.apply`.
 
     Raises:
       ValueError: the file cannot be read; or the first tensor that is missing, does not fit (both
-        shapes are given), or is not in the network.
+        shapes are given), holds what is not finite or a negative variance, or is not in the
+        network.
     """
     path = pathlib.Path(path).expanduser()
     if path.suffix not in FORMATS:
@@ -51,33 +54,43 @@ def load_pretrained(
             f" only {', '.join(FORMATS)}"
         )
     form = FORMATS[path.suffix]
-    found: dict[str, np.ndarray] = {}
-    for spelled, array in form.read(path).items():
-        if (name := form.spell(spelled)) in found:
-            raise ValueError(f"weights {path}: tensor {name} is there twice, also as {spelled}")
-        if name is not None:
-            found[name] = array
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     shapes = flax.traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), image))
+    found = _spelled(form, path)
     if not model.num_classes or new_classifier is not None:
-        for leaf in ("kernel", "bias"):
-            shapes.pop(("params", "classifier", leaf), None)
-            found.pop(form.name(("classifier", leaf)), None)
+        shapes = {place: of for place, of in shapes.items() if place[1] != "classifier"}
+    places = {form.name(place[1:]): place for place in shapes}
+    others = {name: array for name, array in found.items() if name not in places}
+    if not model.num_classes or new_classifier is not None:
+        heads = {_layer(name) for name, array in others.items() if array.ndim == 2}
+        others = {name: array for name, array in others.items() if _layer(name) not in heads}
 
     variables = {}
-    for place, ours in shapes.items():
-        name, axes = form.name(place[1:]), form.axes.get(ours.ndim, tuple(range(ours.ndim)))
+    for name, place in places.items():
+        ours = shapes[place]
+        axes = form.axes.get(ours.ndim, tuple(range(ours.ndim)))
         needed = tuple(ours.shape[axes.index(axis)] for axis in range(ours.ndim))
         if name not in found:
-            raise ValueError(f"weights {path}: tensor {name} {needed} is missing")
-        array = found.pop(name)
+            words = f"tensor {name} {needed} is missing"
+            if others:
+                words += f"; not in the network are {', '.join(list(others)[:_NAMED])}"
+            if len(others) > _NAMED:
+                words += f" and {len(others) - _NAMED} more"
+            raise ValueError(f"weights {path}: {words}")
+        array = found[name]
         if array.shape != needed or not jnp.issubdtype(array.dtype, jnp.floating):
             raise ValueError(
                 f"weights {path}: tensor {name} is {array.dtype} {array.shape}, the network needs"
                 f" floating-point {needed}"
             )
-        variables[place] = jnp.asarray(array.transpose(axes), jnp.float32)
-    for name, array in found.items():
+        with np.errstate(over="ignore"):  # infinity is refused
+            values = array.astype(np.float32)
+        least, words = (0, "finite, at least 0") if place[-1] == "var" else (-np.inf, "finite")
+        wrong = values[~(np.isfinite(values) & (values >= least))]
+        if wrong.size:
+            raise ValueError(f"weights {path}: tensor {name} must be {words}, got {wrong[0]:g}")
+        variables[place] = jnp.asarray(values.transpose(axes))
+    for name, array in others.items():
         raise ValueError(f"weights {path}: tensor {name} {array.shape} is not in the network")
 
     if new_classifier is not None and model.num_classes:
@@ -85,6 +98,28 @@ def load_pretrained(
         for leaf, array in fresh(new_classifier, jnp.zeros(image.shape)).items():
             variables["params", "classifier", leaf] = array
     return flax.traverse_util.unflatten_dict(variables)
+
+
+def _spelled(form: "Format", path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The file's tensors, by the names that the format has for them today."""
+    found: dict[str, np.ndarray] = {}
+    tensors = form.read(path)
+    # What stands before the name of the first kernel was put before all.
+    first = form.name(("stem", "kernel"))
+    prefixes = [of.removesuffix(first) for of in tensors if of.endswith(f".{first}")]
+    if len(prefixes) > 1:
+        raise ValueError(f"weights {path}: must hold one network, got {' and '.join(prefixes)}")
+    for spelled, array in tensors.items():
+        name = form.spell(spelled.removeprefix("".join(prefixes)))
+        if name in found:
+            raise ValueError(f"weights {path}: tensor {name} is there twice, also as {spelled}")
+        if name is not None:
+            found[name] = array
+    return found
+
+
+def _layer(name: str) -> str:
+    return re.sub(r"[./][^./]*$", "", name)
 
 
 def save_pretrained(variables: Mapping[str, Any], path: str | pathlib.Path) -> None:

@@ -3,8 +3,18 @@
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
+import ml_dtypes
 import numpy as np
+
+_DTYPES: dict[str, Any] = {
+    "BF16": ml_dtypes.bfloat16,
+    "BOOL": np.bool_,
+    **{f"F{bits}": np.dtype(f"f{bits // 8}") for bits in (16, 32, 64)},
+    **{f"I{bits}": np.dtype(f"i{bits // 8}") for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": np.dtype(f"u{bits // 8}") for bits in (8, 16, 32, 64)},
+}
 
 
 def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -14,15 +24,16 @@ def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
       path: the .safetensors file.
 
     Raises:
-      ValueError: the file cannot be read or is damaged; safetensors is not installed.
+      ValueError: the file cannot be read or is damaged, or a tensor is of a kind that is none of
+        weights; safetensors is not installed.
     """
     path = pathlib.Path(path)
     try:
-        from safetensors.numpy import load  # optional
+        from safetensors import deserialize  # optional; its `numpy.load` knows no bf16
     except ImportError:
         raise _missing(path) from None
     try:
-        return load(path.read_bytes())
+        return {name: _array(name, **of) for name, of in deserialize(path.read_bytes())}
     except OSError as error:
         raise ValueError(f"weights {path}: {error.strerror or error}") from error
     except Exception as error:  # the package has a type of its own for damaged files
@@ -46,6 +57,12 @@ def write_safetensors(path: str | pathlib.Path, tensors: Mapping[str, np.ndarray
     # The package takes an array's memory as it lies, whatever the strides.
     aside.write_bytes(save({name: np.ascontiguousarray(of) for name, of in tensors.items()}))
     os.replace(aside, path)
+
+
+def _array(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    if dtype not in _DTYPES:
+        raise ValueError(f"tensor {name} is {dtype}, must be one of {', '.join(_DTYPES)}")
+    return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
 
 
 def _missing(path: pathlib.Path) -> ValueError:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flaxdrop.dropout import Dropout
 from flaxdrop.models.batch_norm import BatchNorm
 from flaxdrop.models.convolution import conv_general_dilated
+from flaxdrop.models.images import check_images
 from flaxdrop.models.pooling import pool
 from flaxdrop.placement import Placement, spelled_out
 
@@ -116,8 +117,9 @@ class VGG(nn.Module):
           Logits `[N, num_classes]`, f32.
 
         Raises:
-          ValueError: an unknown slot, or images that are too small for the blocks.
+          ValueError: an unknown slot, or no images, or ones that are too small.
         """
+        check_images(x)
         if min(x.shape[1:3]) < self.smallest_image:
             raise ValueError(
                 f"image_size: must be at least {self.smallest_image} for {len(self.widths)} blocks,"
@@ -137,18 +139,14 @@ class VGG(nn.Module):
             for place, padding in enumerate(("SAME", "VALID")):
                 conv = functools.partial(_conv, width, padding=padding, dtype=self.dtype)
                 named = layer(conv, slot=f"conv{block}", name=f"conv{block}_{place + 1}")
-                x = named(x, _at(placement, place))
+                x = named(x, placement.at(place))
             x = pool(x, "max")
         x = x.reshape(len(x), -1)
         for place in range(_LAYERS):
             dense = functools.partial(_dense, self.units, dtype=self.dtype)
             named = layer(dense, slot="dense", name=f"dense{place + 1}")
-            x = named(x, _at(placement, place))
+            x = named(x, placement.at(place))
         return _dense(self.num_classes, name="classifier")(x.astype(jnp.float32))
-
-
-def _at(placement: Placement, place: int) -> Placement:
-    return jax.tree.map(lambda rates: rates[place], placement)
 
 
 def _conv(features: int, **options: Any) -> nn.Conv:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 BySeed = Mapping[int, float]
+_ROUNDING = 4 * float(np.finfo(float).eps)  # of two differences, relative to what they are of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +106,9 @@ def summary(values: Iterable[float], confidence: float = 0.95) -> Summary:
 def paired(a: BySeed, b: BySeed, confidence: float = 0.95) -> Paired:
     """The differences a - b over the seeds that both have, tested against 0.
 
-    a, b: seed to value. With equal differences p is 1 when they are 0 and 0 otherwise. With fewer
-    than two it is NaN, and with two that are equal and not 0, and so is the interval: accuracies
-    are of few images, and often agree by chance.
+    a, b: seed to value. With differences that are all 0, as of one network, p is 1. Fewer than two
+    have neither interval nor p, and so have differences that are all equal, to rounding, and not
+    0: they tell no spread, and accuracies are of few images, and often agree by chance.
 
     Raises:
       ValueError: as `summary`.
@@ -117,12 +118,11 @@ def paired(a: BySeed, b: BySeed, confidence: float = 0.95) -> Paired:
     """
     differences = _differences(a, b)
     s = summary(differences, confidence)
-    if s.n == 2 and s.std == 0 and s.mean != 0:
-        s = dataclasses.replace(s, low=math.nan, high=math.nan)
-    if math.isnan(s.low):
-        p_value = math.nan
-    elif s.std == 0:
-        p_value = 1.0 if s.mean == 0 else 0.0
+    largest = max((abs(of[seed]) for seed in a.keys() & b.keys() for of in (a, b)), default=0.0)
+    if s.n < 2 or (s.mean != 0 and np.ptp(differences) <= _ROUNDING * largest):
+        return Paired(s.n, s.mean, 0.0 if s.n > 1 else s.std, math.nan, math.nan, math.nan)
+    if s.std == 0:
+        p_value = 1.0
     else:
         t = s.mean / (s.std / math.sqrt(s.n))
         p_value = float(2 * special.stdtr(s.n - 1, -abs(t)))

@@ -50,8 +50,19 @@ def test_slots_that_a_mask_does_not_fit_are_passed_over(preresnet):
     assert advice.move_to is None
 
 
-def test_without_dropout_there_is_no_advice(preresnet):
-    assert advice_of(preresnet, "none") == ()
+def test_without_dropout_there_is_no_advice(preresnet, initialise):
+    with pytest.raises(ValueError, match=r"^placement: must name a slot, got none"):
+        advice_of(preresnet, "none")
+
+    class Dry(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            x = nn.Dropout(0.0, deterministic=not train)(x)
+            return nn.BatchNorm(use_running_average=not train)(x)
+
+    x = jnp.ones((4, 8))
+    with pytest.raises(ValueError, match=r"^model: must have a dropout that is on.* Dry has none"):
+        advise(Dry(), initialise(Dry(), x), x)
 
 
 def test_slots_need_a_placement(preresnet):

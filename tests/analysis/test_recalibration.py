@@ -87,6 +87,7 @@ def test_it_repairs_what_dropout_did_to_the_statistics(dense_block):
     ("batches", "said"),
     [
         ([], "^batches: are none"),
+        (np.ones((4, 3), np.float32), r"^batches: must be batches, got an array .*\(4, 3\)"),
         ([np.full((4, 3), np.nan, np.float32)], "^norm norm: its input must be finite"),
     ],
 )

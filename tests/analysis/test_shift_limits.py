@@ -3,9 +3,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from flaxdrop import Placement
-from flaxdrop.analysis import variance_shift
+from flaxdrop.analysis import recalibrate, variance_shift
 from flaxdrop.models import PreResNet
 
 
@@ -92,6 +93,41 @@ def masked(x, train):
     return norm_of(train)(x, mask=jnp.ones_like(x, bool))
 
 
+class OwnNorm(nn.Module):
+    """A norm of another class, with statistics where those of `nn.BatchNorm` are."""
+
+    train: bool
+
+    @nn.compact
+    def __call__(self, x):
+        mean = self.variable("batch_stats", "mu", jnp.zeros, x.shape[-1:])
+        if not self.train:
+            return x - mean.value
+        if not self.is_initializing():
+            mean.value = 0.9 * mean.value + 0.1 * x.mean(0)
+        return x - x.mean(0)
+
+
+def behind(norm):
+    """A body: dropout, this norm, and one that can be measured."""
+
+    def body(x, train):
+        x = nn.Dropout(0.5, deterministic=not train)(x + 1)
+        return norm_of(train)(nn.relu(norm(train)(x)))
+
+    return body
+
+
+own = behind(lambda train: OwnNorm(train, name="mine"))
+bridged = behind(lambda _: nnx.bridge.to_linen(nnx.BatchNorm, 16, name="mine"))
+
+
+def not_in_training(x, train):
+    if not train:
+        x = nn.BatchNorm(True, use_bias=False, use_scale=False, name="mine")(x)
+    return norm_of(train)(x)
+
+
 def always_dropped(x, train):
     return norm_of(train)(nn.Dropout(0.5, deterministic=False)(x))
 
@@ -110,6 +146,9 @@ def normless(x, _):
         (normless, {}, "^variables: have no batch_stats"),
         (twice, {}, "^norm BatchNorm_0: is called twice"),
         (masked, {}, "^norm BatchNorm_0: has a mask"),
+        (own, {}, "^norm mine: must be an nn.BatchNorm .* whose mu in batch_stats changes"),
+        (bridged, {}, "^norm mine: must be an nn.BatchNorm .* whose mean in batch_stats changes"),
+        (not_in_training, {}, "^training: norm mine is not called"),
         (always_dropped, {}, "^inference: dropout Dropout_0 is on"),
         (ordinary, {"inference": {"train": True}}, "^inference: norm BatchNorm_0 uses the batch"),
         (ordinary, {"training": {"training": True}}, "^options: .*unexpected keyword"),
@@ -132,6 +171,52 @@ def test_what_cannot_be_measured_is_said_in_one_line(body, options, said, x):
     with pytest.raises(ValueError, match=said) as error:
         variance_shift(model, variables, batch, **options)
     assert "\n" not in str(error.value)
+
+
+def test_other_statistics_that_are_the_same_at_inference_do_no_harm(initialise, x):
+    def typical(norm):
+        model = Flat(behind(norm))
+        return variance_shift(model, initialise(model, x), x, masks=4).norms[0].typical
+
+    # Var / (Var + E[z^2]) of z = ReLU(x + 1).
+    assert typical(lambda _: OwnNorm(False)) == pytest.approx(0.281, abs=0.02)
+
+    def spectral(updated):
+        return lambda train: (
+            lambda x: nn.SpectralNorm(nn.Dense(16))(x, update_stats=updated and train)
+        )
+
+    assert typical(spectral(True)) == pytest.approx(typical(spectral(False)), rel=1e-3)
+
+
+def test_a_norm_of_training_alone_is_not_measured(initialise, x):
+    def body(x, train):
+        if train:
+            norm_of(train, name="auxiliary")(x)
+        return ordinary(x, train)
+
+    shift = variance_shift(Flat(body), initialise(Flat(body), x, train=True), x, masks=2)
+    assert [norm.norm for norm in shift.norms] == ["BatchNorm_0"]
+
+
+@pytest.mark.parametrize("body", [own, bridged])
+def test_statistics_of_other_norms_are_not_recalibrated(body, initialise, x):
+    with pytest.raises(ValueError, match=r"^norm mine: must be an nn.BatchNorm"):
+        recalibrate(Flat(body), initialise(Flat(body), x), [x])
+
+
+def test_a_network_may_be_called_by_what_is_mutable(x):
+    class Asking(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return ordinary(x, self.is_mutable_collection("batch_stats"))
+
+    key = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    variables = jax.jit(lambda: Asking().init(key, x))()
+    [norm] = variance_shift(Asking(), variables, x, training={}, inference={}).norms
+    assert norm.typical == pytest.approx(0.5, abs=0.02)
+    repaired = recalibrate(Asking(), variables, [x], inference={})["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_allclose(repaired["mean"], x.mean(0), atol=1e-5)
 
 
 def test_an_unknown_slot_and_statistics_left_out(preresnet):

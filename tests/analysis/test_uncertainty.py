@@ -138,3 +138,20 @@ def test_a_probe_refuses_a_slot_that_is_never_called(own):
     assert variance_shift(model, variables, x, Placement.parse("p4=0.5")).dropouts == ("p4",)
     with pytest.raises(ValueError, match=r"^placement: unknown slot 'P4', this network has p4$"):
         variance_shift(model, variables, x, Placement.parse("P4=0.5"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x[0], r"^x: must be .*\[N, H, W, C\], got float32 of shape \(8, 8, 3\)"),
+        (lambda x: (255 * x).astype(jnp.uint8), "^x: must be floating-point .* got uint8"),
+        (lambda x: x[:0], r"^x: must have an example, got shape \(0, 8, 8, 3\)$"),
+        (lambda x: x.at[0, 0, 0, 0].set(jnp.nan), "^x: must be finite"),
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused(network, change, said):
+    model, variables, x, _ = network
+    placement = Placement.parse("p6=0.5")
+    for measure, how in ((mc_predict, {"samples": 2}), (logit_variance, {"masks": 2})):
+        with pytest.raises(ValueError, match=said):
+            measure(model, variables, change(x), placement, key=KEY, **how)

@@ -256,3 +256,19 @@ def test_statistics_may_be_stacked_along_any_axis(x, axis):
     assert first.typical == pytest.approx(1, abs=1e-4)
     assert 0.35 < second.typical < 0.6
     assert third.typical < second.typical
+
+
+@pytest.mark.parametrize(
+    ("placement", "options", "said"),
+    [
+        (None, {}, "^placement: must have the slots .* p3=0.3, got None$"),
+        ({"p6": 0.3}, {}, "^placement: must have the slots .* p3=0.3, got p6=0.3$"),
+        ({"p3": 1.5}, {}, r"^placement: the rate of 'p3': must be in \[0, 1\], got 1.5$"),
+        ({"p3": 0.3}, {"dropouts": ["p6"]}, "^dropouts: must be .* on, p3, got 'p6'$"),
+    ],
+)
+def test_a_probe_measures_what_it_was_made_for(dense_block, placement, options, said):
+    model, variables, x = dense_block
+    made = probe(model, variables, x[:8], Placement({"p3": 0.3}))
+    with pytest.raises(ValueError, match=said):
+        made.measure(variables, x[:8], placement and Placement(placement), **options)

@@ -1,20 +1,20 @@
 """Writes the DenseNet fixtures: a small one in PyTorch, independent of flaxdrop.
 
-Written from Huang et al. 2017; the state dict has torchvision's names. Needs torch and numpy only:
+Written from Huang et al. 2017; the state dict has torchvision's names. Needs torch, safetensors and
+numpy only:
 
     python tests/models/make_golden_densenet.py
 
-densenet.pth has the weights as torch.save writes them today, densenet_legacy.pth as torch before
-1.6 did, under the names of torchvision's first checkpoints (`norm.1` for `norm1`). In
-golden_densenet.npz are images and what the network makes of them, computed in f64.
+densenet.safetensors has the weights, golden_densenet.npz images and what the network makes of them,
+computed in f64.
 """
 
 import collections
 import pathlib
-import re
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import avg_pool2d, relu
 
@@ -103,18 +103,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     network = Network()
     randomise(network, random)
-    state = network.state_dict()
-    torch.save(state, FOLDER / "densenet.pth")
-    first = {
-        re.sub(r"(denselayer\d+\.[a-z]+)([12])", r"\1.\2", name): tensor
-        for name, tensor in state.items()
-        if not name.endswith("num_batches_tracked")
-    }
-    torch.save(
-        collections.OrderedDict(first),
-        FOLDER / "densenet_legacy.pth",
-        _use_new_zipfile_serialization=False,
-    )
+    save_file(network.state_dict(), FOLDER / "densenet.safetensors")
 
     # An odd side: pooling leaves a row and a column out.
     x = torch.from_numpy(random.standard_normal((3, 3, 45, 45)).astype(np.float32)).double()

@@ -21,7 +21,7 @@ def torch():
 @pytest.fixture(scope="module")
 def network():
     model = DenseNet(depth=(2, 1, 2), num_classes=5, growth=4)
-    return model, load_pretrained(model, FOLDER / "densenet.pth")
+    return model, load_pretrained(model, FOLDER / "densenet.safetensors")
 
 
 def test_logits_of_torch(network, torch):
@@ -32,7 +32,7 @@ def test_logits_of_torch(network, torch):
 
 def test_features_of_torch(torch):
     model = DenseNet(depth=(2, 1, 2), num_classes=0, growth=4)
-    variables = load_pretrained(model, FOLDER / "densenet.pth")
+    variables = load_pretrained(model, FOLDER / "densenet.safetensors")
     features = jax.jit(model.apply)(variables, torch["x"])
     np.testing.assert_allclose(features.mean((1, 2)), torch["features"], rtol=1e-5, atol=1e-5)
 

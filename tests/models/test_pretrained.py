@@ -6,27 +6,27 @@ import chex
 import h5py
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from flaxdrop.models.densenet import DenseNet
 from flaxdrop.models.pretrained import load_pretrained, save_pretrained
-from flaxdrop.models.torch_file import read_torch
 
-FOLDER = pathlib.Path(__file__).parent
+FILE = pathlib.Path(__file__).with_name("densenet.safetensors")
 MODEL = DenseNet(depth=(2, 1, 2), num_classes=5, growth=4)
 KERAS_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 @pytest.fixture(scope="module")
 def state():
-    return read_torch(FOLDER / "densenet.pth")
+    return load_file(FILE)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return load_pretrained(MODEL, FOLDER / "densenet.pth")
+    return load_pretrained(MODEL, FILE)
 
 
 def save(path, tensors):
@@ -56,7 +56,7 @@ def save_keras(path, shapes):
             group = file.create_group(layer)
             group.attrs["weight_names"] = [f"{layer}/{leaf}" for leaf in inside]
             for leaf, shape in inside.items():
-                weights[f"{layer}/{leaf}"] = random.standard_normal(shape).astype(np.float32)
+                weights[f"{layer}/{leaf}"] = random.random(shape, np.float32)
                 group[f"{layer}/{leaf}"] = weights[f"{layer}/{leaf}"]
     return weights
 
@@ -72,21 +72,36 @@ def test_variables_are_those_of_the_network(variables):
     chex.assert_trees_all_equal_shapes_and_dtypes(variables, shapes)
 
 
-def test_names_of_the_first_checkpoints(variables):
-    first = load_pretrained(MODEL, FOLDER / "densenet_legacy.pth")
-    chex.assert_trees_all_equal(first, variables)
+def test_names_of_the_first_checkpoints(variables, state, tmp_path):
+    first = {
+        re.sub(r"(denselayer\d+\.[a-z]+)([12])", r"\1.\2", name): of for name, of in state.items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in first
+    found = load_pretrained(MODEL, save(tmp_path / "first.safetensors", first))
+    chex.assert_trees_all_equal(found, variables)
 
 
-def test_safetensors(variables, state, tmp_path):
-    path = save(tmp_path / "model.safetensors", state)
-    chex.assert_trees_all_equal(load_pretrained(MODEL, path), variables)
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.module.", "state_dict.net."])
+def test_prefixes_of_wrappers(variables, state, tmp_path, prefix):
+    wrapped = {prefix + name: of for name, of in state.items()}
+    found = load_pretrained(MODEL, save(tmp_path / "wrapped.safetensors", wrapped))
+    chex.assert_trees_all_equal(found, variables)
 
 
-def test_half_precision_becomes_f32(variables, state, tmp_path):
-    half = {name: array.astype(np.float16) for name, array in state.items()}
+def test_two_networks_in_a_file(state, tmp_path):
+    both = {prefix + name: of for prefix in ("model.", "ema.") for name, of in state.items()}
+    path = save(tmp_path / "both.safetensors", both)
+    refused(MODEL, path, r"must hold one network, got (model\. and ema\.|ema\. and model\.)$")
+    path = save(tmp_path / "more.safetensors", {"loss.scale": np.ones(2, np.float32), **state})
+    refused(MODEL, path, r"tensor loss.scale \(2,\) is not in the network$")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_becomes_f32(variables, state, tmp_path, dtype):
+    half = {name: array.astype(dtype) for name, array in state.items()}
     found = load_pretrained(MODEL, save(tmp_path / "half.safetensors", half))
-    chex.assert_trees_all_equal_dtypes(found, variables)
-    chex.assert_trees_all_close(found, variables, rtol=1e-3, atol=1e-3)
+    rounded = jax.tree.map(lambda of: np.asarray(of).astype(dtype).astype(np.float32), variables)
+    chex.assert_trees_all_equal(found, rounded)
 
 
 def test_keras(tmp_path):
@@ -146,7 +161,7 @@ def test_keras_without_top(tmp_path):
 def test_new_classifier(variables, classes):
     key = jax.random.key(3)
     model = MODEL.clone(num_classes=classes)
-    found = load_pretrained(model, FOLDER / "densenet.pth", new_classifier=key)
+    found = load_pretrained(model, FILE, new_classifier=key)
     fresh = found["params"].pop("classifier")
     kept = {name: leaf for name, leaf in variables["params"].items() if name != "classifier"}
     chex.assert_trees_all_equal(found, {**variables, "params": kept})
@@ -159,7 +174,7 @@ def test_new_classifier(variables, classes):
 def test_other_classes():
     refused(
         MODEL.clone(num_classes=9),
-        FOLDER / "densenet.pth",
+        FILE,
         re.escape("tensor classifier.bias is float32 (5,), the network needs floating-point (9,)"),
     )
 
@@ -168,7 +183,36 @@ def test_missing_tensor(state, tmp_path):
     name = "features.denseblock3.denselayer2.conv2.weight"
     left = {key: array for key, array in state.items() if key != name}
     path = save(tmp_path / "model.safetensors", left)
-    refused(MODEL, path, re.escape(f"tensor {name} (4, 16, 3, 3) is missing"))
+    refused(MODEL, path, re.escape(f"tensor {name} (4, 16, 3, 3) is missing") + "$")
+    others = {f"stray{i}": np.ones(1, np.float32) for i in range(5)}
+    path = save(tmp_path / "strays.safetensors", left | others)
+    refused(MODEL, path, r"is missing; .* stray\d, stray\d, stray\d and 2 more$")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("features.conv0.weight", np.nan, "finite, got nan"),
+        ("features.norm5.bias", -np.inf, "finite, got -inf"),
+        ("features.norm5.running_var", -1e-6, "finite, at least 0, got -1e-06"),
+    ],
+)
+def test_numbers_that_no_training_leaves(state, tmp_path, name, value, said):
+    array = state[name].copy()
+    array.flat[3] = value
+    path = save(tmp_path / "model.safetensors", {**state, name: array})
+    refused(MODEL, path, f"tensor {name} must be {said}$")
+
+
+@pytest.mark.parametrize("head", ["dense_7", "classifier"])
+def test_a_head_of_another_name_gives_way_to_a_new_one(tmp_path, head):
+    path, other = tmp_path / "named.h5", tmp_path / "other.h5"
+    save_keras(path, KERAS_SHAPES)
+    named = {head if name == "predictions" else name: of for name, of in KERAS_SHAPES.items()}
+    save_keras(other, named)
+    key, model = jax.random.key(3), KERAS_MODEL.clone(num_classes=2)
+    chex.assert_trees_all_equal(*(load_pretrained(model, of, key) for of in (path, other)))
+    refused(KERAS_MODEL, other, rf"predictions/bias \(5,\) is missing; .* are {head}/kernel")
 
 
 def test_unexpected_tensor(state, tmp_path):
@@ -201,7 +245,7 @@ def test_numbers_that_are_no_weights(state, tmp_path):
 
 
 def test_another_depth():
-    refused(MODEL.clone(depth=(2, 1)), FOLDER / "densenet.pth", "tensor .* the network needs")
+    refused(MODEL.clone(depth=(2, 1)), FILE, "tensor .* the network needs")
 
 
 def test_unknown_kind_of_file(tmp_path):
@@ -217,5 +261,5 @@ def test_damaged_safetensors(state, tmp_path):
 
 
 def test_without_safetensors(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
     refused(MODEL, tmp_path / "m.safetensors", re.escape('pip install "flaxdrop[pretrained]"'))

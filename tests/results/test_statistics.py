@@ -85,17 +85,24 @@ def test_paired_changes_sign_with_its_sides():
     assert there.p_value == back.p_value
 
 
-def test_equal_differences_are_certain():
+def test_no_difference_at_all_is_that_of_one_network():
     nothing = paired(by_seed([0.9, 0.8]), by_seed([0.9, 0.8]))
-    assert (nothing.mean, nothing.std, nothing.p_value) == (0.0, 0.0, 1.0)
-    something = paired(by_seed([1.0, 2.0, 3.0]), by_seed([0.5, 1.5, 2.5]))
-    assert (something.mean, something.low, something.p_value) == (0.5, 0.5, 0.0)
+    assert (nothing.mean, nothing.std, nothing.low, nothing.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_two_equal_differences_tell_no_spread():
-    found = paired(by_seed([1.0, 2.0]), by_seed([0.5, 1.5]))
-    assert (found.n, found.mean) == (2, 0.5)
+@pytest.mark.parametrize("n", [2, 3, 8])
+@pytest.mark.parametrize("scale", [1.0, 0.1])  # of tenths the differences are equal to rounding
+def test_equal_differences_tell_no_spread(n, scale):
+    a = scale * np.arange(1, n + 1)
+    found = paired(by_seed(a), by_seed(a - 0.5 * scale))
+    assert (found.n, found.std) == (n, 0.0)
+    assert found.mean == pytest.approx(0.5 * scale)
     assert np.isnan([found.low, found.high, found.p_value]).all()
+
+
+def test_differences_of_few_images_tell_a_spread():
+    found = paired(by_seed([0.8, 0.8, 0.8]), by_seed([0.7, 0.7, 0.7 - 1e-9]))
+    assert found.p_value < 1e-6
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -1,0 +1,22 @@
+"""What a network takes for images."""
+
+import jax
+import jax.numpy as jnp
+
+
+def check_images(x: jax.Array) -> None:
+    """Refuses what a network would compute something from that is no prediction of images.
+
+    Args:
+      x: normalised images, or features of some, `[N, H, W, C]`; may be traced.
+
+    Raises:
+      ValueError: another rank, as of one image without its batch; integers, as of pixels that are
+        not normalised.
+
+    >>> check_images(jnp.zeros((1, 32, 32, 3)))
+    """
+    if jnp.ndim(x) != 4 or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"x: must be floating-point [N, H, W, C], got {x.dtype} of shape {jnp.shape(x)}"
+        )
