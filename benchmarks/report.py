@@ -20,6 +20,7 @@ from benchmarks.throughput.record import FILE, section
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.provenance import config_hash
+from flaxdrop.training.content import NUMERICS
 
 PAGE = pathlib.Path("BENCHMARKS.md")
 # Ledgers of rows that are not cells of a study; a section for each is added here.
@@ -27,7 +28,7 @@ SECTIONS: Sections = {FILE: section}
 
 
 def read_rows(parts: Sequence[Part], folder: pathlib.Path) -> dict[str, list[Row]]:
-    """Study -> the rows of its ledger, all checked against their configs.
+    """Study -> the rows of its ledger; those of the present numerics are checked.
 
     Raises:
       ValueError: a damaged line, or a row that does not fit its config.
@@ -40,7 +41,7 @@ def read_rows(parts: Sequence[Part], folder: pathlib.Path) -> dict[str, list[Row
             raise ValueError(warnings[0])
         known = {part.config_hash: part for part in parts if part.study.name == study}
         for row in rows[study]:
-            if fault := _fault(row, known):
+            if row.numerics == NUMERICS and (fault := _fault(row, known)):
                 raise ValueError(f"{path}: {row.variant} with seed {row.seed}: {fault}")
     return rows
 
@@ -56,6 +57,9 @@ def _fault(row: Row, known: Mapping[str, Part]) -> str:
         return f"study is {row.study}, must be {part.study.name}"
     if row.variant not in part.every_variant:
         return f"variant: must be one of {', '.join(part.every_variant)}"
+    for name in ("data", "weights"):
+        if (there := getattr(row, name)) != (right := getattr(part.content, name)):
+            return f"{name}: must be {right!r}, got {there!r}"
     placement = str(part.every_variant[row.variant].placement)
     return "" if row.placement == placement else f"placement is {row.placement}, not {placement}"
 
@@ -73,13 +77,15 @@ def page(
     Raises:
       ValueError: as `read_rows`.
     """
-    runs = runs_of(parts, read_rows(parts, folder))
+    rows = read_rows(parts, folder)
+    runs = runs_of(parts, rows)
+    other = {study: sum(row.numerics != NUMERICS for row in of) for study, of in rows.items()}
     others = [
         of([json.loads(line) for line in path.read_text().splitlines()])
         for name, of in sections.items()
         if (path := folder / name).exists()
     ]
-    return render(runs, others), pictures(runs)
+    return render(runs, others, other), pictures(runs)
 
 
 def write(text: str, pictures: Sequence[Picture]) -> None:
