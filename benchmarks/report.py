@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.arguments import Parser, exit_status
 from benchmarks.page import Sections, render
-from benchmarks.pictures import Picture, pictures
+from benchmarks.pictures import FOLDER, Picture, pictures
 from benchmarks.recorded import runs_of
 from benchmarks.reproduction import LEDGER, PARTS, Part
 from benchmarks.throughput.record import FILE, section
@@ -89,10 +89,12 @@ def page(
 
 
 def write(text: str, pictures: Sequence[Picture]) -> None:
-    """Writes the page, and the pictures that are not there or of other rows."""
+    """Writes the page, and the pictures that are not there or of other rows; removes the others."""
     for picture in pictures:
         if not picture.fresh:
             picture.write()
+    for path in _others(pictures):
+        path.unlink()
     PAGE.write_text(text)
 
 
@@ -114,6 +116,13 @@ def check(text: str, pictures: Sequence[Picture]) -> None:
     for picture in pictures:
         if not picture.fresh:
             raise ValueError(f"{picture.path} is stale; run python -m benchmarks.report")
+    for path in _others(pictures):
+        raise ValueError(f"{path} is not in the page; run python -m benchmarks.report")
+
+
+def _others(pictures: Sequence[Picture]) -> list[pathlib.Path]:
+    """What earlier pages showed."""
+    return sorted(set(FOLDER.glob("*.png")) - {picture.path for picture in pictures})
 
 
 def main(

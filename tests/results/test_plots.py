@@ -228,7 +228,7 @@ print(matplotlib.rcParams._get("backend"))
 
 @pytest.mark.parametrize(
     ("backend", "stays"),
-    [("module://matplotlib_inline.backend_inline", False), ("nothing", False), ("svg", True)],
+    [("module://matplotlib_inline.backend_inline", False), ("svg", True)],
 )
 def test_a_picture_is_drawn_whatever_backend_the_environment_names(tmp_path, backend, stays):
     picture = tmp_path / "picture.png"
