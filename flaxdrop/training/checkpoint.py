@@ -1,6 +1,6 @@
 """Checkpoints of single cells, by orbax: `<folder>/<cell>/<step>`.
 
-Each is written aside, renamed and then sealed: the seal names whose it is, and every file that was
+Each is written aside, sealed and then renamed: the seal names whose it is, and every file that was
 written with its checksum. One whose seal is not right, or of another cell, config or data, is
 passed over for the one before it, and left alone. Files that are not in the seal do not matter.
 """
@@ -24,6 +24,7 @@ _KEPT = 2  # the newest, and one to fall back to
 _OVERHEAD = 2  # orbax writes everything twice before it removes the first
 _SLACK = 1 << 20  # bytes, for its metadata
 _SEAL = "seal"
+_HALF_WRITTEN = ".half-written"
 _EARLIER_SEAL = "sha256"  # of a flaxdrop whose seals named no cell
 
 
@@ -60,10 +61,12 @@ class Checkpoints:
                 tree = {"state": jax.tree.map(np.asarray, state), "seconds": np.float64(seconds)}
                 try:
                     _make_room(path.parent, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
-                    if path.exists() and self._fault(path):
-                        _set_aside(path)
-                    checkpointer.save(path, args=ocp.args.StandardSave(tree), force=True)
-                    (path / _SEAL).write_text(_seal(path, self._owner(cell)))
+                    written = path.with_name(f"{path.name}{_HALF_WRITTEN}")
+                    checkpointer.save(written, args=ocp.args.StandardSave(tree), force=True)
+                    (written / _SEAL).write_text(_seal(written, self._owner(cell)))
+                    if path.exists():
+                        (_set_aside if self._fault(path) else shutil.rmtree)(path)
+                    written.rename(path)
                 except (OSError, ValueError, RuntimeError) as error:
                     said = str(error).strip().splitlines() or [repr(error)]
                     raise OSError(f"cannot write the checkpoint {path}: {said[-1]}") from error
@@ -175,7 +178,7 @@ def _make_room(folder: pathlib.Path, size: int) -> None:
       OSError: they cannot.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.orbax-checkpoint-tmp*"):
+    for path in folder.glob(f"*{_HALF_WRITTEN}*"):
         shutil.rmtree(path, ignore_errors=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(_OVERHEAD * size + _SLACK))

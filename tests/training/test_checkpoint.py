@@ -192,8 +192,8 @@ def test_one_of_an_earlier_flaxdrop_is_passed_over_in_a_line(two_saved, like, ca
 
 def test_half_written_ones_are_ignored_and_cleared_away(two_saved, state, like):
     cell = two_saved / "p6-seed0"
-    half_written = cell / "12.orbax-checkpoint-tmp"
-    shutil.copytree(cell / "8", half_written)
+    for name in ("12.half-written", "12.half-written.orbax-checkpoint-tmp"):
+        shutil.copytree(cell / "8", cell / name)
     assert of(two_saved).steps("p6-seed0") == [4, 8]
     assert of(two_saved).load("p6-seed0", like)[0].step == 8
     of(two_saved).save({"p6-seed0": (at(state, 12), 0.0)})
