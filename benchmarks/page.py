@@ -27,12 +27,13 @@ network with fewer epochs; *tiny* a small network on a part of the images, for a
 """
 
 
-def render(runs: Sequence[Run], others: Sequence[str]) -> str:
+def render(runs: Sequence[Run], others: Sequence[str], not_shown: Mapping[str, int]) -> str:
     """The page.
 
     Args:
       runs: as `runs_of` gives them.
       others: sections that are not of a study, in Markdown.
+      not_shown: study -> how many rows of its ledger are of another version of the numerics.
     """
     blocks = [_HEAD, *_meaning(runs)]
     every = by_rate(runs)
@@ -43,7 +44,7 @@ def render(runs: Sequence[Run], others: Sequence[str]) -> str:
         for rates in every:
             if rates.last in of:
                 blocks += [f"## {rates.last.part.study.name}, {rates.name}\n", *_rates(rates)]
-    return "\n".join([*blocks, *others, *_not_run(runs)])
+    return "\n".join([*blocks, *others, *_not_run(runs, not_shown)])
 
 
 def _meaning(runs: Sequence[Run]) -> Iterator[str]:
@@ -205,12 +206,18 @@ def _words(cells: Sequence[Cell]) -> str:
     return f"{len(cells)} cells ({by_variant})"
 
 
-def _not_run(runs: Sequence[Run]) -> Iterator[str]:
+def _not_run(runs: Sequence[Run], not_shown: Mapping[str, int]) -> Iterator[str]:
     yield "## What was not run\n"
     for run in runs:
         if run.missing:
             cells = f"{len(run.missing)} of {len(run.wanted)} cells"
             yield f"- {run.part.study.name}, {run.part.name}: {cells}."
+    for study, count in not_shown.items():
+        if count:
+            yield (
+                f"- `{study}.jsonl`: {count} rows of earlier versions of the numerics are there and"
+                " not shown: the same seed trains another network now."
+            )
     for study, reason in LEFT_OUT.items():
         yield f"- `benchmarks.{study}` is no part of the reproduction: {reason}."
     yield ""

@@ -16,8 +16,10 @@ from flaxdrop.data.dataset import Dataset
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
 from flaxdrop.results.provenance import config_hash
-from flaxdrop.training import checkpoint, steps
+from flaxdrop.training import steps
 from flaxdrop.training.cells import choose_devices, images_of
+from flaxdrop.training.checkpoint import Checkpoints
+from flaxdrop.training.content import NUMERICS, Content
 from flaxdrop.training.frozen import FrozenNetwork
 from flaxdrop.training.host import use_host
 from flaxdrop.training.steps import Images, Task
@@ -33,6 +35,7 @@ class Plan:
       dataset: the examples that it uses.
       pixels: the same with mean and standard deviation.
       frozen: the network whose features the cells are trained on; None: on the pixels.
+      content: what its cells are, but for their variants and seeds.
       families: of all variants of the study.
       variants: the names of those to train.
       devices: one cell trains on each.
@@ -44,6 +47,7 @@ class Plan:
     dataset: Dataset
     pixels: Images
     frozen: FrozenNetwork | None
+    content: Content
     families: list[Family]
     variants: tuple[str, ...]
     devices: list[jax.Device]
@@ -78,11 +82,20 @@ class Plan:
         """What the cells of a family have in common."""
         return Task(family.model, self.settings.recipe, len(self.dataset.x_train))
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Its content with the settings spelled out: what its folder is made for."""
+        return _identity(self.settings, self.content)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Those of its cells."""
+        return Checkpoints(self.folder.checkpoints, self.content)
+
     def recorded(self) -> tuple[list[ledger.Row], list[str]]:
-        """The rows of its config in the ledger, which others may share, and the warnings."""
+        """The rows of its cells in the ledger, which others may share, and the warnings."""
         rows, warnings = ledger.read(self.folder.ledger)
-        own = config_hash(self.settings.identity())
-        return [row for row in rows if row.config_hash == own], warnings
+        return [row for row in rows if row.content == self.content], warnings
 
     def finished(self, rows: Sequence[ledger.Row]) -> list[ledger.Row]:
         """The rows of the cells that the settings ask for."""
@@ -94,7 +107,7 @@ class Plan:
         family = next(of for of in self.families if variant in of.placements)
         task, cell = self.task(family), family.cell(variant, seed)
         like = jax.eval_shape(lambda: steps.initial_state(task, self.images, cell))
-        saved = checkpoint.load(self.folder.checkpoints, cell_name(variant, seed), like)
+        saved = self.checkpoints.load(cell_name(variant, seed), like)
         return saved and {"params": saved[0].params, "batch_stats": saved[0].batch_stats}
 
     def pending(self, family: Family, rows: Sequence[ledger.Row]) -> list[tuple[str, int]]:
@@ -143,17 +156,47 @@ def make_plan(
     frozen = study.frozen(settings) if study.frozen else None
     chosen = restrict(study, settings, dataset.num_classes)
     every = families(study.variants(settings, dataset.num_classes), recipe.dropout_schedule)
+    content = Content(
+        config_hash=config_hash(settings.identity()),
+        numerics=NUMERICS,
+        data=dataset.digest,
+        weights=frozen.digest if frozen else "",
+    )
     path = (
         pathlib.Path(workdir)
         if workdir
-        else default_folder(study.name, settings.dataset, settings.identity())
+        else default_folder(study.name, settings.dataset, _identity(settings, content))
     )
-    folder = WorkFolder(path, shared_ledger)
-    plan = Plan(study, settings, dataset, pixels, frozen, every, tuple(chosen), devices, folder)
+    plan = Plan(
+        study=study,
+        settings=settings,
+        dataset=dataset,
+        pixels=pixels,
+        frozen=frozen,
+        content=content,
+        families=every,
+        variants=tuple(chosen),
+        devices=devices,
+        folder=WorkFolder(path, shared_ledger),
+    )
     for family in every:
         if chosen.keys() & family.placements.keys():
             parameter_count(family.model, plan.input_shape)  # refuses images that do not fit it
     return plan
+
+
+# What is beside the settings in the file of a work folder; a study has settings of like names.
+_CONTENT = {"numerics": "numerics", "data": "data_digest", "weights": "weights_digest"}
+
+
+def _identity(settings: Settings, content: Content) -> dict[str, Any]:
+    named = {name: getattr(content, field) for field, name in _CONTENT.items()}
+    return {**settings.identity(), **named}
+
+
+def settings_in(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in what a work folder was made for (`Plan.identity`)."""
+    return {name: value for name, value in fields.items() if name not in _CONTENT.values()}
 
 
 PRODUCTS = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}

@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from benchmarks.arguments import Parser, exit_status
-from benchmarks.plan import Plan, cell_name, make_plan
+from benchmarks.plan import Plan, cell_name, make_plan, settings_in
 from benchmarks.study import Family
 from flaxdrop.analysis import Probe, advise, probe, variance_shift
 from flaxdrop.data import augment
@@ -28,7 +28,7 @@ from flaxdrop.results.correlation import rank_correlation
 from flaxdrop.results.shift_plots import draw_prediction, draw_shift
 from flaxdrop.results.statistics import paired
 from flaxdrop.results.table import Table
-from flaxdrop.training import checkpoint, steps
+from flaxdrop.training import steps
 from flaxdrop.training.steps import Images
 
 _WHEN = ("before training", "after training")
@@ -75,7 +75,7 @@ class Run:
         start = _starter(self.plan.task(family))
         before = start(self.images, family.cell(variant, seed))
         name = cell_name(variant, seed)
-        loaded = checkpoint.load(self.plan.folder.checkpoints, name, before)
+        loaded = self.plan.checkpoints.load(name, before)
         if loaded is None:
             raise ValueError(f"run: cell {name} has no checkpoint that can be read")
         return _variables(before), _variables(loaded[0])
@@ -108,13 +108,14 @@ def open_run(folder: str, examples: int, data_dir: str) -> Run:
     if not path.is_file():
         raise ValueError(f"run: {folder} is not the folder of a run, it has no settings.json")
     try:
-        fields = dict(json.loads(path.read_text()))
+        fields = settings_in(json.loads(path.read_text()))
         study = importlib.import_module(f"benchmarks.{fields.pop('study')}").STUDY
     except (ValueError, TypeError, KeyError, AttributeError, ImportError):
         raise ValueError(f"run: {path} is damaged, or of a newer flaxdrop") from None
     settings = study.settings.of(ml_collections.ConfigDict({**fields, "data_dir": data_dir}))
     plan = make_plan(study, settings, folder)
-    rows, warnings = ledger.read(plan.folder.ledger)
+    plan.folder.check(study.name, plan.identity)
+    rows, warnings = plan.recorded()
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     rows = [row for row in rows if row.status == "finished" and row.variant in plan.every_variant]

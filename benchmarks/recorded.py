@@ -15,7 +15,7 @@ class Run:
     Attributes:
       part: the config.
       wanted: all its cells, of every part of it.
-      rows: of this config, in the ledger's order.
+      rows: of its cells (`Part.content`), in the ledger's order.
     """
 
     part: Part
@@ -54,7 +54,7 @@ def runs_of(parts: Sequence[Part], rows: Mapping[str, Sequence[Row]]) -> list[Ru
         Run(
             part,
             tuple(cells[key]),
-            tuple(row for row in rows.get(key[0], ()) if row.config_hash == key[1]),
+            tuple(row for row in rows.get(key[0], ()) if row.content == part.content),
         )
         for key, part in first.items()
     ]

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.arguments import Parser, exit_status
 from benchmarks.page import Sections, render
-from benchmarks.pictures import Picture, pictures
+from benchmarks.pictures import FOLDER, Picture, pictures
 from benchmarks.recorded import runs_of
 from benchmarks.reproduction import LEDGER, PARTS, Part
 from benchmarks.throughput.record import FILE, section
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.provenance import config_hash
+from flaxdrop.training.content import NUMERICS
 
 PAGE = pathlib.Path("BENCHMARKS.md")
 # Ledgers of rows that are not cells of a study; a section for each is added here.
@@ -27,7 +28,7 @@ SECTIONS: Sections = {FILE: section}
 
 
 def read_rows(parts: Sequence[Part], folder: pathlib.Path) -> dict[str, list[Row]]:
-    """Study -> the rows of its ledger, all checked against their configs.
+    """Study -> the rows of its ledger; those of the present numerics are checked.
 
     Raises:
       ValueError: a damaged line, or a row that does not fit its config.
@@ -40,7 +41,7 @@ def read_rows(parts: Sequence[Part], folder: pathlib.Path) -> dict[str, list[Row
             raise ValueError(warnings[0])
         known = {part.config_hash: part for part in parts if part.study.name == study}
         for row in rows[study]:
-            if fault := _fault(row, known):
+            if row.numerics == NUMERICS and (fault := _fault(row, known)):
                 raise ValueError(f"{path}: {row.variant} with seed {row.seed}: {fault}")
     return rows
 
@@ -56,6 +57,9 @@ def _fault(row: Row, known: Mapping[str, Part]) -> str:
         return f"study is {row.study}, must be {part.study.name}"
     if row.variant not in part.every_variant:
         return f"variant: must be one of {', '.join(part.every_variant)}"
+    for name in ("data", "weights"):
+        if (there := getattr(row, name)) != (right := getattr(part.content, name)):
+            return f"{name}: must be {right!r}, got {there!r}"
     placement = str(part.every_variant[row.variant].placement)
     return "" if row.placement == placement else f"placement is {row.placement}, not {placement}"
 
@@ -73,20 +77,24 @@ def page(
     Raises:
       ValueError: as `read_rows`.
     """
-    runs = runs_of(parts, read_rows(parts, folder))
+    rows = read_rows(parts, folder)
+    runs = runs_of(parts, rows)
+    other = {study: sum(row.numerics != NUMERICS for row in of) for study, of in rows.items()}
     others = [
         of([json.loads(line) for line in path.read_text().splitlines()])
         for name, of in sections.items()
         if (path := folder / name).exists()
     ]
-    return render(runs, others), pictures(runs)
+    return render(runs, others, other), pictures(runs)
 
 
 def write(text: str, pictures: Sequence[Picture]) -> None:
-    """Writes the page, and the pictures that are not there or of other rows."""
+    """Writes the page, and the pictures that are not there or of other rows; removes the others."""
     for picture in pictures:
         if not picture.fresh:
             picture.write()
+    for path in _others(pictures):
+        path.unlink()
     PAGE.write_text(text)
 
 
@@ -108,6 +116,13 @@ def check(text: str, pictures: Sequence[Picture]) -> None:
     for picture in pictures:
         if not picture.fresh:
             raise ValueError(f"{picture.path} is stale; run python -m benchmarks.report")
+    for path in _others(pictures):
+        raise ValueError(f"{path} is not in the page; run python -m benchmarks.report")
+
+
+def _others(pictures: Sequence[Picture]) -> list[pathlib.Path]:
+    """What earlier pages showed."""
+    return sorted(set(FOLDER.glob("*.png")) - {picture.path for picture in pictures})
 
 
 def main(

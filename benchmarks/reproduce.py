@@ -82,16 +82,26 @@ def _claim_next(
         settings = dataclasses.replace(part.settings, data_dir=data_dir)
         try:
             plan = make_plan(part.study, settings, None, _ledger(folder, part))
+            _check_data(plan, part)
         except (ValueError, OSError) as error:
             unavailable[settings.dataset] = " ".join(str(error).split())
             print(f"warning: passed over, {unavailable[settings.dataset]}", file=sys.stderr)
             continue
         with contextlib.suppress(Occupied):
-            claims.enter_context(plan.folder.claimed(part.study.name, settings.identity()))
+            claims.enter_context(plan.folder.claimed(part.study.name, plan.identity))
             if part.missing(_rows(folder, part)):  # read again: it may have been trained meanwhile
                 return plan
             claims.close()
     return None
+
+
+def _check_data(plan: Plan, part: Part) -> None:
+    found, right = plan.content.data, part.content.data
+    if found != right:
+        raise ValueError(
+            f"dataset {plan.dataset.name}: must be the published images with their class names"
+            f" (digest {right[:12]}), got others ({found[:12]}): their rows would not count"
+        )
 
 
 def _wanted(parts: Sequence[Part], folder: pathlib.Path) -> Iterator[Part]:

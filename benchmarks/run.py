@@ -17,8 +17,8 @@ from benchmarks.plan import Plan, cell_name, make_plan
 from benchmarks.settings import Settings
 from benchmarks.study import Family, Study, parameter_count
 from flaxdrop.results import ledger, provenance
+from flaxdrop.results.statistics import chance_level
 from flaxdrop.results.table import study_table
-from flaxdrop.training import checkpoint
 from flaxdrop.training.cells import compile_programs
 from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
@@ -49,7 +49,7 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
             if dry_run:
                 print(describe_plan(plan))
                 return 0
-            stack.enter_context(plan.folder.claimed(study.name, settings.identity()))
+            stack.enter_context(plan.folder.claimed(study.name, plan.identity))
             rows, warnings = plan.recorded()
         except (ValueError, OSError) as error:
             raise Mistake(str(error)) from error
@@ -101,7 +101,7 @@ def train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.R
         return rows, False
     steps = left * recipe.steps_per_epoch(len(plan.dataset.x_train)) * recipe.epochs
     for cell in itertools.chain.from_iterable(pending.values()):
-        steps -= max(checkpoint.steps_saved(plan.folder.checkpoints, cell_name(*cell)), default=0)
+        steps -= max(plan.checkpoints.steps(cell_name(*cell)), default=0)
     with tqdm(
         total=steps * recipe.batch,
         unit="img",
@@ -144,12 +144,11 @@ def _train_family(
         "versions": provenance.versions(),
         "git_revision": _revision(),
     }
-    folder = plan.folder.checkpoints
     for finished in train_cells(
         task,
         programs,
         jobs,
-        folder,
+        plan.checkpoints,
         stop=stop,
         checkpoint_seconds=plan.settings.checkpoint_seconds,
         advance=bar.update,
@@ -157,7 +156,7 @@ def _train_family(
         variant, seed = named[finished.name]
         row = _row(plan, task, variant, seed, finished, provenance_of_run)
         ledger.append(plan.folder.ledger, row)
-        checkpoint.forget(folder, finished.name)
+        plan.checkpoints.forget(finished.name, int(finished.state.step))
         yield row
 
 
@@ -177,29 +176,27 @@ def _row(
 ) -> ledger.Row:
     state, device = finished.state, plan.devices[0]
     curve = np.asarray(state.curve, np.float64)
-    epochs = int(state.step) // task.steps_per_epoch
-    lost = np.flatnonzero(~np.isfinite(curve[:epochs]).all(axis=1))
-    if len(lost):
-        epochs = int(lost[0]) + 1  # what comes after is of a network that is gone
-    curve = curve[:epochs]
+    lost = int(state.diverged)
+    # What comes after is of a network that is gone.
+    curve = curve[: lost or int(state.step) // task.steps_per_epoch]
     accuracy = curve[:, METRICS.index("test_accuracy")]
     last = dict(zip(METRICS, curve[-1], strict=True))
-    identity = plan.settings.identity()
     trained = {"params": state.params, "batch_stats": state.batch_stats}
-    measure = None if len(lost) else plan.study.measure
+    measure = None if lost else plan.study.measure
     return ledger.Row(
         study=plan.study.name,
-        config=identity,
-        config_hash=provenance.config_hash(identity),
+        config=plan.settings.identity(),
+        **plan.content._asdict(),
         variant=variant,
         placement=str(plan.placement(variant)),
         seed=seed,
-        status="diverged" if len(lost) else "finished",
-        best_accuracy=np.nan if len(lost) else accuracy.max(),
-        best_epoch=None if len(lost) else int(accuracy.argmax()) + 1,
-        last_accuracy=np.nan if len(lost) else last["test_accuracy"],
+        status="diverged" if lost else "finished",
+        best_accuracy=np.nan if lost else accuracy.max(),
+        best_epoch=None if lost else int(accuracy.argmax()) + 1,
+        last_accuracy=np.nan if lost else last["test_accuracy"],
         last_nll=last["test_nll"],
         last_ece=last["test_ece"],
+        chance=chance_level(plan.dataset.y_test),
         curve={name: list(curve[:, i]) for i, name in enumerate(METRICS)},
         measured=dict(measure(plan, variant, seed, trained)) if measure else {},
         digest=provenance.digest(trained),
@@ -219,7 +216,7 @@ def _line(row: ledger.Row, done: int, total: int) -> str:
     else:
         result = (
             f"best {100 * row.best_accuracy:.2f} % (epoch {row.best_epoch}),"
-            f" last {100 * row.last_accuracy:.2f} %"
+            f" last {100 * row.last_accuracy:.2f} %{', at chance' if row.at_chance else ''}"
         )
     return f"[{done}/{total}] {row.variant}, seed {row.seed}: {result}, {row.wall_seconds:.1f} s"
 

@@ -8,6 +8,7 @@ pooling), and a classifier of 9 classes that alone is trained.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
@@ -86,10 +87,12 @@ def frozen(settings: TransferSettings) -> FrozenNetwork:
     path = (
         download_pretrained(settings.weights) if settings.weights in PUBLISHED else settings.weights
     )
-    return FrozenNetwork(model, load_pretrained(model, path))
+    variables = load_pretrained(model, path)
+    with open(path, "rb") as file:
+        return FrozenNetwork(model, variables, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-_IMAGE = jnp.zeros((1, 32, 32, 3))
+_IMAGE = jnp.zeros((1, 32, 32, 3), jnp.float32)
 
 
 def variants(settings: TransferSettings, classes: int) -> Mapping[str, Variant]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flaxdrop.results.provenance import config_hash
+from flaxdrop.training.system_files import is_system_file
 
 _ASIDE = ".tmp"
 
@@ -55,14 +56,14 @@ class WorkFolder:
 
         Args:
           study: its name.
-          identity: the settings that a cell's result depends on.
+          identity: what a cell's result depends on: settings, numerics, data, weights.
 
         Raises:
           Occupied: another run is in it.
           ValueError: it was made with other settings.
-          OSError: it cannot be written.
+          OSError: it cannot be written, or its file system has no locks.
         """
-        self._check(study, identity)
+        self.check(study, identity)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / "lock", "a")  # noqa: SIM115 (closed below)
@@ -73,7 +74,12 @@ class WorkFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Occupied(f"workdir: another run is in {self.path}, wait for it") from None
-            self._check(study, identity)
+            except OSError as error:  # on a network's file system that has none
+                raise OSError(
+                    f"workdir: must be on a file system with locks, got {self.path}"
+                    f" ({error.strerror}); choose a --workdir on a local disk"
+                ) from None
+            self.check(study, identity)
             _write(self._settings, json.dumps({"study": study, **identity}, indent=2) + "\n")
             yield
 
@@ -81,7 +87,12 @@ class WorkFolder:
     def _settings(self) -> pathlib.Path:
         return self.path / "settings.json"
 
-    def _check(self, study: str, identity: Mapping[str, Any]) -> None:
+    def check(self, study: str, identity: Mapping[str, Any]) -> None:
+        """Whether it may be entered for these cells; `claimed` says more.
+
+        Raises:
+          ValueError: it is of something else, damaged, or was made with other settings or data.
+        """
         foreign = self.path.is_dir() and not self._ours()
         if not self._settings.exists():  # asked last: another run may have just written it
             if foreign:
@@ -99,25 +110,32 @@ class WorkFolder:
         if config_hash(there) == config_hash(here):
             return
         differing = [
-            f"{name} ({there.get(name, 'missing')!r} there, {here.get(name, 'missing')!r} now)"
+            f"{name} ({_short(there, name)} there, {_short(here, name)} now)"
             for name in {**there, **here}
             if there.get(name, None) != here.get(name)
         ]
         raise ValueError(
-            f"workdir: {self.path} was made with other settings: {', '.join(differing)};"
+            f"workdir: {self.path} was made with other settings or data: {', '.join(differing)};"
             " choose another --workdir"
         )
 
     def _ours(self) -> bool:
         # What is there when a run was killed as it began.
         begun = {"lock", self._settings.with_suffix(_ASIDE).name}
-        return begun.issuperset(path.name for path in self.path.iterdir())
+        names = {path.name for path in self.path.iterdir()}
+        return all(name in begun or is_system_file(name) for name in names)
 
 
 def default_folder(study: str, dataset: str, identity: Mapping[str, Any]) -> pathlib.Path:
     """Where results go unless said otherwise: the same settings find the same folder again."""
     name = "".join(char if char.isalnum() else "-" for char in dataset.split("/")[-1])
     return pathlib.Path("runs") / f"{study}-{name}-{config_hash(identity)}"
+
+
+def _short(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name, "missing")
+    is_digest = name.endswith("_digest") and isinstance(value, str)
+    return repr(value[:12] if is_digest else value)
 
 
 def _write(path: pathlib.Path, text: str) -> None:

@@ -26,6 +26,7 @@ class Outcome:
     ece: seed to expected calibration error, likewise, in [0, 1].
     gap: seed to training accuracy (with its dropout) minus test accuracy, last epoch, points.
     diverged: number of cells that diverged; they are in no other number.
+    at_chance: number of finished cells that are no better than guessing; they are in all numbers.
     seconds: median wall time of a finished cell; NaN when none tells it.
     """
 
@@ -35,6 +36,7 @@ class Outcome:
     ece: Mapping[int, float]
     gap: Mapping[int, float]
     diverged: int
+    at_chance: int
     seconds: float
 
     @property
@@ -65,8 +67,13 @@ def outcomes(rows: Iterable[Row], order: Sequence[str]) -> list[Outcome]:
     """One outcome a variant that has rows, in `order`; variants that it lacks come last.
 
     Raises:
-      ValueError: a variant has two rows of one seed, as when two configs are mixed.
+      ValueError: rows that differ in the version of the numerics, data or weights; or a variant has
+        two rows of one seed, as when two configs are mixed.
     """
+    rows = list(rows)
+    for name in ("numerics", "data", "weights"):
+        if len(found := {getattr(row, name) for row in rows}) > 1:
+            raise ValueError(f"rows: must be of one {name}, got {', '.join(map(str, found))}")
     cells: dict[str, dict[int, Row]] = {}
     for row in rows:
         seeds = cells.setdefault(row.variant, {})
@@ -144,6 +151,7 @@ def _outcome(variant: str, cells: Mapping[int, Row]) -> Outcome:
         ece={seed: row.last_ece for seed, row in finished.items()},
         gap={seed: 100 * _gap(row) for seed, row in finished.items()},
         diverged=len(cells) - len(finished),
+        at_chance=sum(row.at_chance for row in finished.values()),
         seconds=float(np.median(seconds)) if seconds else math.nan,
     )
 

@@ -168,6 +168,26 @@ def null_noise(pairs: Mapping[str, tuple[BySeed, BySeed]], confidence: float = 0
     )
 
 
+def chance_level(labels: np.ndarray, confidence: float = 0.975) -> float:
+    """The accuracy that guessing stays within, in [0, 1].
+
+    A network that says one class whatever it sees has at most the share of the commonest class. One
+    that guesses each image anew, by any rule, has at most this expectation, and goes beyond the
+    result with a chance of 1 - `confidence` or less.
+
+    Args:
+      labels: int `[M]` of the test set, from 0.
+      confidence: in (0, 1).
+
+    >>> chance_level(np.arange(1000) % 10)
+    0.119
+    """
+    n = len(labels)
+    share = float(np.bincount(labels).max()) / n
+    # The quantile of a binomial distribution, as a real number; it is NaN where the share is 1.
+    return min(n, math.ceil(special.bdtrik(confidence, n, share))) / n if share < 1 else 1.0
+
+
 def _differences(a: BySeed, b: BySeed) -> list[float]:
     return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
 

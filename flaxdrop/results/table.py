@@ -118,6 +118,11 @@ def study_table(
     ]
     if any(o.diverged for o in found):
         notes.append("Diverged cells are in none of the means.")
+    if any(o.at_chance for o in found):
+        notes.append(
+            "At chance: the last accuracy is not above what guessing the commonest class gives"
+            " (one-sided, 97.5 %). Such cells are in all means: look at their curves first."
+        )
     counts = {e.difference.n for of in effect.values() for e in of.values()}
     notes += _null_notes(null, nulls, sorted(counts - {0}))
     for measure in MEASURES:
@@ -175,7 +180,9 @@ def _effect_notes(
 
 
 def _count(outcome: Outcome) -> str:
-    return f"{outcome.n}, {outcome.diverged} diverged" if outcome.diverged else f"{outcome.n}"
+    at_chance = f"{outcome.at_chance} of {outcome.n} at chance" if outcome.at_chance else ""
+    diverged = f"{outcome.diverged} diverged" if outcome.diverged else ""
+    return ", ".join(filter(None, (f"{outcome.n}", at_chance, diverged)))
 
 
 def _accuracy(s: Summary) -> str:

@@ -1,12 +1,14 @@
 """Checkpoints of single cells, by orbax: `<folder>/<cell>/<step>`.
 
-Each is written aside, renamed and then sealed with a checksum; one whose seal is not right is
-passed over for the one before it.
+Each is written aside, sealed and then renamed: the seal names whose it is, and every file that was
+written with its checksum. One whose seal is not right, or of another cell, config or data, is
+passed over for the one before it, and left alone. Files that are not in the seal do not matter.
 """
 
+import dataclasses
 import hashlib
+import json
 import logging
-import os
 import pathlib
 import shutil
 import tempfile
@@ -15,85 +17,123 @@ from typing import Any
 import jax
 import numpy as np
 
+from flaxdrop.training.content import Content
+from flaxdrop.training.system_files import is_system_file
+
 _KEPT = 2  # the newest, and one to fall back to
 _OVERHEAD = 2  # orbax writes everything twice before it removes the first
 _SLACK = 1 << 20  # bytes, for its metadata
-_SEAL = "sha256"
+_SEAL = "seal"
+_HALF_WRITTEN = ".half-written"
+_EARLIER_SEAL = "sha256"  # of a flaxdrop whose seals named no cell
 
 
-def steps_saved(folder: pathlib.Path, cell: str) -> list[int]:
-    """The steps at which a cell was saved, ascending."""
-    there = (folder / cell).glob("*")
-    return sorted(int(path.name) for path in there if path.name.isdigit())
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of cells of one content.
 
-
-def save(folder: pathlib.Path, states: dict[str, tuple[Any, float]]) -> None:
-    """Saves cells and forgets all but the two newest checkpoints of each.
-
-    Args:
-      folder: where the checkpoints are.
-      states: cell -> (state with a scalar `step`, seconds trained so far).
-
-    Raises:
-      OSError: it cannot be written, for example to a full disk.
+    Attributes:
+      folder: where they are.
+      content: of the cells; those of another are passed over.
     """
-    ocp = _orbax()
-    with _checkpointer() as checkpointer:
-        for cell, (state, seconds) in states.items():
-            path = (folder / cell / str(int(state.step))).absolute()
-            tree = {"state": jax.tree.map(np.asarray, state), "seconds": np.float64(seconds)}
-            try:
-                _make_room(path.parent, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
-                checkpointer.save(path, args=ocp.args.StandardSave(tree), force=True)
-                (path / _SEAL).write_text(_checksum(path))
-            except (OSError, ValueError, RuntimeError) as error:
-                reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
-                raise OSError(f"cannot write the checkpoint {path}: {reason}") from error
-    for cell, (state, _) in states.items():
-        saved = steps_saved(folder, cell)
-        # Later ones are damaged: they were passed over.
-        kept = [step for step in saved if step <= int(state.step)][-_KEPT:]
-        for step in set(saved) - set(kept):
-            shutil.rmtree(folder / cell / str(step), ignore_errors=True)
 
+    folder: pathlib.Path
+    content: Content
 
-def load(folder: pathlib.Path, cell: str, like: Any) -> tuple[Any, float] | None:
-    """The newest state of a cell that can be read.
+    def steps(self, cell: str) -> list[int]:
+        """The steps at which a cell was saved, whatever can be read of it, ascending."""
+        there = (self.folder / cell).glob("*")
+        return sorted(int(path.name) for path in there if path.name.isdigit())
 
-    Args:
-      folder: where the checkpoints are.
-      cell: its name.
-      like: a state with the shapes and dtypes to expect.
+    def save(self, states: dict[str, tuple[Any, float]]) -> None:
+        """Saves cells and forgets all but the two newest checkpoints of each.
 
-    Returns:
-      (state of NumPy arrays, seconds trained so far), or None where there is none. A damaged one is
-      logged and passed over.
-    """
-    wanted = {
-        "state": jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like),
-        "seconds": np.float64(0),
-    }
-    for step in reversed(steps_saved(folder, cell)):
-        path = (folder / cell / str(step)).absolute()
-        if not _sealed(path):
-            logging.warning("checkpoint %s is damaged and passed over", path)
-            continue
+        Args:
+          states: cell -> (state with a scalar `step`, seconds trained so far).
+
+        Raises:
+          OSError: it cannot be written, for example to a full disk.
+        """
         ocp = _orbax()
+        with _checkpointer() as checkpointer:
+            for cell, (state, seconds) in states.items():
+                path = (self.folder / cell / str(int(state.step))).absolute()
+                tree = {"state": jax.tree.map(np.asarray, state), "seconds": np.float64(seconds)}
+                try:
+                    _make_room(path.parent, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
+                    written = path.with_name(f"{path.name}{_HALF_WRITTEN}")
+                    checkpointer.save(written, args=ocp.args.StandardSave(tree), force=True)
+                    (written / _SEAL).write_text(_seal(written, self._owner(cell)))
+                    if path.exists():
+                        (_set_aside if self._fault(path) else shutil.rmtree)(path)
+                    written.rename(path)
+                except (OSError, ValueError, RuntimeError) as error:
+                    said = str(error).strip().splitlines() or [repr(error)]
+                    raise OSError(f"cannot write the checkpoint {path}: {said[-1]}") from error
+        for cell, (state, _) in states.items():
+            self._keep(cell, int(state.step), _KEPT)
+
+    def load(self, cell: str, like: Any) -> tuple[Any, float] | None:
+        """The newest state of a cell that can be read.
+
+        Args:
+          cell: its name.
+          like: a state with the shapes and dtypes to expect.
+
+        Returns:
+          (state of NumPy arrays, seconds trained so far), or None where there is none. One that is
+          damaged, or of another cell, is logged and passed over.
+        """
+        wanted = {
+            "state": jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like),
+            "seconds": np.float64(0),
+        }
+        for step in reversed(self.steps(cell)):
+            path = (self.folder / cell / str(step)).absolute()
+            if fault := self._fault(path):
+                logging.warning("checkpoint %s is %s and passed over", path, fault)
+                continue
+            ocp = _orbax()
+            try:
+                with _checkpointer() as checkpointer:
+                    tree = checkpointer.restore(path, args=ocp.args.StandardRestore(wanted))
+            except Exception as error:
+                reason = (str(error).splitlines() or [repr(error)])[0]
+                logging.warning("checkpoint %s cannot be read and is passed over: %s", path, reason)
+                continue
+            return tree["state"], float(tree["seconds"])
+        return None
+
+    def forget(self, cell: str, step: int) -> None:
+        """Removes all but the newest checkpoint of a cell that is finished at `step`."""
+        self._keep(cell, step, 1)
+
+    def _keep(self, cell: str, newest: int, count: int) -> None:
+        """Removes those before the last `count` up to `newest`, but none that was passed over."""
+        paths = [self.folder / cell / str(s) for s in self.steps(cell) if s <= newest]
+        for path in [path for path in paths if not self._fault(path)][:-count]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _owner(self, cell: str) -> dict[str, Any]:
+        return {"cell": cell, **self.content._asdict()}
+
+    def _fault(self, path: pathlib.Path) -> str:
+        """What is wrong with a checkpoint; empty: nothing."""
+        # Orbax itself reads a flipped bit as a number, and says of a damaged file in many lines
+        # that it is damaged.
         try:
-            with _checkpointer() as checkpointer:
-                tree = checkpointer.restore(path, args=ocp.args.StandardRestore(wanted))
-        except Exception as error:
-            reason = (str(error).splitlines() or [repr(error)])[0]
-            logging.warning("checkpoint %s cannot be read and is passed over: %s", path, reason)
-            continue
-        return tree["state"], float(tree["seconds"])
-    return None
-
-
-def forget(folder: pathlib.Path, cell: str) -> None:
-    """Removes all but the newest checkpoint of a cell that is finished."""
-    for step in steps_saved(folder, cell)[:-1]:
-        shutil.rmtree(folder / cell / str(step), ignore_errors=True)
+            checksum, _, body = (path / _SEAL).read_text().partition("\n")
+            if checksum != hashlib.sha256(body.encode()).hexdigest():
+                return "damaged"
+            sealed = json.loads(body)
+            if any(_checksum(path / name) != right for name, right in sealed["files"].items()):
+                return "damaged"
+        except (OSError, ValueError):
+            return "of an earlier flaxdrop" if (path / _EARLIER_SEAL).exists() else "damaged"
+        for name, own in self._owner(path.parent.name).items():
+            if sealed["of"].get(name) != own:
+                return f"of another {name}"
+        return ""
 
 
 def _orbax() -> Any:
@@ -110,21 +150,23 @@ def _checkpointer() -> Any:
 
 
 def _checksum(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file() and file.name != _SEAL):
-        content = file.read_bytes()
-        digest.update(os.fsencode(f"{file.relative_to(path)}\0{len(content)}\0"))
-        digest.update(content)
-    return digest.hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _sealed(path: pathlib.Path) -> bool:
-    # Orbax itself reads a flipped bit as a number, and says of a damaged file in many lines that it
-    # is damaged.
-    try:
-        return (path / _SEAL).read_text() == _checksum(path)
-    except OSError:
-        return False
+def _seal(path: pathlib.Path, owner: dict[str, Any]) -> str:
+    """The text that seals a checkpoint: a checksum of what follows, whose it is, its files."""
+    written = [f for f in path.rglob("*") if f.is_file() and not is_system_file(f.name)]
+    files = {file.relative_to(path).as_posix(): _checksum(file) for file in sorted(written)}
+    body = json.dumps({"of": owner, "files": files})
+    return f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
+
+
+def _set_aside(path: pathlib.Path) -> None:
+    """Renames what was passed over and is in the way."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.passed-over-{number}")).exists():
+        number += 1
+    path.rename(aside)
 
 
 def _make_room(folder: pathlib.Path, size: int) -> None:
@@ -136,7 +178,7 @@ def _make_room(folder: pathlib.Path, size: int) -> None:
       OSError: they cannot.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.orbax-checkpoint-tmp*"):
-        shutil.rmtree(path)
+    for path in folder.glob(f"*{_HALF_WRITTEN}*"):
+        shutil.rmtree(path, ignore_errors=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(_OVERHEAD * size + _SLACK))

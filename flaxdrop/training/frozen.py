@@ -21,10 +21,12 @@ class FrozenNetwork:
     Attributes:
       model: maps normalised RGB images to features `[N, h, w, C]`; grey ones are made RGB.
       variables: of the model.
+      digest: of the file that they come from; empty: they are drawn.
     """
 
     model: nn.Module
     variables: Any
+    digest: str = ""
 
     def feature_shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of an image's features.

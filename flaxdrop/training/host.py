@@ -5,19 +5,49 @@ import gc
 import hashlib
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 
 from flaxdrop.data.cache import directory
 
+# What a seed draws, and whether it can be trained, depends on these: they are not inherited from
+# variables of the environment (JAX_ENABLE_X64, ...).
+PINNED: Mapping[str, Any] = {
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_disable_jit": False,
+    "jax_debug_nans": False,
+    "jax_debug_infs": False,
+}
+# These compile another program; their right values are those of each version of jax.
+REFUSED = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_REMAT3", "JAX_SCAN3", "JAX_CUSTOM_VJP3")
+
 
 def use_host() -> None:
     """Makes every CPU core a device, keeps compiled programs from run to run, and hurries tracing.
 
     Where the platform is not the CPU, the first has no effect. In a process where jax has already
-    looked for devices, as in a notebook, its devices stay as they are.
+    looked for devices, as in a notebook, its devices stay as they are. Settings of jax that change
+    results are those of `PINNED`, whatever the environment says.
+
+    Raises:
+      ValueError: a variable of the environment that changes results, of `REFUSED`.
     """
+    for name in REFUSED:
+        if name in os.environ:
+            raise ValueError(
+                f"{name}: must not be in the environment, for it changes results, got"
+                f" {os.environ[name]!r}"
+            )
+    for name, value in PINNED.items():
+        if name in jax.config.values and jax.config.values[name] != value:
+            jax.config.update(name, value)
     gc.set_threshold(100_000)  # of 700, it takes a sixth of the time to trace, and finds nothing
     with contextlib.suppress(RuntimeError):  # jax has its devices already
         jax.config.update("jax_num_cpu_devices", _cores())

@@ -1,7 +1,6 @@
 """The one training loop: takes cells through their epochs, a device's worth at a time."""
 
 import dataclasses
-import pathlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from flaxdrop.training import checkpoint
 from flaxdrop.training.cells import Programs, unstack
+from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.steps import Cell, State, Task
 from flaxdrop.training.stopping import Stop
 
@@ -23,8 +22,8 @@ class Finished:
 
     Attributes:
       name: of the cell.
-      state: its last one, as NumPy arrays; of a cell that diverged, that after the first epoch with
-        a metric that is not finite.
+      state: its last one, as NumPy arrays; of a cell that diverged, that after the epoch
+        `state.diverged`.
       seconds: of training and evaluation, without compilation, over all its runs.
     """
 
@@ -41,7 +40,7 @@ def train_cells(
     task: Task,
     programs: Programs,
     cells: dict[str, Cell],
-    folder: pathlib.Path,
+    checkpoints: Checkpoints,
     *,
     stop: Stop,
     checkpoint_seconds: float,
@@ -53,7 +52,7 @@ def train_cells(
       task: what is trained.
       programs: compiled for the task.
       cells: name -> cell, in the order to train them in.
-      folder: of the checkpoints.
+      checkpoints: where their states are kept.
       stop: asked between dispatches.
       checkpoint_seconds: between two checkpoints of a cell; its last state is always saved.
       advance: called with the number of training images done since the last call.
@@ -65,7 +64,7 @@ def train_cells(
       TrainingStopped: `stop` gave a reason; all cells in training are saved.
       OSError: a checkpoint cannot be written.
     """
-    saved = {name: checkpoint.load(folder, name, programs.like) for name in cells}
+    saved = {name: checkpoints.load(name, programs.like) for name in cells}
     resumed = {name: found for name, found in saved.items() if found}
     at_step = {name: int(resumed[name][0].step) if name in resumed else 0 for name in cells}
     # Those under way first; cells train together only from the same step on.
@@ -77,7 +76,7 @@ def train_cells(
         group = [name for name in queue[: programs.lanes] if at_step[name] == step]
         queue = queue[len(group) :]
         together = _Group(task, programs, {name: cells[name] for name in group}, resumed)
-        yield from together.train(folder, stop, checkpoint_seconds, advance)
+        yield from together.train(checkpoints, stop, checkpoint_seconds, advance)
 
 
 class _Group:
@@ -106,7 +105,7 @@ class _Group:
 
     def train(
         self,
-        folder: pathlib.Path,
+        checkpoints: Checkpoints,
         stop: Stop,
         checkpoint_seconds: float,
         advance: Callable[[int], None],
@@ -140,12 +139,13 @@ class _Group:
                 break
             reason = stop.reason
             if reason or time.monotonic() - last_saved >= checkpoint_seconds:
-                self._save(folder)
+                self._save(checkpoints)
                 last_saved = time.monotonic()
             if reason:
                 raise TrainingStopped(reason)
         yield from (
-            Finished(name, state, self.seconds[name]) for name, state in self._save(folder).items()
+            Finished(name, state, self.seconds[name])
+            for name, state in self._save(checkpoints).items()
         )
 
     @property
@@ -154,18 +154,15 @@ class _Group:
 
     def _note_diverged(self) -> None:
         """Keeps the state in which a cell diverged, for its neighbours may take it further."""
-        epoch, begun = divmod(self.step, self.task.steps_per_epoch)
-        if begun or not epoch:
-            return
-        metrics = np.asarray(self.states.curve)[:, epoch - 1]
+        diverged = np.asarray(self.states.diverged)
         for lane, name in enumerate(self.names):
-            if name not in self.diverged and not np.isfinite(metrics[lane]).all():
+            if name not in self.diverged and diverged[lane]:
                 # A copy: the program writes the next state over this one.
                 self.diverged[name] = jax.tree.map(np.array, unstack(self.states, lane))
 
-    def _save(self, folder: pathlib.Path) -> dict[str, State]:
+    def _save(self, checkpoints: Checkpoints) -> dict[str, State]:
         host: Any = jax.device_get(self.states)
         states = {name: unstack(host, lane) for lane, name in enumerate(self.names)} | self.diverged
         both = {name: (state, self.seconds[name]) for name, state in states.items()}
-        checkpoint.save(folder, both)
+        checkpoints.save(both)
         return states

@@ -70,6 +70,8 @@ class State(flax.struct.PyTreeNode):
       loss_sum: f32, the training loss of the epoch so far, summed over examples.
       correct: int32, training examples of the epoch so far that were classified correctly.
       curve: f32 `[epochs, len(METRICS)]`; NaN where an epoch is not finished.
+      diverged: int32, the epoch, from 1, after which something of the network, of the optimiser or
+        of the curve was not finite for the first time; 0: all was.
     """
 
     step: jax.Array
@@ -79,6 +81,7 @@ class State(flax.struct.PyTreeNode):
     loss_sum: jax.Array
     correct: jax.Array
     curve: jax.Array
+    diverged: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +136,17 @@ def initial_state(task: Task, data: Images, cell: Cell) -> State:
         loss_sum=jnp.float32(0),
         correct=jnp.int32(0),
         curve=jnp.full((task.recipe.epochs, len(METRICS)), jnp.nan, jnp.float32),
+        diverged=jnp.int32(0),
     )
+
+
+def examples_of_step(task: Task, cell: Cell, step: jax.Array) -> jax.Array:
+    """Which training examples a step sees, int32 `[batch]`."""
+    epoch, step_in_epoch = step // task.steps_per_epoch, step % task.steps_per_epoch
+    with jax.named_scope("order"):
+        return order.batch_indices(
+            _purpose(cell.key, 1), epoch, step_in_epoch, task.recipe.batch, task.examples
+        )
 
 
 def training_batch(
@@ -145,11 +158,7 @@ def training_batch(
       x f32 `[batch, H, W, C]` and y int32 `[batch]`.
     """
     recipe = task.recipe
-    epoch, step_in_epoch = step // task.steps_per_epoch, step % task.steps_per_epoch
-    with jax.named_scope("order"):
-        rows = order.batch_indices(
-            _purpose(cell.key, 1), epoch, step_in_epoch, recipe.batch, task.examples
-        )
+    rows = examples_of_step(task, cell, step)
     x, y = data.x_train[rows], data.y_train[rows]
     key = jax.random.fold_in(_purpose(cell.key, 2), step)
     x = augment.pad_crop(jax.random.fold_in(key, 0), x, recipe.crop)
@@ -246,8 +255,25 @@ def evaluate(model: nn.Module, data: Images, variables: Any) -> tuple[jax.Array,
     return correct / examples, nll / examples, jnp.sum(jnp.abs(bins)) / examples
 
 
+def all_finite(tree: Any) -> jax.Array:
+    """Whether no number of a tree is NaN or infinite, bool `[]`; integers are finite.
+
+    It looks at the bits: a compiler that reckons with numbers alone, as XLA does on a CPU where it
+    fuses a maximum into a sum, cannot lose what is none.
+    """
+
+    def finite(leaf: jax.Array) -> jax.Array:
+        bits = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
+        infinite = lax.bitcast_convert_type(jnp.array(jnp.inf, leaf.dtype), bits)
+        # All bits of the exponent, which no finite number has.
+        return jnp.all(lax.bitcast_convert_type(leaf, bits) & infinite != infinite)
+
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return functools.reduce(jnp.logical_and, map(finite, floats), jnp.bool_(True))
+
+
 def eval_step(task: Task, data: Images, state: State) -> State:
-    """Evaluates on the whole test set and closes the epoch in the curve."""
+    """Evaluates on the whole test set, closes the epoch in the curve, notes what diverged."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     seen = task.steps_per_epoch * task.recipe.batch
     row = jnp.stack(
@@ -258,8 +284,11 @@ def eval_step(task: Task, data: Images, state: State) -> State:
         ]
     )
     epoch = state.step // task.steps_per_epoch - 1
+    # Metrics alone are no proof of health: those of a network of NaN may be finite.
+    healthy = all_finite((row, variables, state.opt_state))
     return state.replace(
         loss_sum=jnp.float32(0),
         correct=jnp.int32(0),
         curve=state.curve.at[epoch].set(row),
+        diverged=jnp.where(healthy | (state.diverged > 0), state.diverged, epoch + 1),
     )

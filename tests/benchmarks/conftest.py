@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.command import execute
 from benchmarks.preresnet import STUDY
-from flaxdrop.results.ledger import CURVES, Row
+from flaxdrop.results.row import CURVES, Row
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -73,7 +73,7 @@ def _row(part, variant, seed, accuracy, fields):
     right = {
         "study": part.study.name,
         "config": part.settings.identity(),
-        "config_hash": part.config_hash,
+        **part.content._asdict(),
         "variant": variant,
         "placement": str(part.every_variant[variant].placement),
         "seed": seed,
@@ -83,6 +83,7 @@ def _row(part, variant, seed, accuracy, fields):
         "last_accuracy": accuracy,
         "last_nll": 0.5,
         "last_ece": 0.1,
+        "chance": 0.01,
         "curve": {name: [accuracy] for name in CURVES},
         "measured": {},
         "digest": "0" * 64,

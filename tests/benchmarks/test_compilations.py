@@ -10,6 +10,8 @@ from benchmarks import preresnet, schedules
 from benchmarks.study import families
 from flaxdrop.training import steps
 from flaxdrop.training.cells import compile_programs, images_of
+from flaxdrop.training.checkpoint import Checkpoints
+from flaxdrop.training.content import Content
 from flaxdrop.training.loop import train_cells
 from flaxdrop.training.steps import Task
 from flaxdrop.training.stopping import Stop
@@ -74,7 +76,7 @@ def test_one_compilation_serves_all_variants_schedules_and_seeds(
             task,
             programs,
             cells,
-            tmp_path,
+            Checkpoints(tmp_path, Content("0123456789ab", 1, "d" * 32, "")),
             stop=Stop(),
             checkpoint_seconds=3600.0,
             advance=lambda _: None,

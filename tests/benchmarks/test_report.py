@@ -123,6 +123,31 @@ def test_rendered_again_it_is_the_same_and_pictures_are_left_alone(rendered):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+@pytest.mark.usefixtures("rendered")
+def test_rows_of_earlier_numerics_are_counted_and_not_shown(rows, stale):
+    path = LEDGER / "preresnet.jsonl"
+    earlier = [dataclasses.replace(row, numerics=0, data="") for row in rows]
+    strange = [dataclasses.replace(row, config_hash="0" * 12) for row in earlier]  # of no config
+    path.write_text("".join(row.to_json() + "\n" for row in (*earlier, *strange)))
+    assert "BENCHMARKS.md line " in stale()
+    assert report.main([]) == 0
+    page = PAGE.read_text()
+    assert f"- `preresnet.jsonl`: {2 * len(earlier)} rows of earlier versions" in page
+    assert "## preresnet" not in page
+    assert "P6 helps (cifar100:tiny)" not in page
+    assert [path.name for path in pathlib.Path("docs/benchmarks").glob("preresnet*")] == []
+    assert report.main(["--check"]) == 0
+
+
+@pytest.mark.usefixtures("rendered")
+def test_a_picture_of_an_earlier_page_is_told_and_removed(stale):
+    left = pathlib.Path("docs/benchmarks/earlier.png")
+    left.touch()
+    assert f"{left} is not in the page" in stale()
+    assert report.main([]) == 0
+    assert not left.exists()
+
+
 def test_a_new_row_makes_it_stale(rendered, stale, rows_of_part):
     write([dataclasses.replace(row, seed=4) for row in rows_of_part(POSITIONS, {"p4": [0.3]})])
     assert "BENCHMARKS.md line " in stale()
@@ -174,6 +199,8 @@ def test_a_picture_that_is_missing_or_of_other_rows_is_stale(stale, rows):
         ({"study": "head"}, "study is head, must be preresnet"),
         ({"placement": "p6=0.9"}, "placement is p6=0.9, not p6=0.1"),
         ({"variant": "p9"}, "variant: must be one of none, p0"),
+        ({"data": "e" * 32}, "data: must be '.*', got 'eeee"),
+        ({"weights": "e" * 64}, "weights: must be '', got 'eeee"),
     ],
 )
 def test_a_row_that_does_not_fit_its_config_is_refused(change, said, rows_of_part, capsys):

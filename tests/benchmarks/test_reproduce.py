@@ -1,6 +1,7 @@
 """The next missing cells are trained, whoever else trains, whatever stops it."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import benchmarks.run
-from benchmarks import reproduce
+from benchmarks import reproduce, reproduction
 from benchmarks.preresnet import STUDY, PreResNetSettings
 from benchmarks.reproduction import FORMS, PARTS, Part
 from flaxdrop.data import load
@@ -58,13 +59,15 @@ CELLS = [
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """A folder with a `cifar10.npz`; the user is beside it."""
+    """A folder with a `cifar10.npz`, as if it were published; the user is beside it."""
     monkeypatch.chdir(tmp_path)
     digits = load("digits", train_examples=100, test_examples=100)
     arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
     (tmp_path / "data").mkdir()
     np.savez(tmp_path / "data" / "cifar10.npz", **arrays)
-    return str(tmp_path / "data")
+    folder = str(tmp_path / "data")
+    monkeypatch.setitem(reproduction.DATA, "cifar10", load("cifar10", data_dir=folder).digest)
+    return folder
 
 
 LEDGER = pathlib.Path("ledger")
@@ -151,8 +154,27 @@ def test_a_dataset_that_cannot_be_had_is_passed_over(data, capsys, monkeypatch):
     assert run([absent], data) == 2
 
 
+def test_a_file_that_is_not_the_published_images_is_passed_over(data, capsys, monkeypatch):
+    monkeypatch.setitem(reproduction.DATA, "cifar10", "f" * 32)
+    assert run(parts_of(), data) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("warning: passed over, dataset cifar10: must be the published") == 1
+    assert not (LEDGER / "preresnet.jsonl").exists()
+
+
+def test_rows_of_other_data_or_numerics_do_not_count(rows_of_part):
+    part = parts_of()[0]
+    right = rows_of_part(part, {"none": [0.5, 0.5], "p6": [0.5, 0.5]})
+    assert part.missing(right) == []
+    for change in ({"data": "e" * 32}, {"numerics": 0}, {"weights": "e" * 64}):
+        others = [dataclasses.replace(row, **change) for row in right]
+        assert part.missing(others) == part.cells
+
+
 SCRIPT = """
 import pathlib, sys
+from benchmarks import reproduction
+reproduction.DATA["cifar10"] = {digest!r}
 from tests.benchmarks.test_reproduce import Stop, parts_of, reproduce
 stop = Stop()
 with stop.listening():
@@ -166,9 +188,10 @@ def start(data):
     started = []
 
     def process():
+        script = SCRIPT.format(data=data, digest=reproduction.DATA["cifar10"])
         started.append(
             subprocess.Popen(
-                [sys.executable, "-c", SCRIPT.format(data=data)],
+                [sys.executable, "-c", script],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

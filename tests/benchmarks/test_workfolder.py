@@ -1,4 +1,7 @@
+import errno
+import fcntl
 import json
+import os
 import pathlib
 import threading
 
@@ -6,7 +9,14 @@ import pytest
 
 from benchmarks.workfolder import WorkFolder, default_folder
 
-IDENTITY = {"dataset": "digits", "depth": 8, "rate": 0.1, "widths": [4, 8]}
+IDENTITY = {
+    "dataset": "digits",
+    "depth": 8,
+    "rate": 0.1,
+    "widths": [4, 8],
+    "numerics": 1,
+    "data_digest": "0123456789abcdef",
+}
 
 
 @pytest.fixture
@@ -37,6 +47,8 @@ def test_it_is_made_and_entered_again(folder):
         ({"depth": 14, "rate": 0.2}, "depth (8 there, 14 now), rate (0.1 there, 0.2 now)"),
         ({"widths": [4]}, "widths ([4, 8] there, [4] now)"),
         ({"block": "basic"}, "block ('missing' there, 'basic' now)"),
+        ({"numerics": 2}, "numerics (1 there, 2 now)"),
+        ({"data_digest": "f" * 16}, "data_digest ('0123456789ab' there, 'ffffffffffff' now)"),
     ],
 )
 def test_one_of_other_settings_is_refused_with_the_fields_that_differ(folder, changes, differing):
@@ -45,7 +57,7 @@ def test_one_of_other_settings_is_refused_with_the_fields_that_differ(folder, ch
     with pytest.raises(ValueError, match=r"^workdir: ") as caught:
         enter(folder, {**IDENTITY, **changes})
     assert str(caught.value) == (
-        f"workdir: {folder.path} was made with other settings: {differing};"
+        f"workdir: {folder.path} was made with other settings or data: {differing};"
         " choose another --workdir"
     )
     assert (folder.path / "settings.json").read_bytes() == before
@@ -99,6 +111,27 @@ def test_a_folder_of_something_else_is_left_alone(folder):
     with pytest.raises(ValueError, match=r"is not empty and not of a run, choose another$"):
         enter(folder)
     assert [path.name for path in folder.path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "name", [".DS_Store", "Thumbs.db", "desktop.ini", ".nfs0000000000a1b2c3", "._results"]
+)
+def test_a_folder_of_system_files_is_empty(folder, name):
+    folder.path.mkdir(parents=True)
+    (folder.path / name).touch()
+    enter(folder)
+    assert (folder.path / name).exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_in_one_line(folder, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match=r"^workdir: must be .* locks, got .*local disk$") as caught:
+        enter(folder)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("left", [["lock"], ["lock", "settings.tmp"], []])

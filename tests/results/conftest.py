@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from flaxdrop.results.ledger import CURVES, Row
+from flaxdrop.results.row import CURVES, Row
 
 
 def _row(variant="p6", seed=0, *, accuracy=0.9, best=None, epochs=4, **fields) -> Row:
@@ -25,6 +25,9 @@ def _row(variant="p6", seed=0, *, accuracy=0.9, best=None, epochs=4, **fields) -
             "study": "preresnet",
             "config": {"depth": 20, "seeds": 5},
             "config_hash": "0123456789ab",
+            "numerics": 1,
+            "data": "d" * 32,
+            "weights": "",
             "variant": variant,
             "placement": "none" if variant == "none" else f"{variant}=0.1",
             "seed": seed,
@@ -34,6 +37,7 @@ def _row(variant="p6", seed=0, *, accuracy=0.9, best=None, epochs=4, **fields) -
             "last_accuracy": accuracy,
             "last_nll": 0.4,
             "last_ece": 0.05,
+            "chance": 0.12,
             "curve": curve,
             "measured": {},
             "digest": "0" * 64,

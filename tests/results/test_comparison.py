@@ -83,3 +83,12 @@ def test_an_effect_stands_out_when_significant_and_larger_than_the_noise(
     effect = effects(found, "last", "none", null)["p1"]
     assert effect.noise == null.noise(3)
     assert effect.stands_out == stands_out
+
+
+@pytest.mark.parametrize(
+    "change", [{"numerics": 2}, {"data": "e" * 32}, {"weights": "e" * 64}], ids=str
+)
+def test_rows_of_another_content_share_no_table(make_row, change):
+    (name,) = change
+    with pytest.raises(ValueError, match=rf"^rows: must be of one {name}, got "):
+        outcomes([make_row("none"), make_row("p6", **change)], ())

@@ -10,21 +10,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import flaxdrop
 from flaxdrop.results import ledger
-from flaxdrop.results.ledger import NewerSchemaError, Row
+from flaxdrop.results import row as row_module
+from flaxdrop.results.row import NewerSchemaError, Row
 
-# Loads the module by its file: what is tested needs no JAX, whose import takes seconds.
+# The package without what its `__init__` imports: JAX, whose import takes seconds, is not needed.
 LOAD = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("ledger", sys.argv[1])
-ledger = sys.modules["ledger"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(ledger)
+import sys, types
+flaxdrop = sys.modules["flaxdrop"] = types.ModuleType("flaxdrop")
+flaxdrop.__path__ = [sys.argv[1]]
+from flaxdrop.results import ledger
 row = ledger.Row.from_json(sys.argv[3])
+assert "jax" not in sys.modules
 """
 
 
 def run_python(code, *arguments):
-    command = [sys.executable, "-c", LOAD + code, ledger.__file__, *map(str, arguments)]
+    command = [sys.executable, "-c", LOAD + code, flaxdrop.__path__[0], *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -45,7 +48,9 @@ def test_a_line_is_strict_json_with_every_documented_field(make_row):
     text = make_row(last_nll=math.inf).to_json()
     assert "\n" not in text
     fields = json.loads(text, parse_constant=refuse)
-    documented = [line.split("|")[1].strip() for line in ledger.__doc__.splitlines() if "|" in line]
+    documented = [
+        line.split("|")[1].strip() for line in row_module.__doc__.splitlines() if "|" in line
+    ]
     assert [*fields, *(f"curve.{name}" for name in fields["curve"])] == sorted(
         documented[2:], key=lambda name: name.startswith("curve.")
     )
@@ -97,7 +102,7 @@ def test_array_scalars_become_plain_numbers(make_row):
         ({"curve": {"train_loss": []}}, "curve: must be a dict of train_loss"),
         ({"measured": [1]}, "measured: a list, must be a dict"),
         ({"measured": {"variance": "1"}}, "measured variance: '1', must be a number"),
-        ({"schema": 0}, "schema: 0, must be 2"),
+        ({"schema": 0}, "schema: 0, must be 3"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line(make_row, fields, message):
@@ -165,17 +170,55 @@ def test_a_corrupt_line_is_reported_with_its_number_and_left_out(path, make_row)
 def test_a_newer_schema_is_refused(path, make_row):
     ledger.append(path, make_row())
     with path.open("a") as file:
-        file.write('{"schema": 3, "kind_of_row": "new"}\n')
-    with pytest.raises(NewerSchemaError, match=r"line 2: schema: 3 is newer than 2.*update"):
+        file.write('{"schema": 4, "kind_of_row": "new"}\n')
+    with pytest.raises(NewerSchemaError, match=r"line 2: schema: 4 is newer than 3.*update"):
         ledger.read(path)
 
 
-def test_a_row_from_before_anything_was_measured_is_read(make_row):
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_row_from_before_numerics_were_counted_is_read(make_row, schema):
     fields = json.loads(make_row().to_json())
-    del fields["measured"]
-    assert Row.from_json(json.dumps({**fields, "schema": 1})) == make_row()
-    with pytest.raises(ValueError, match="fields missing or unknown: measured"):
+    later = ("numerics", "data", "weights", "chance", *(["measured"] if schema == 1 else []))
+    for name in later:
+        del fields[name]
+    row = Row.from_json(json.dumps({**fields, "schema": schema}))
+    assert (row.schema, row.content) == (3, ("0123456789ab", 0, "", ""))
+    assert math.isnan(row.chance)
+    assert not row.at_chance
+    assert Row.from_json(row.to_json()) == row
+    with pytest.raises(ValueError, match="fields missing or unknown: chance, "):
         Row.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("field", ["config_hash", "numerics", "data", "weights"])
+def test_cells_of_another_content_are_others(path, make_row, field):
+    row = make_row()
+    other = dataclasses.replace(row, **{field: 2 if field == "numerics" else "another"})
+    for written in (row, other, row):
+        ledger.append(path, written)
+    found, warnings = ledger.read(path)
+    assert found == [row, other]
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(("accuracy", "at_chance"), [(0.1, True), (0.12, True), (0.121, False)])
+def test_a_cell_that_is_no_better_than_guessing(make_row, accuracy, at_chance):
+    row = make_row(accuracy=np.float32(accuracy), chance=0.12)
+    assert row.at_chance == at_chance
+    assert not dataclasses.replace(row, status="diverged").at_chance
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_in_one_line(path, make_row, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(ledger.fcntl, "flock", flock)
+    with pytest.raises(OSError, match=r"p6 with seed 0 .*local disk.*ledger\.jsonl") as caught:
+        ledger.append(path, make_row())
+    assert caught.value.errno == number
+    assert "\n" not in str(caught.value)
+    assert not path.read_bytes()
 
 
 def test_what_was_measured_comes_back(make_row):

@@ -1,4 +1,7 @@
 import itertools
+import os
+import subprocess
+import sys
 
 import matplotlib as mpl
 import numpy as np
@@ -6,6 +9,7 @@ import pytest
 from matplotlib._pylab_helpers import Gcf
 from PIL import Image
 
+import flaxdrop
 from flaxdrop.results.drawing import DPI
 from flaxdrop.results.plots import COLOURS, DASHES, MARKERS, curves, positions
 
@@ -204,3 +208,38 @@ def test_the_colour_blind_can_tell_the_colours_apart(matrix):
     seen = [np.cbrt(np.clip(rgb, 0, 1)) for rgb in seen]
     closest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
     assert closest > 0.1
+
+
+# A picture by a command that Jupyter or Colab started, without JAX, whose import takes seconds; the
+# command's own Python has no Jupyter: matplotlib finds no backend but its own.
+DRAW = """
+import importlib.metadata, sys, types
+importlib.metadata.entry_points = lambda **which: []
+package = sys.modules["flaxdrop"] = types.ModuleType("flaxdrop")
+package.__path__ = [sys.argv[1]]
+from flaxdrop.results import drawing, plots
+figure = drawing.new_figure(2, 2, "title")
+figure.add_subplot().plot([0, 1])
+drawing.save(figure, sys.argv[2])
+import matplotlib
+print(matplotlib.rcParams._get("backend"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "stays"),
+    [("module://matplotlib_inline.backend_inline", False), ("svg", True)],
+)
+def test_a_picture_is_drawn_whatever_backend_the_environment_names(tmp_path, backend, stays):
+    picture = tmp_path / "picture.png"
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW, flaxdrop.__path__[0], str(picture)],
+        env={**os.environ, "MPLBACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.stdout == f"{backend}\n") == stays
+    with Image.open(picture) as image:
+        image.verify()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flaxdrop.results.statistics import holm, null_noise, paired, summary
+from flaxdrop.results.statistics import chance_level, holm, null_noise, paired, summary
 
 # Simulations draw with fixed seeds; with any other seed each bound below would fail by chance
 # with this probability.
@@ -184,3 +184,15 @@ def test_a_null_of_one_seed_has_noise_but_no_p():
 
 def test_a_null_without_common_seeds_tells_nothing():
     assert math.isnan(null_noise({"a - b": ({0: 1.0}, {1: 1.0})}).noise(3))
+
+
+def test_guessing_stays_within_the_chance_level():
+    labels = np.repeat(np.arange(10), [300, *[78] * 8, 76])
+    level = chance_level(labels)
+    assert 0.3 < level < 0.33
+    guesses = np.random.default_rng(0).permuted(np.tile(labels, (2000, 1)), axis=1)
+    assert (np.mean(guesses == labels, axis=1) <= level).all()  # its expectation is lower
+    commonest = np.random.default_rng(1).random((4000, len(labels))) < 0.3
+    beyond = np.mean(commonest.mean(axis=1) > level)
+    assert beyond <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / 4000)
+    assert chance_level(np.zeros(7, np.int32)) == 1.0

@@ -161,6 +161,17 @@ def test_diverged_cells_are_shown_and_stay_out_of_the_means(make_row):
     assert "Diverged cells are in none of the means." in table.notes
 
 
+def test_cells_that_are_no_better_than_guessing_are_told(make_row):
+    rows = [make_row("none", seed) for seed in range(3)]
+    rows += [make_row("p1", 0), make_row("p1", 1, accuracy=0.1)]
+    rows += [make_row("p1", 2, status="diverged")]
+    table = table_of(rows)
+    assert cell(table, "none", "n") == "3"
+    assert cell(table, "p1", "n") == "2, 1 of 2 at chance, 1 diverged"
+    assert any(note.startswith("At chance: ") for note in table.notes)
+    assert not any("At chance" in note for note in table_of(rows[:3]).notes)
+
+
 @pytest.mark.parametrize("variants", [["p6"], ["none", "p5", "p6"]])
 def test_a_study_in_which_all_diverged_has_a_table(make_row, variants):
     rows = [

@@ -123,6 +123,26 @@ def test_cells_that_share_a_device_are_the_same_but_for_rounding(network_program
     )
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["params", "batch_stats", "opt_state", "loss_sum"])
+def test_the_compiled_evaluation_notes_one_number_that_is_not_finite(
+    task, programs_of, make_cell, part, value
+):
+    programs = programs_of(task, 1)
+    started = jax.device_get(programs.start(programs.place([make_cell()])))
+    healthy = cells.unstack(started, 0).replace(step=np.int32(4))
+    leaves, structure = jax.tree.flatten(getattr(healthy, part))
+    last = max(i for i, leaf in enumerate(leaves) if leaf.dtype == np.float32)
+    leaves[last] = np.array(leaves[last])
+    leaves[last].flat[-1] = value
+    broken = healthy.replace(**{part: jax.tree.unflatten(structure, leaves)})
+    assert programs.evaluate(programs.place([healthy])).diverged.tolist() == [0]
+    found = programs.evaluate(programs.place([broken]))
+    assert found.diverged.tolist() == [1]
+    later = programs.evaluate(found.replace(step=found.step + 4))
+    assert later.diverged.tolist() == [1]
+
+
 def test_programs_are_the_steps(task, images, programs_of, make_cell):
     programs, cell = programs_of(task, 1), make_cell(rate=0.5)
     placed = programs.place([cell])

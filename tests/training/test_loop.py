@@ -6,11 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from flaxdrop.training import checkpoint, loop, stopping
+from flaxdrop.training import loop, stopping
+from flaxdrop.training.checkpoint import Checkpoints
+from flaxdrop.training.content import Content
 from flaxdrop.training.loop import TrainingStopped, train_cells
 from flaxdrop.training.stopping import Stop
 
 STEPS = 12  # three epochs of four
+
+
+def checkpoints(folder):
+    return Checkpoints(folder, Content("0123456789ab", 1, "d" * 32, ""))
 
 
 class StopAfter(Stop):
@@ -41,7 +47,7 @@ def train(task, programs_of, tmp_path):
             of,
             programs_of(of, lanes),
             cells,
-            folder,
+            checkpoints(folder),
             stop=stop,
             checkpoint_seconds=checkpoint_seconds,
             advance=advance,
@@ -67,7 +73,7 @@ def bits(finished, bits_of):
 
 
 def saved_steps(folder):
-    return {path.name: checkpoint.steps_saved(folder, path.name) for path in folder.iterdir()}
+    return {path.name: checkpoints(folder).steps(path.name) for path in folder.iterdir()}
 
 
 def test_cells_train_to_their_end_and_their_last_state_is_saved(
@@ -81,7 +87,7 @@ def test_cells_train_to_their_end_and_their_last_state_is_saved(
         assert cell.state.step == STEPS
         assert np.isfinite(cell.state.curve).all()
         assert cell.seconds > 0
-        state, seconds = checkpoint.load(tmp_path, name, programs_of(task, 2).like)
+        state, seconds = checkpoints(tmp_path).load(name, programs_of(task, 2).like)
         assert (bits_of(state), seconds) == (bits_of(cell.state), cell.seconds)
 
 
@@ -158,9 +164,9 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(train, two, tmp_path, 
 @pytest.mark.usefixtures("step_by_step")
 def test_time_between_checkpoints(train, two, tmp_path, monkeypatch):
     saves = []
-    save = checkpoint.save
+    save = Checkpoints.save
     monkeypatch.setattr(
-        checkpoint, "save", lambda folder, states: (saves.append(None), save(folder, states))
+        Checkpoints, "save", lambda self, states: (saves.append(None), save(self, states))
     )
     train(two, checkpoint_seconds=3600.0, folder=tmp_path / "seldom")
     assert len(saves) == 1

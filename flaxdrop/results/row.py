@@ -1,0 +1,257 @@
+"""A row of the ledger: one finished cell, as a line of strict JSON.
+
+A number that is not finite is `null` in the file and NaN in memory. Schema 3, field by field:
+
+| field | JSON type | meaning |
+|---|---|---|
+| schema | integer | version of this table, 3 |
+| study | string | name of the study, e.g. `preresnet` |
+| config | object | the run's whole configuration |
+| config_hash | string | `provenance.config_hash(config)`, 12 hex digits |
+| numerics | integer | version of what a seed draws (`flaxdrop.training.content.NUMERICS`) |
+| data | string | digest of the whole dataset's content, hex |
+| weights | string | digest of the pretrained weights, hex; empty: none were used |
+| variant | string | row of the study's table, e.g. `p6` |
+| placement | string | slots and rates, e.g. `p6=0.1`; `none` when there is no dropout |
+| seed | integer | seed of the cell |
+| status | string | `finished`, or `diverged` when the network stopped being finite |
+| best_accuracy | number, null | highest test accuracy over the epochs, fraction in [0, 1] |
+| best_epoch | integer, null | epoch of it, from 1; the smallest one on ties |
+| last_accuracy | number, null | test accuracy after the last epoch, fraction in [0, 1] |
+| last_nll | number, null | mean negative log-likelihood on the test set, last epoch, nats |
+| last_ece | number, null | expected calibration error on the test set, last epoch, in [0, 1] |
+| chance | number, null | accuracy that guessing stays within (`statistics.chance_level`) |
+| curve | object | lists of one number (or null) an epoch, all of one length: |
+| curve.train_loss | list | mean training loss of the epoch, with its dropout, nats |
+| curve.train_accuracy | list | training accuracy of the epoch, with its dropout, in [0, 1] |
+| curve.test_accuracy | list | accuracy on the whole test set, in [0, 1] |
+| curve.test_nll | list | mean negative log-likelihood on the whole test set, nats |
+| curve.test_ece | list | expected calibration error on the whole test set, in [0, 1] |
+| measured | object | what the study measures of the trained network: name to number or null |
+| digest | string | `provenance.digest` of final parameters and batch statistics, SHA-256, hex |
+| parameters | integer | number of trainable parameters |
+| device_kind | string | as JAX names it, e.g. `NVIDIA H100 80GB HBM3` |
+| platform | string | `cpu`, `gpu` or `tpu` |
+| precision | string | of products on accelerators; `bfloat16`: of activations too |
+| versions | object | `provenance.versions()`: package name to version |
+| git_revision | string | of the code that finished it: hash, `-dirty` added, or `unknown` |
+| wall_seconds | number, null | time the cell took without compilation, s |
+| compile_seconds | number, null | compilation before the cell's first step, s |
+| images_per_second | number, null | training images a second of this cell |
+| finished_at | string | ISO 8601, UTC |
+
+A field is added, removed or redefined only together with a new schema number. Schema 1 lacked
+`measured`: its rows are read as having measured nothing. Schema 2 lacked `numerics`, `data`,
+`weights` and `chance`: its rows are read as numerics 0, from before versions were counted, of data
+and chance unknown. Config, numerics, data and weights are the content of a cell: what differs in
+any of them is another cell, and in no table with this one.
+"""
+
+import dataclasses
+import json
+import math
+import operator
+from typing import Any, Self
+
+from flaxdrop.training.content import Content
+
+SCHEMA = 3
+STATUSES = ("finished", "diverged")
+CURVES = ("train_loss", "train_accuracy", "test_accuracy", "test_nll", "test_ece")
+
+
+# Schema -> the fields that came after it, as its rows are read.
+_LATER: dict[int, dict[str, Any]] = {
+    1: {"measured": {}},
+    2: {"numerics": 0, "data": "", "weights": "", "chance": None},
+}
+
+
+class NewerSchemaError(ValueError):
+    """A row that a newer flaxdrop wrote."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Row:
+    """One finished cell; fields and units in the table of this module.
+
+    Values are made plain on construction (scalars of NumPy and JAX to Python's, tuples to lists,
+    None and infinities of a float field to NaN), so that `Row.from_json(row.to_json()) == row`.
+
+    Raises:
+      ValueError: a value of the wrong type or out of range, a curve missing or of another length.
+    """
+
+    schema: int = SCHEMA
+    study: str
+    config: dict[str, Any]
+    config_hash: str
+    numerics: int
+    data: str
+    weights: str
+    variant: str
+    placement: str
+    seed: int
+    status: str
+    best_accuracy: float
+    best_epoch: int | None
+    last_accuracy: float
+    last_nll: float
+    last_ece: float
+    chance: float
+    curve: dict[str, list[float]]
+    measured: dict[str, float]
+    digest: str
+    parameters: int
+    device_kind: str
+    platform: str
+    precision: str
+    versions: dict[str, str]
+    git_revision: str
+    wall_seconds: float
+    compile_seconds: float
+    images_per_second: float
+    finished_at: str
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            plain = _plain(field.name, field.type, getattr(self, field.name))
+            object.__setattr__(self, field.name, plain)
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema: {self.schema}, must be {SCHEMA}")
+        if self.status not in STATUSES:
+            raise ValueError(f"status: {self.status!r}, must be one of {', '.join(STATUSES)}")
+        finished = self.status == "finished"
+        for name in ("best_accuracy", "last_accuracy"):
+            accuracy = getattr(self, name)
+            if not (0 <= accuracy <= 1 or (math.isnan(accuracy) and not finished)):
+                raise ValueError(f"{name}: {accuracy}, must be a fraction in [0, 1]")
+        epochs = len(self.curve["test_accuracy"])
+        known = range(1, epochs + 1) if finished else (None, *range(1, epochs + 1))
+        if self.best_epoch not in known:
+            raise ValueError(f"best_epoch: {self.best_epoch}, must be one of the {epochs} epochs")
+
+    def __eq__(self, other: object) -> bool:
+        # Of dicts, which take one NaN object to be equal to itself: dataclasses do so only
+        # before Python 3.13.
+        return isinstance(other, Row) and vars(self) == vars(other)
+
+    @property
+    def content(self) -> Content:
+        """What its cell is, but for the variant and the seed."""
+        return Content(self.config_hash, self.numerics, self.data, self.weights)
+
+    @property
+    def at_chance(self) -> bool:
+        """It is finished, and after the last epoch no better than guessing, as far as is known."""
+        # Accuracies are rounded to single precision.
+        return self.status == "finished" and self.last_accuracy <= self.chance + 1e-6
+
+    def to_json(self) -> str:
+        """One line of strict JSON without its newline."""
+        fields = dataclasses.asdict(self)
+        for name, value in fields.items():
+            if isinstance(value, float):
+                fields[name] = _null(value)
+        fields["curve"] = {name: [_null(v) for v in self.curve[name]] for name in CURVES}
+        fields["measured"] = {name: _null(value) for name, value in self.measured.items()}
+        return json.dumps(fields, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The row of one line.
+
+        Raises:
+          ValueError: not JSON, a field missing or unknown, or as `Row` does.
+          NewerSchemaError: the row's schema is newer than this module's.
+        """
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from None
+        if not isinstance(fields, dict):
+            raise ValueError(f"a {type(fields).__name__}, must be a JSON object")
+        schema = fields.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            # The fields of a newer row are not ours to judge.
+            raise NewerSchemaError(
+                f"schema: {schema} is newer than {SCHEMA}, the newest that this flaxdrop reads: "
+                "update flaxdrop"
+            )
+        if schema in _LATER:
+            later = [of for version, of in _LATER.items() if version >= schema]
+            fields = {**{k: v for of in later for k, v in of.items()}, **fields, "schema": SCHEMA}
+        known = {field.name for field in dataclasses.fields(cls)}
+        if fields.keys() != known:
+            names = ", ".join(sorted(fields.keys() ^ known))
+            raise ValueError(f"fields missing or unknown: {names}")
+        return cls(**fields)
+
+
+def _null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _plain(name: str, kind: Any, value: Any) -> Any:
+    if name == "config":
+        return _plain_config(value)
+    if name == "curve":
+        return _plain_curve(value)
+    if name == "measured":
+        if not isinstance(value, dict):
+            raise ValueError(f"measured: a {type(value).__name__}, must be a dict")
+        return {key: _plain_float(f"measured {key}", number) for key, number in value.items()}
+    if name == "versions":
+        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+            raise ValueError(f"versions: {value!r}, must map names to version strings")
+        return value
+    if kind is float:
+        return _plain_float(name, value)
+    if kind is str:
+        if not isinstance(value, str):
+            raise ValueError(f"{name}: {value!r}, must be a string")
+        return value
+    if value is None and kind == int | None:
+        return None
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ValueError(f"{name}: {value!r}, must be an integer")
+
+
+def _plain_float(name: str, value: Any) -> float:
+    # math.nan itself, always: NaNs that are one object compare equal inside rows and lists.
+    if value is None:
+        return math.nan
+    try:
+        if not isinstance(value, (str, bool)):
+            number = float(value)
+            return number if math.isfinite(number) else math.nan
+    except TypeError:
+        pass
+    raise ValueError(f"{name}: {value!r}, must be a number")
+
+
+def _plain_config(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"config: a {type(value).__name__}, must be a dict")
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"config: {error}, must be plain JSON") from None
+    return plain
+
+
+def _plain_curve(value: Any) -> dict[str, list[float]]:
+    if not isinstance(value, dict) or value.keys() != set(CURVES):
+        raise ValueError(f"curve: must be a dict of {', '.join(CURVES)}")
+    try:
+        curve = {name: [_plain_float(name, v) for v in value[name]] for name in CURVES}
+    except TypeError:
+        raise ValueError("curve: must be lists, one entry an epoch") from None
+    if len({len(entries) for entries in curve.values()}) != 1:
+        lengths = ", ".join(f"{name} {len(entries)}" for name, entries in curve.items())
+        raise ValueError(f"curve: lengths differ ({lengths}), must be one entry an epoch")
+    return curve
