@@ -20,7 +20,7 @@ def describe_plan(plan: Plan) -> str:
     shape = plan.input_shape
     recipe = plan.settings.recipe
     chosen = [f for f in plan.families if set(f.placements) & set(plan.variants)]
-    train = recipe.steps_per_epoch(len(plan.dataset.x_train)) * recipe.batch * recipe.epochs
+    train = recipe.steps_per_epoch(plan.examples) * recipe.batch * recipe.epochs
     test = len(plan.dataset.x_test) * recipe.epochs
     lines = [
         f"study          {plan.study.name}: {plan.study.question}",
@@ -31,7 +31,7 @@ def describe_plan(plan: Plan) -> str:
     ]
     work = 0.0
     if plan.frozen:
-        images = len(plan.dataset.x_train) + len(plan.dataset.x_test)
+        images = len(plan.pixels.x_train) + len(plan.pixels.x_test)
         work += images * flops_per_image(plan.frozen.model, plan.dataset.image_shape)
         lines.append(f"frozen         features of {'x'.join(map(str, shape))}, computed once")
     for family in chosen:

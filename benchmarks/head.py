@@ -138,7 +138,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
 
 def measure(plan: Plan, variant: str, seed: int, trained: Mapping[str, Any]) -> dict[str, float]:
     """The variance of the logits of a trained network under its masks."""
-    family = next(f for f in plan.families if variant in f.placements)
+    family = plan.family(variant)
     images = plan.images
     x = normalise(jnp.asarray(images.x_test[:_IMAGES]), images.mean, images.std)
     found = _logit_variance(

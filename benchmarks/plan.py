@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 import flaxdrop.data
 from benchmarks.settings import Settings
@@ -22,7 +23,7 @@ from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.content import NUMERICS, Content
 from flaxdrop.training.frozen import FrozenNetwork
 from flaxdrop.training.host import use_host
-from flaxdrop.training.steps import Images, Task
+from flaxdrop.training.steps import Cell, Images, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +33,9 @@ class Plan:
     Attributes:
       study: the study.
       settings: of the run.
-      dataset: the examples that it uses.
-      pixels: the same with mean and standard deviation.
+      dataset: the examples, of which a cell may be trained on a part.
+      pixels: those of them that some cell uses, with mean and standard deviation.
+      subsets: seed -> places in `pixels` of the examples that its cells are trained on; None: all.
       frozen: the network whose features the cells are trained on; None: on the pixels.
       content: what its cells are, but for their variants and seeds.
       families: of all variants of the study.
@@ -46,6 +48,7 @@ class Plan:
     settings: Settings
     dataset: Dataset
     pixels: Images
+    subsets: tuple[np.ndarray | None, ...]
     frozen: FrozenNetwork | None
     content: Content
     families: list[Family]
@@ -78,9 +81,22 @@ class Plan:
         """What is on in a variant."""
         return self.every_variant[variant].placement
 
+    @property
+    def examples(self) -> int:
+        """How many examples a cell is trained on."""
+        return self.settings.train_examples or len(self.dataset.x_train)
+
     def task(self, family: Family) -> Task:
         """What the cells of a family have in common."""
-        return Task(family.model, self.settings.recipe, len(self.dataset.x_train))
+        return Task(family.model, self.settings.recipe, self.examples)
+
+    def cell(self, variant: str, seed: int) -> Cell:
+        """What tells a cell from the others of its family."""
+        return self.family(variant).cell(variant, seed).replace(subset=self.subsets[seed])
+
+    def family(self, variant: str) -> Family:
+        """That of a variant."""
+        return next(family for family in self.families if variant in family.placements)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -104,8 +120,7 @@ class Plan:
 
     def trained(self, variant: str, seed: int) -> dict[str, Any] | None:
         """The variables of a cell, as its last checkpoint has them; None: there is none."""
-        family = next(of for of in self.families if variant in of.placements)
-        task, cell = self.task(family), family.cell(variant, seed)
+        task, cell = self.task(self.family(variant)), self.cell(variant, seed)
         like = jax.eval_shape(lambda: steps.initial_state(task, self.images, cell))
         saved = self.checkpoints.load(cell_name(variant, seed), like)
         return saved and {"params": saved[0].params, "batch_stats": saved[0].batch_stats}
@@ -147,12 +162,11 @@ def make_plan(
         settings.dataset,
         image_size=settings.image_size or None,
         data_dir=settings.data_dir or None,
-        train_examples=settings.train_examples or None,
         test_examples=settings.test_examples or None,
     )
     recipe = settings.recipe
-    recipe.steps_per_epoch(len(dataset.x_train))
-    pixels = images_of(dataset, recipe.mean, recipe.std)
+    recipe.steps_per_epoch(settings.train_examples or len(dataset.x_train))
+    pixels, subsets = _draw(images_of(dataset, recipe.mean, recipe.std), dataset, settings)
     frozen = study.frozen(settings) if study.frozen else None
     chosen = restrict(study, settings, dataset.num_classes)
     every = families(study.variants(settings, dataset.num_classes), recipe.dropout_schedule)
@@ -172,6 +186,7 @@ def make_plan(
         settings=settings,
         dataset=dataset,
         pixels=pixels,
+        subsets=subsets,
         frozen=frozen,
         content=content,
         families=every,
@@ -183,6 +198,18 @@ def make_plan(
         if chosen.keys() & family.placements.keys():
             parameter_count(family.model, plan.input_shape)  # refuses images that do not fit it
     return plan
+
+
+def _draw(
+    images: Images, dataset: Dataset, settings: Settings
+) -> tuple[Images, tuple[np.ndarray | None, ...]]:
+    """The images that some seed is trained on, and which of them each seed is."""
+    if settings.train_examples in (0, len(dataset.x_train)):
+        return images, (None,) * settings.seeds
+    drawn = [dataset.drawn(settings.train_examples, seed) for seed in range(settings.seeds)]
+    used = np.unique(np.concatenate(drawn))
+    own = images.replace(x_train=images.x_train[used], y_train=images.y_train[used])
+    return own, tuple(np.searchsorted(used, part).astype(np.int32) for part in drawn)
 
 
 # What is beside the settings in the file of a work folder; a study has settings of like names.

@@ -19,7 +19,6 @@ import numpy as np
 
 from benchmarks.arguments import Parser, exit_status
 from benchmarks.plan import Plan, cell_name, make_plan, settings_in
-from benchmarks.study import Family
 from flaxdrop.analysis import Probe, advise, probe, variance_shift
 from flaxdrop.data import augment
 from flaxdrop.results import ledger
@@ -50,10 +49,6 @@ class Run:
     images: Images
     batch: jax.Array
 
-    def family(self, variant: str) -> Family:
-        """The variants that share its network."""
-        return next(of for of in self.plan.families if variant in of.placements)
-
     def row(self, cell: str) -> ledger.Row:
         """A finished cell by its name, as p4-seed0.
 
@@ -71,9 +66,8 @@ class Run:
         Raises:
           ValueError: there is no checkpoint that can be read.
         """
-        family = self.family(variant)
-        start = _starter(self.plan.task(family))
-        before = start(self.images, family.cell(variant, seed))
+        start = _starter(self.plan.task(self.plan.family(variant)))
+        before = start(self.images, self.plan.cell(variant, seed))
         name = cell_name(variant, seed)
         loaded = self.plan.checkpoints.load(name, before)
         if loaded is None:
@@ -112,8 +106,10 @@ def open_run(folder: str, examples: int, data_dir: str) -> Run:
         study = importlib.import_module(f"benchmarks.{fields.pop('study')}").STUDY
     except (ValueError, TypeError, KeyError, AttributeError, ImportError):
         raise ValueError(f"run: {path} is damaged, or of a newer flaxdrop") from None
-    settings = study.settings.of(ml_collections.ConfigDict({**fields, "data_dir": data_dir}))
-    plan = make_plan(study, settings, folder)
+    trained, _ = ledger.read(path.with_name("ledger.jsonl"))
+    seeds = 1 + max((row.seed for row in trained), default=0)
+    config = {**fields, "data_dir": data_dir, "seeds": seeds}
+    plan = make_plan(study, study.settings.of(ml_collections.ConfigDict(config)), folder)
     plan.folder.check(study.name, plan.identity)
     rows, warnings = plan.recorded()
     for warning in warnings:
@@ -207,9 +203,8 @@ def probe_table(run: Run, masks: int) -> None:
 
 
 def _has_norms(run: Run, variant: str) -> bool:
-    family = run.family(variant)
-    start = _starter(run.plan.task(family))
-    return bool(jax.eval_shape(start, run.images, family.cell(variant, 0)).batch_stats)
+    start = _starter(run.plan.task(run.plan.family(variant)))
+    return bool(jax.eval_shape(start, run.images, run.plan.cell(variant, 0)).batch_stats)
 
 
 def _predict(
@@ -219,7 +214,7 @@ def _predict(
     probes: dict[int, Probe] = {}
     shifts: dict[str, dict[str, float]] = {when: {} for when in _WHEN}
     for variant, seeds in cells.items():
-        family = run.family(variant)
+        family = run.plan.family(variant)
         placement = family.placements[variant]
         sizes = []
         for seed in seeds:

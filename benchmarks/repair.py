@@ -35,9 +35,7 @@ def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
     before: Accuracies = {}
     after: Accuracies = {}
     images = plan.images
-    chosen = np.random.default_rng(0).permutation(len(images.x_train))[:EXAMPLES]
-    x = normalise(jnp.asarray(images.x_train[chosen]), images.mean, images.std)
-    batches = [x[first : first + _BATCH] for first in range(0, len(x), _BATCH)]
+    batches = functools.cache(functools.partial(_batches, plan))
     for family in plan.families:
         repair = recalibrator(family.model)
         evaluate = jax.jit(functools.partial(steps.evaluate, family.model))
@@ -45,12 +43,21 @@ def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
             if row.variant not in family.placements or row.status != "finished":
                 continue
             if trained := plan.trained(row.variant, row.seed):
-                accuracy, nll, _ = evaluate(images, repair(trained, batches))
+                accuracy, nll, _ = evaluate(images, repair(trained, batches(row.seed)))
                 after.setdefault(row.variant, {})[row.seed] = (100 * float(accuracy), float(nll))
                 told = (100 * row.last_accuracy, row.last_nll)
                 before.setdefault(row.variant, {})[row.seed] = told
     order = [variant for variant in plan.every_variant if variant in after]
-    return harm_table(before, after, order, plan.study.baseline, len(x))
+    return harm_table(before, after, order, plan.study.baseline, min(EXAMPLES, plan.examples))
+
+
+def _batches(plan: Plan, seed: int) -> list[jax.Array]:
+    """Of the examples that the cells of a seed were trained on."""
+    images, own = plan.images, plan.subsets[seed]
+    places = np.arange(len(images.x_train)) if own is None else own
+    chosen = np.random.default_rng(0).permutation(places)[:EXAMPLES]
+    x = normalise(jnp.asarray(images.x_train[chosen]), images.mean, images.std)
+    return [x[first : first + _BATCH] for first in range(0, len(x), _BATCH)]
 
 
 def harm_table(

@@ -99,7 +99,7 @@ def train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.R
     )
     if not left:
         return rows, False
-    steps = left * recipe.steps_per_epoch(len(plan.dataset.x_train)) * recipe.epochs
+    steps = left * recipe.steps_per_epoch(plan.examples) * recipe.epochs
     for cell in itertools.chain.from_iterable(pending.values()):
         steps -= max(plan.checkpoints.steps(cell_name(*cell)), default=0)
     with tqdm(
@@ -131,7 +131,7 @@ def _train_family(
     """Trains cells that one program serves; each is in the ledger before it is yielded."""
     task = plan.task(family)
     named = {cell_name(variant, seed): (variant, seed) for variant, seed in pending}
-    jobs = {name: family.cell(variant, seed) for name, (variant, seed) in named.items()}
+    jobs = {name: plan.cell(variant, seed) for name, (variant, seed) in named.items()}
     bar.set_postfix_str("compiling" if plan.frozen is None else "computing features, compiling")
     example = next(iter(jobs.values()))
     per_device = plan.settings.cells_per_device

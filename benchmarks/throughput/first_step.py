@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     images = jax.block_until_ready(on_every_device(mesh_of(plan.devices), plan.images))
     data = time.perf_counter() - began
     (family,) = plan.families
-    task, cell = plan.task(family), family.cell("p6", 0)
+    task, cell = plan.task(family), plan.cell("p6", 0)
     programs = compile_programs(task, images, cell, plan.devices)
     cells = programs.place([cell] * programs.lanes)
     states = programs.start(cells)

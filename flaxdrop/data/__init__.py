@@ -14,7 +14,6 @@ def load(
     *,
     image_size: int | None = None,
     data_dir: str | None = None,
-    train_examples: int | None = None,
     test_examples: int | None = None,
 ) -> Dataset:
     """Loads a dataset by its name.
@@ -25,8 +24,7 @@ def load(
             are; for a folder, whose images may differ, it means 32.
         data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets. A file
             `cifar10.npz` or `cifar100.npz` in it is read in its stead.
-        train_examples: a fixed, balanced part of the training set (`Dataset.first`); None: all.
-        test_examples: likewise.
+        test_examples: a fixed, balanced part of the test set (`Dataset.first`); None: all.
 
     Raises:
         ValueError: an unknown dataset, one that cannot be had, or one that is not as it must be.
@@ -49,5 +47,5 @@ def load(
         raise ValueError(
             f"dataset: must be digits, cifar10, cifar100, npz:FILE or folder:DIR, got {spec!r}"
         )
-    dataset = dataset.first(train_examples, test_examples)
+    dataset = dataset.first(None, test_examples)
     return dataset if image_size is None else resize(dataset, image_size)

@@ -159,14 +159,33 @@ class Dataset:
             whole_digest=self.digest,
         )
 
+    def drawn(self, examples: int, seed: int) -> np.ndarray:
+        """A stratified part of the training set, another for every seed.
+
+        Args:
+            examples: how many.
+            seed: at least 0.
+
+        Returns:
+            Places in the training set, int [examples], ascending.
+
+        Raises:
+            ValueError: fewer than one example, or more than there are.
+        """
+        self._check_part("train_examples", examples, self.y_train)
+        return np.sort(stratified_order(self.y_train, seed)[:examples])
+
     def _first_of(self, field: str, examples: int | None, labels: np.ndarray) -> np.ndarray | slice:
         if examples is None:
             return slice(None)
+        self._check_part(field, examples, labels)
+        return np.sort(stratified_order(labels)[:examples])
+
+    def _check_part(self, field: str, examples: int, labels: np.ndarray) -> None:
         if not 1 <= examples <= len(labels):
             raise ValueError(
                 f"{field}: must be 1 to {len(labels)}, the examples of {self.name}, got {examples}"
             )
-        return np.sort(stratified_order(labels)[:examples])
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -191,14 +210,15 @@ def _own_order(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.argsort(examples.view(f"V{examples.shape[1]}").ravel(), kind="stable")
 
 
-def stratified_order(labels: np.ndarray) -> np.ndarray:
-    """A fixed order of the examples of which every beginning is balanced over the classes.
+def stratified_order(labels: np.ndarray, *seeds: int) -> np.ndarray:
+    """A random order of the examples of which every beginning is balanced over the classes.
 
     In the first n examples a class has its share of n, to within one example where the classes are
     of one size; all classes are there as soon as n is at least their number.
 
     Args:
         labels: int [N], not negative.
+        seeds: numbers, at least 0; of others, another order. None: a fixed one.
 
     Returns:
         int [N], a permutation of 0..N-1.
@@ -208,7 +228,7 @@ def stratified_order(labels: np.ndarray) -> np.ndarray:
     [0, 0, 1, 1]
     """
     # RandomState, because numpy promises its stream for ever; that of default_rng may change.
-    random = np.random.RandomState(20230206)
+    random = np.random.RandomState([20230206, *seeds] if seeds else 20230206)
     shuffled = random.permutation(len(labels))
     shuffled = shuffled[np.argsort(labels[shuffled], kind="stable")]  # by class, shuffled within it
     counts = np.bincount(labels)

@@ -51,11 +51,13 @@ class Cell(flax.struct.PyTreeNode):
     Attributes:
       key: the key that all its randomness is derived from.
       placement: its rates, spelled out (`Placement.over_blocks`).
+      subset: int32 `[examples]`, places in the data set of what it is trained on; None: of all.
       schedule: int32, of the rates: an index into `DROPOUT_SCHEDULES`.
     """
 
     key: jax.Array
     placement: Placement
+    subset: Any = None
     schedule: Any = 0
 
 
@@ -91,7 +93,7 @@ class Task:
     Attributes:
       model: takes `(x, train, placement)` and returns logits.
       recipe: how it is trained.
-      examples: in the training set.
+      examples: that each of its cells is trained on.
     """
 
     model: nn.Module
@@ -144,9 +146,9 @@ def examples_of_step(task: Task, cell: Cell, step: jax.Array) -> jax.Array:
     """Which training examples a step sees, int32 `[batch]`."""
     epoch, step_in_epoch = step // task.steps_per_epoch, step % task.steps_per_epoch
     with jax.named_scope("order"):
-        return order.batch_indices(
-            _purpose(cell.key, 1), epoch, step_in_epoch, task.recipe.batch, task.examples
-        )
+        key, batch = _purpose(cell.key, 1), task.recipe.batch
+        rows = order.batch_indices(key, epoch, step_in_epoch, batch, task.examples)
+        return rows if cell.subset is None else cell.subset[rows]
 
 
 def training_batch(

@@ -211,3 +211,23 @@ def test_it_says_what_it_is(dataset):
     text = dataclasses.replace(dataset, x_train=x_train, x_test=x_test).describe()
     for words in ("small", "12 ex", "6 to test", "3 classes", "6x5x3", "pixels 2..210"):
         assert words in text
+
+
+def test_a_drawn_part_is_stratified_nested_and_another_for_every_seed():
+    data = many([100, 200])
+    parts = [data.drawn(60, seed) for seed in range(3)]
+    for part in parts:
+        assert (np.diff(part) > 0).all()
+        assert np.bincount(data.y_train[part]).tolist() == [20, 40]
+    assert len({tuple(part) for part in parts}) == 3
+    assert set(data.drawn(30, 1)) < set(parts[1])
+    np.testing.assert_array_equal(data.drawn(60, 1), parts[1])
+    # Every example is as likely: 400 draws of a fifth; chance passes 5.5 deviations once in 1e5.
+    drawn = np.bincount(np.concatenate([data.drawn(60, s) for s in range(400)]), minlength=300)
+    assert np.abs(drawn - 80).max() < 5.5 * 8
+
+
+@pytest.mark.parametrize("examples", [0, 301])
+def test_no_part_is_drawn_of_more_than_there_are(examples):
+    with pytest.raises(ValueError, match=f"^train_examples: must be 1 to 300, .*got {examples}$"):
+        many([300]).drawn(examples, 0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import flaxdrop
+from flaxdrop.data.dataset import stratified_order
 from flaxdrop.placement import Placement
 from flaxdrop.training import steps
 from flaxdrop.training.content import NUMERICS
@@ -20,8 +21,9 @@ from flaxdrop.training.steps import Cell, Images, Task
 VERSION = 1
 DRAWN = {
     "initial weights": 3212514746,
-    "order of an epoch": 1609317498,
-    "crop and flip": 2742265838,
+    "order of the examples": 2268298748,
+    "part of the examples": 4227455854,
+    "crop and flip": 3524609195,
     "element mask": 1671537344,
     "channel mask": 490170225,
     "block3 mask": 3107412940,
@@ -60,14 +62,15 @@ def drawn():
     @jax.jit
     def draw():
         state = steps.initial_state(task, images, cell).replace(step=jnp.int32(4))
-        x, y = steps.training_batch(task, images, cell, jnp.arange(30), state.step)
-        order = steps.epoch_order(task, cell, jnp.int32(1))
+        x, y = steps.training_batch(task, images, cell, state.step)
+        order = steps.examples_of_step(task, cell, state.step)
         return state.params, order, x, steps.update(task, cell, x, y, state).batch_stats
 
     params, order, x, kept = draw()
     return {
         "initial weights": 1024 * params["Dense_0"]["kernel"],  # coarse: roundings may differ
-        "order of an epoch": order,
+        "order of the examples": order,
+        "part of the examples": stratified_order(np.arange(300) % 10, 1)[:100],
         "crop and flip": x,
         **{f"{mask} mask": kept[mask] > 0 for mask in MASKS},
     }
