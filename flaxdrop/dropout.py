@@ -188,7 +188,7 @@ class Dropout(nn.Module):
         if isinstance(rate, Ramp) or jnp.ndim(rate):
             raise ValueError(
                 f"placement: slot {self.slot!r} has rates for many places, must be one here:"
-                f' Placement.over_blocks({{"{self.slot}": places}}), of which each takes its own'
+                f' Placement.over_blocks({{"{self.slot}": places}}), of which place i takes .at(i)'
             )
         return dropout(_slot_key(self), x, rate, placement.mask(self.slot))
 
