@@ -43,7 +43,7 @@ def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
             if row.variant not in family.placements or row.status != "finished":
                 continue
             if trained := plan.trained(row.variant, row.seed):
-                accuracy, nll, _ = evaluate(images, repair(trained, batches(row.seed)))
+                accuracy, nll, *_ = evaluate(images, repair(trained, batches(row.seed)))
                 after.setdefault(row.variant, {})[row.seed] = (100 * float(accuracy), float(nll))
                 told = (100 * row.last_accuracy, row.last_nll)
                 before.setdefault(row.variant, {})[row.seed] = told

@@ -17,6 +17,7 @@ from benchmarks.plan import Plan, cell_name, make_plan
 from benchmarks.settings import Settings
 from benchmarks.study import Family, Study, parameter_count
 from flaxdrop.results import ledger, provenance
+from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
 from flaxdrop.results.table import study_table
 from flaxdrop.training.cells import compile_programs
@@ -198,6 +199,9 @@ def _row(
         last_ece=last["test_ece"],
         chance=chance_level(plan.dataset.y_test),
         curve={name: list(curve[:, i]) for i, name in enumerate(METRICS)},
+        right=[] if lost else pack_right(np.asarray(state.right)),
+        train_examples=task.examples,
+        test_examples=len(plan.dataset.y_test),
         measured=dict(measure(plan, variant, seed, trained)) if measure else {},
         digest=provenance.digest(trained),
         device_kind=device.device_kind,

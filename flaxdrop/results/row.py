@@ -27,6 +27,9 @@ A number that is not finite is `null` in the file and NaN in memory. Schema 3, f
 | curve.test_accuracy | list | accuracy on the whole test set, in [0, 1] |
 | curve.test_nll | list | mean negative log-likelihood on the whole test set, nats |
 | curve.test_ece | list | expected calibration error on the whole test set, in [0, 1] |
+| right | list | which test examples were right in the last epochs (`pack_right`) |
+| train_examples | integer | that the cell was trained on; 0: not recorded |
+| test_examples | integer | of the test set; 0: not recorded |
 | measured | object | what the study measures of the trained network: name to number or null |
 | digest | string | `provenance.digest` of final parameters and batch statistics, SHA-256, hex |
 | parameters | integer | number of trainable parameters |
@@ -42,16 +45,19 @@ A number that is not finite is `null` in the file and NaN in memory. Schema 3, f
 
 A field is added, removed or redefined only together with a new schema number. Schema 1 lacked
 `measured`: its rows are read as having measured nothing. Schema 2 lacked `numerics`, `data`,
-`weights` and `chance`: its rows are read as numerics 0, from before versions were counted, of data
-and chance unknown. Config, numerics, data and weights are the content of a cell: what differs in
-any of them is another cell, and in no table with this one.
+`weights`, `chance`, `right` and the numbers of examples: its rows are read as numerics 0, from
+before versions were counted, with the others unknown. Config, numerics, data and weights are the
+content of a cell: what differs in any of them is another cell, and in no table with this one.
 """
 
+import base64
 import dataclasses
 import json
 import math
 import operator
 from typing import Any, Self
+
+import numpy as np
 
 from flaxdrop.training.content import Content
 
@@ -63,7 +69,15 @@ CURVES = ("train_loss", "train_accuracy", "test_accuracy", "test_nll", "test_ece
 # Schema -> the fields that came after it, as its rows are read.
 _LATER: dict[int, dict[str, Any]] = {
     1: {"measured": {}},
-    2: {"numerics": 0, "data": "", "weights": "", "chance": None},
+    2: {
+        "numerics": 0,
+        "data": "",
+        "weights": "",
+        "chance": None,
+        "right": [],
+        "train_examples": 0,
+        "test_examples": 0,
+    },
 }
 
 
@@ -100,6 +114,9 @@ class Row:
     last_ece: float
     chance: float
     curve: dict[str, list[float]]
+    right: list[str]
+    train_examples: int
+    test_examples: int
     measured: dict[str, float]
     digest: str
     parameters: int
@@ -130,6 +147,20 @@ class Row:
         known = range(1, epochs + 1) if finished else (None, *range(1, epochs + 1))
         if self.best_epoch not in known:
             raise ValueError(f"best_epoch: {self.best_epoch}, must be one of the {epochs} epochs")
+        self._check_right()
+
+    def _check_right(self) -> None:
+        """Whether the accuracies are those of the examples that were right.
+
+        Raises:
+          ValueError: they are not.
+        """
+        judged = self.curve["test_accuracy"][len(self.curve["test_accuracy"]) - len(self.right) :]
+        if len(judged) < len(self.right):
+            raise ValueError(f"right: {len(self.right)} epochs, must be at most {len(judged)}")
+        for accuracy, right in zip(judged, self.right_examples, strict=True):
+            if not math.isclose(accuracy, right.mean(), abs_tol=1e-6):
+                raise ValueError(f"right: {right.mean()} of the examples, must be {accuracy}")
 
     def __eq__(self, other: object) -> bool:
         # Of dicts, which take one NaN object to be equal to itself: dataclasses do so only
@@ -140,6 +171,14 @@ class Row:
     def content(self) -> Content:
         """What its cell is, but for the variant and the seed."""
         return Content(self.config_hash, self.numerics, self.data, self.weights)
+
+    @property
+    def right_examples(self) -> np.ndarray:
+        """Which test examples were right in the last epochs, bool `[epochs, test examples]`."""
+        packed = [np.frombuffer(base64.b64decode(line), np.uint8) for line in self.right]
+        if not packed:
+            return np.zeros((0, self.test_examples), bool)
+        return np.unpackbits(np.stack(packed), axis=1, count=self.test_examples).astype(bool)
 
     @property
     def at_chance(self) -> bool:
@@ -188,6 +227,15 @@ class Row:
         return cls(**fields)
 
 
+def pack_right(right: np.ndarray) -> list[str]:
+    """Which test examples were right, as a row has it: a text an epoch, the oldest first.
+
+    Args:
+      right: uint8 `[epochs, test examples / 8]`, as `numpy.packbits` makes them of bool.
+    """
+    return [base64.b64encode(epoch.tobytes()).decode() for epoch in right]
+
+
 def _null(value: float) -> float | None:
     return None if math.isnan(value) else value
 
@@ -197,6 +245,10 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
         return _plain_config(value)
     if name == "curve":
         return _plain_curve(value)
+    if name == "right":
+        if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+            raise ValueError(f"right: a {type(value).__name__}, must be a list of texts")
+        return value
     if name == "measured":
         if not isinstance(value, dict):
             raise ValueError(f"measured: a {type(value).__name__}, must be a dict")

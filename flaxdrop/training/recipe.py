@@ -105,6 +105,16 @@ class Recipe:
         _require(self.batch <= examples, "batch", self.batch, f"at most the {examples} examples")
         return examples // self.batch
 
+    @property
+    def judged_epochs(self) -> int:
+        """How many epochs, the last ones, tell what a network has learnt.
+
+        The last one, where the learning rate has fallen; five where it has not: from epoch to epoch
+        the accuracy then moves by more than what dropout does to it.
+        """
+        annealed = self.schedule in ("step", "cosine")
+        return 1 if annealed else min(5, self.epochs)
+
     def rate_schedule(self, steps: int) -> optax.Schedule:
         """The learning rate as a function of the step, for a training of `steps` steps."""
         if self.schedule == "cosine":

@@ -72,6 +72,8 @@ class State(flax.struct.PyTreeNode):
       loss_sum: f32, the training loss of the epoch so far, summed over examples.
       correct: int32, training examples of the epoch so far that were classified correctly.
       curve: f32 `[epochs, len(METRICS)]`; NaN where an epoch is not finished.
+      right: uint8 `[judged epochs, test examples / 8]`, which test examples were classified
+        correctly in the last epochs (`Recipe.judged_epochs`), as `numpy.packbits` has them.
       diverged: int32, the epoch, from 1, after which something of the network, of the optimiser or
         of the curve was not finite for the first time; 0: all was.
     """
@@ -83,6 +85,7 @@ class State(flax.struct.PyTreeNode):
     loss_sum: jax.Array
     correct: jax.Array
     curve: jax.Array
+    right: jax.Array
     diverged: jax.Array
 
 
@@ -138,6 +141,7 @@ def initial_state(task: Task, data: Images, cell: Cell) -> State:
         loss_sum=jnp.float32(0),
         correct=jnp.int32(0),
         curve=jnp.full((task.recipe.epochs, len(METRICS)), jnp.nan, jnp.float32),
+        right=jnp.zeros((task.recipe.judged_epochs, -(-len(data.y_test) // 8)), jnp.uint8),
         diverged=jnp.int32(0),
     )
 
@@ -227,14 +231,14 @@ def evaluate(model: nn.Module, data: Images, variables: Any) -> tuple[jax.Array,
 
     Returns:
       Accuracy in [0, 1], negative log-likelihood in nats, expected calibration error in [0, 1]
-      (`flaxdrop.calibration`): f32 scalars.
+      (`flaxdrop.calibration`): f32 scalars; and which examples were right, bool `[M]`.
     """
     examples = data.x_test.shape[0]
     batches = -(-examples // _EVALUATION_BATCH)
     batch = -(-examples // batches)
 
     def add(i: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        correct, nll, bins = sums
+        right, nll, bins = sums
         rows = i * batch + jnp.arange(batch)
         real = rows < examples
         rows = jnp.minimum(rows, examples - 1)
@@ -247,14 +251,15 @@ def evaluate(model: nn.Module, data: Images, variables: Any) -> tuple[jax.Array,
         in_bin = jax.nn.one_hot(bin_of(confidence), BINS) * real[:, None]
         gaps = jnp.sum((confidence - hit)[:, None] * in_bin, axis=0)
         return (
-            correct + jnp.sum(hit, dtype=jnp.int32),
+            lax.dynamic_update_slice_in_dim(right, hit, i * batch, 0),
             nll + jnp.sum(jnp.where(real, losses, 0)),
             bins + gaps,
         )
 
-    zero = (jnp.int32(0), jnp.float32(0), jnp.zeros(BINS))
-    correct, nll, bins = lax.fori_loop(0, batches, add, zero)
-    return correct / examples, nll / examples, jnp.sum(jnp.abs(bins)) / examples
+    zero = (jnp.zeros(batches * batch, bool), jnp.float32(0), jnp.zeros(BINS))
+    right, nll, bins = lax.fori_loop(0, batches, add, zero)
+    accuracy = jnp.sum(right, dtype=jnp.int32) / examples
+    return accuracy, nll / examples, jnp.sum(jnp.abs(bins)) / examples, right[:examples]
 
 
 def all_finite(tree: Any) -> jax.Array:
@@ -278,13 +283,8 @@ def eval_step(task: Task, data: Images, state: State) -> State:
     """Evaluates on the whole test set, closes the epoch in the curve, notes what diverged."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     seen = task.steps_per_epoch * task.recipe.batch
-    row = jnp.stack(
-        [
-            state.loss_sum / seen,
-            state.correct / seen,
-            *evaluate(task.model, data, variables),
-        ]
-    )
+    *metrics, right = evaluate(task.model, data, variables)
+    row = jnp.stack([state.loss_sum / seen, state.correct / seen, *metrics])
     epoch = state.step // task.steps_per_epoch - 1
     # Metrics alone are no proof of health: those of a network of NaN may be finite.
     healthy = all_finite((row, variables, state.opt_state))
@@ -292,5 +292,6 @@ def eval_step(task: Task, data: Images, state: State) -> State:
         loss_sum=jnp.float32(0),
         correct=jnp.int32(0),
         curve=state.curve.at[epoch].set(row),
+        right=jnp.concatenate([state.right[1:], jnp.packbits(right)[None]]),
         diverged=jnp.where(healthy | (state.diverged > 0), state.diverged, epoch + 1),
     )

@@ -13,7 +13,7 @@ import pytest
 import flaxdrop
 from flaxdrop.results import ledger
 from flaxdrop.results import row as row_module
-from flaxdrop.results.row import NewerSchemaError, Row
+from flaxdrop.results.row import NewerSchemaError, Row, pack_right
 
 # The package without what its `__init__` imports: JAX, whose import takes seconds, is not needed.
 LOAD = """
@@ -328,3 +328,17 @@ def test_a_short_write_is_a_full_disk(path, make_row, monkeypatch):
             ledger.append(path, make_row())
     assert error.value.errno == errno.ENOSPC
     assert path.read_bytes() == b""
+
+
+def test_a_row_tells_which_examples_were_right(make_row, path):
+    right = np.random.default_rng(0).random((2, 50)) < 0.7
+    row = make_row(accuracy=0.7, best=0.8, epochs=3)
+    curve = {**row.curve, "test_accuracy": [0.5, *right.mean(axis=1)]}
+    packed = pack_right(np.packbits(right, axis=1))
+    fields = {"curve": curve, "right": packed, "test_examples": 50}
+    ledger.append(path, make_row(accuracy=0.7, best=0.8, epochs=3, **fields))
+    (read,), _ = ledger.read(path)
+    np.testing.assert_array_equal(read.right_examples, right)
+    fields["curve"] = {**curve, "test_accuracy": [0.5, 0.5, 0.5]}
+    with pytest.raises(ValueError, match=r"^right: .* must be 0\.5$"):
+        make_row(accuracy=0.7, best=0.8, epochs=3, **fields)

@@ -165,6 +165,29 @@ def test_evaluation_is_that_of_numpy(monkeypatch, task, images, train, start, ma
     assert row[METRICS.index("test_accuracy")] == pytest.approx(accuracy)
     assert row[METRICS.index("test_nll")] == pytest.approx(nll, rel=1e-5)
     assert row[METRICS.index("test_ece")] == pytest.approx(ece, rel=1e-4)
+    right = np.unpackbits(np.asarray(after.right[-1]), count=len(logits))
+    np.testing.assert_array_equal(right, np.argmax(logits, axis=1) == images.y_test)
+
+
+def test_the_last_five_epochs_are_kept_where_the_learning_rate_stays(task, images, make_cell):
+    recipe = Recipe(epochs=7, batch=16, schedule="constant")
+    long = dataclasses.replace(task, recipe=recipe)
+    evaluate = jax.jit(functools.partial(steps.eval_step, long, images))
+    state = steps.initial_state(long, images, make_cell())
+    after = []
+    for epoch in range(1, 8):
+        bias = {
+            "bias": jnp.zeros(10).at[epoch].set(100.0)
+        }  # every image is said to be of one class
+        classifier = {**state.params["classifier"], **bias}
+        state = state.replace(
+            step=jnp.int32(4 * epoch), params={**state.params, "classifier": classifier}
+        )
+        state = evaluate(state)
+        after.append(np.packbits(images.y_test == epoch))
+    np.testing.assert_array_equal(state.right, after[-5:])
+    annealed = dataclasses.replace(recipe, schedule="cosine")
+    assert (recipe.judged_epochs, annealed.judged_epochs) == (5, 1)
 
 
 def test_evaluation_closes_the_epoch_and_changes_nothing_else(
