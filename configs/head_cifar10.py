@@ -2,6 +2,7 @@
 
     python -m benchmarks.head --config configs/head_cifar10.py          164 epochs, 3 seeds
     python -m benchmarks.head --config configs/head_cifar10.py:quick    30 epochs, for one GPU
+    python -m benchmarks.head --config configs/head_cifar10.py:small    10,000 images, for two cores
     python -m benchmarks.head --config configs/head_cifar10.py:tiny     for a laptop's CPU
 
 With `--config.network=densenet --config.depth=40`: DenseNet-BC in its form for CIFAR.
@@ -15,8 +16,8 @@ from benchmarks.head import HeadSettings
 
 
 def get_config(form: str = "full") -> ml_collections.ConfigDict:
-    if form not in ("full", "quick", "tiny"):
-        raise ValueError(f"config: unknown form {form!r}, choose full, quick or tiny")
+    if form not in ("full", "quick", "small", "tiny"):
+        raise ValueError(f"config: unknown form {form!r}, choose full, quick, small or tiny")
     config = HeadSettings.config()
     config.dataset = "cifar10"
     config.mean = (0.4914, 0.4822, 0.4465)
@@ -29,6 +30,13 @@ def get_config(form: str = "full") -> ml_collections.ConfigDict:
     config.decay_at = (81 / 164, 122 / 164)
     if form == "quick":
         config.epochs = 30
+    if form == "small":
+        config.crop = 0
+        config.train_examples = 10_000
+        config.depth = 20
+        config.epochs = 40
+        config.schedule = "cosine"
+        config.weight_decay = 5e-4
     if form == "tiny":
         config.image_size = 16
         config.crop = 2

@@ -2,6 +2,7 @@
 
     python -m benchmarks.pooling --config configs/pooling_cifar10.py          10 epochs, 3 seeds
     python -m benchmarks.pooling --config configs/pooling_cifar10.py:quick    4 epochs
+    python -m benchmarks.pooling --config configs/pooling_cifar10.py:small    10,000 images, for two cores
     python -m benchmarks.pooling --config configs/pooling_cifar10.py:tiny     for a laptop's CPU
 
 Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 14 minutes.
@@ -16,8 +17,8 @@ from benchmarks.pooling import PoolingSettings
 
 
 def get_config(form: str = "full") -> ml_collections.ConfigDict:
-    if form not in ("full", "quick", "tiny"):
-        raise ValueError(f"config: unknown form {form!r}, choose full, quick or tiny")
+    if form not in ("full", "quick", "small", "tiny"):
+        raise ValueError(f"config: unknown form {form!r}, choose full, quick, small or tiny")
     config = PoolingSettings.config()
     config.dataset = "cifar10"
 
@@ -36,6 +37,9 @@ def get_config(form: str = "full") -> ml_collections.ConfigDict:
     config.weight_decay = 0.0
     if form == "quick":
         config.epochs = 4
+    if form == "small":
+        config.train_examples = 10_000
+        config.epochs = 20
     if form == "tiny":
         config.train_examples = 2500
         config.test_examples = 1000

@@ -2,6 +2,7 @@
 
     python -m benchmarks.vgg_depth --config configs/vgg_cifar10.py          250 epochs, 3 seeds
     python -m benchmarks.vgg_depth --config configs/vgg_cifar10.py:quick    30 epochs, for one GPU
+    python -m benchmarks.vgg_depth --config configs/vgg_cifar10.py:small    10,000 images, for two cores
     python -m benchmarks.vgg_depth --config configs/vgg_cifar10.py:tiny     for a laptop's CPU
 
 Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 14 minutes.
@@ -16,8 +17,8 @@ from benchmarks.vgg_depth import VGGSettings
 
 
 def get_config(form: str = "full") -> ml_collections.ConfigDict:
-    if form not in ("full", "quick", "tiny"):
-        raise ValueError(f"config: unknown form {form!r}, choose full, quick or tiny")
+    if form not in ("full", "quick", "small", "tiny"):
+        raise ValueError(f"config: unknown form {form!r}, choose full, quick, small or tiny")
     config = VGGSettings.config()
     config.dataset = "cifar10"
     config.mean = (0.0, 0.0, 0.0)
@@ -32,6 +33,9 @@ def get_config(form: str = "full") -> ml_collections.ConfigDict:
     config.schedule = "constant"
     config.weight_decay = 0.0
     if form == "quick":
+        config.epochs = 30
+    if form == "small":
+        config.train_examples = 10_000
         config.epochs = 30
     if form == "tiny":
         config.image_size = 22
