@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import importlib
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from benchmarks import head, pooling, preresnet, schedules, vgg_depth
@@ -19,8 +19,9 @@ from flaxdrop.training.content import NUMERICS, Content
 
 Cell: TypeAlias = tuple[str, int]  # variant, seed
 LEDGER = pathlib.Path("benchmarks/ledger")  # a file a study
-FORMS = ("tiny", "quick", "full")
-_SEEDS = {"tiny": 5, "quick": 3, "full": 3}
+FORMS = ("small", "quick", "full")
+_SEEDS = 3
+_BASELINE_SEEDS = 6  # every difference has it: they pay most
 
 # Digests of the published images (`Dataset.digest`): what was trained on a file of other content
 # that is called like them does not count.
@@ -43,7 +44,7 @@ class Part:
     Attributes:
       study: whose cells they are.
       config: the file, as `--config` takes it.
-      form: of the config: "tiny", "quick" or "full".
+      form: of the config: "small", "quick" or "full".
       settings: those of the config with the changes; they say which variants and seeds.
       changes: fields of the config that are overridden, the seeds and variants apart.
     """
@@ -87,7 +88,7 @@ class Part:
 
         >>> from benchmarks.reproduction import PARTS
         >>> PARTS[0].name
-        'cifar100:tiny'
+        'cifar100:small, rate=0.3'
         """
         changes = [f"{field}={value}" for field, value in self.changes.items()]
         return ", ".join([f"{pathlib.Path(self.config).stem}:{self.form}", *changes])
@@ -104,47 +105,75 @@ class Part:
         )
 
 
-def _part(study: Study, config: str, form: str, variants: str = "", **changes: Any) -> Part:
+def _part(
+    study: Study, config: str, form: str, variants: str = "", seeds: int = _SEEDS, **changes: Any
+) -> Part:
     values = importlib.import_module(f"configs.{config}").get_config(form)
-    values.update(changes, variants=variants, seeds=_SEEDS[form])
+    values.update(changes, variants=variants, seeds=seeds)
     return Part(study, f"configs/{config}.py", form, study.settings.of(values), changes)
 
 
-def _named_first(form: str) -> list[Part]:
-    """P6, then the other positions, then the depth of blocks."""
-    positions = [
-        _part(preresnet.STUDY, config, form, variants)
-        for variants in ("none,p6", "")
-        for config in ("cifar100", "cifar10")
+def _positions(config: str, form: str, **changes: Any) -> list[Part]:
+    """P6 first, then the other positions, then more seeds of the baseline."""
+    wanted = (("none,p6", _SEEDS), ("", _SEEDS), ("none", _BASELINE_SEEDS))
+    return [
+        _part(preresnet.STUDY, config, form, variants, seeds, **changes)
+        for variants, seeds in wanted
     ]
-    return [*positions, _part(vgg_depth.STUDY, "vgg_cifar10", form)]
+
+
+def _others(form: str) -> list[Part]:
+    return [
+        _part(study, f"{study.name}_cifar10", form)
+        for study in (head.STUDY, pooling.STUDY, schedules.STUDY)
+    ]
+
+
+# What the claims name.
+_DEPTH = (
+    "BN,conv 0.2,conv 0.5,half the filters,dense 0.2,dense 0.5,conv 0.2 + dense 0.5,no BN,"
+    "block 1 only 0.2,block 1 only 0.5,block 3 only 0.2,block 3 only 0.5"
+)
+
+
+def _small() -> list[Part]:
+    """For CPUs: where positions differ first, for cells take long."""
+    return [
+        *_positions("cifar100", "small", rate=0.3),
+        _part(vgg_depth.STUDY, "vgg_cifar10", "small", _DEPTH),
+        *_positions("cifar10", "small", rate=0.3),
+        *_positions("cifar100", "small"),
+        *_positions("cifar100", "small", rate=0.5),
+        _part(vgg_depth.STUDY, "vgg_cifar10", "small"),
+        *_others("small"),
+    ]
+
+
+def _named(form: str) -> list[Part]:
+    """The published tables."""
+    return [
+        *_positions("cifar100", form),
+        *_positions("cifar10", form),
+        _part(vgg_depth.STUDY, "vgg_cifar10", form),
+    ]
 
 
 def _rates_and_others(form: str) -> list[Part]:
-    """Higher rates of P4 and P6, the studies without a table of a paper, then of all positions."""
-    others = [
-        _part(study, f"{study.name}_cifar10", form)
-        for study in (pooling.STUDY, head.STUDY, schedules.STUDY)
-    ]
-    # The higher rate first, where positions differ more.
-    every = _at_rates(form, (0.5, 0.3), "")
-    return [*_at_rates(form, (0.3, 0.5), "none,p4,p6"), *others, *every]
-
-
-def _at_rates(form: str, rates: Sequence[float], variants: str) -> list[Part]:
-    return [
-        _part(preresnet.STUDY, config, form, variants, rate=rate)
-        for rate in rates
+    """All positions at higher rates, and the studies without a table of a paper."""
+    rates = [
+        part
+        for rate in (0.3, 0.5)
         for config in ("cifar100", "cifar10")
+        for part in _positions(config, form, rate=rate)
     ]
+    return [*_others(form), *rates]
 
 
 # In the order in which they are wanted: there is a whole table early, and it gets better.
 PARTS = (
-    *_named_first("tiny"),
-    *_rates_and_others("tiny"),
-    *_named_first("quick"),
-    *_named_first("full"),
+    *_small(),
+    *_named("quick"),
+    *_named("full"),
     *_rates_and_others("quick"),
     *_rates_and_others("full"),
 )

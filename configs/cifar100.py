@@ -2,7 +2,7 @@
 
     python -m benchmarks.preresnet --config configs/cifar100.py          164 epochs, 3 seeds
     python -m benchmarks.preresnet --config configs/cifar100.py:quick    30 epochs, for one GPU
-    python -m benchmarks.preresnet --config configs/cifar100.py:small    10,000 images, for two cores
+    python -m benchmarks.preresnet --config configs/cifar100.py:small    10,000 images
     python -m benchmarks.preresnet --config configs/cifar100.py:tiny     for a laptop's CPU
 
 Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 15 minutes.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.head --config configs/head_cifar10.py          164 epochs, 3 seeds
     python -m benchmarks.head --config configs/head_cifar10.py:quick    30 epochs, for one GPU
-    python -m benchmarks.head --config configs/head_cifar10.py:small    10,000 images, for two cores
+    python -m benchmarks.head --config configs/head_cifar10.py:small    10,000 images
     python -m benchmarks.head --config configs/head_cifar10.py:tiny     for a laptop's CPU
 
 With `--config.network=densenet --config.depth=40`: DenseNet-BC in its form for CIFAR.
@@ -34,6 +34,7 @@ def get_config(form: str = "full") -> ml_collections.ConfigDict:
         config.crop = 0
         config.train_examples = 10_000
         config.depth = 20
+        config.rates = (0.2, 0.5)
         config.epochs = 40
         config.schedule = "cosine"
         config.weight_decay = 5e-4

@@ -2,7 +2,7 @@
 
     python -m benchmarks.pooling --config configs/pooling_cifar10.py          10 epochs, 3 seeds
     python -m benchmarks.pooling --config configs/pooling_cifar10.py:quick    4 epochs
-    python -m benchmarks.pooling --config configs/pooling_cifar10.py:small    10,000 images, for two cores
+    python -m benchmarks.pooling --config configs/pooling_cifar10.py:small    10,000 images
     python -m benchmarks.pooling --config configs/pooling_cifar10.py:tiny     for a laptop's CPU
 
 Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 14 minutes.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.schedules --config configs/schedules_cifar10.py          164 epochs
     python -m benchmarks.schedules --config configs/schedules_cifar10.py:quick    30 epochs
-    python -m benchmarks.schedules --config configs/schedules_cifar10.py:small    10,000 images, for two cores
+    python -m benchmarks.schedules --config configs/schedules_cifar10.py:small    10,000 images
     python -m benchmarks.schedules --config configs/schedules_cifar10.py:tiny     for a laptop's CPU
 
 Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 15 minutes.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.vgg_depth --config configs/vgg_cifar10.py          250 epochs, 3 seeds
     python -m benchmarks.vgg_depth --config configs/vgg_cifar10.py:quick    30 epochs, for one GPU
-    python -m benchmarks.vgg_depth --config configs/vgg_cifar10.py:small    10,000 images, for two cores
+    python -m benchmarks.vgg_depth --config configs/vgg_cifar10.py:small    10,000 images
     python -m benchmarks.vgg_depth --config configs/vgg_cifar10.py:tiny     for a laptop's CPU
 
 Expected time: `--dry_run` estimates it for the devices that are there; `:tiny` about 14 minutes.
