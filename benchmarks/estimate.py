@@ -24,7 +24,7 @@ def describe_plan(plan: Plan) -> str:
     test = len(plan.dataset.x_test) * recipe.epochs
     lines = [
         f"study          {plan.study.name}: {plan.study.question}",
-        f"data           {plan.dataset.describe()}",
+        f"data           {plan.dataset.describe(plan.examples)}",
         f"cells          {plan.total}: {', '.join(plan.variants)} x {plan.settings.seeds} seeds",
         f"devices        {len(plan.devices)} x {plan.devices[0].device_kind}",
         f"compilations   {_PROGRAMS * len(chosen)} (start, train, evaluate; for every network)",

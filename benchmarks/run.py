@@ -87,7 +87,7 @@ def train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.R
     Raises:
       OSError: a row or a checkpoint could not be written.
     """
-    print(f"data: {plan.dataset.describe()}")
+    print(f"data: {plan.dataset.describe(plan.examples)}")
     recipe = plan.settings.recipe
     pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
     left = sum(map(len, pending.values()))

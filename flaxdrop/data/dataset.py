@@ -90,12 +90,18 @@ class Dataset:
             self._refuse("y_test", "have no label that y_train lacks", names)
         return self
 
-    def describe(self) -> str:
-        """What there is to train on, in one line: examples, classes, shape and range of pixels."""
+    def describe(self, drawn: int) -> str:
+        """What there is to train on, in one line: examples, classes, shape and range of pixels.
+
+        Args:
+            drawn: how many of the training examples a network sees.
+        """
+        part = "" if drawn == len(self.x_train) else f"{drawn:,} of "
         smallest = min(int(x.min()) for x in (self.x_train, self.x_test))
         largest = max(int(x.max()) for x in (self.x_train, self.x_test))
         return (
-            f"{self.name}: {len(self.x_train):,} examples to train, {len(self.x_test):,} to test,"
+            f"{self.name}: {part}{len(self.x_train):,} examples to train,"
+            f" {len(self.x_test):,} to test,"
             f" {self.num_classes} classes, {'x'.join(map(str, self.image_shape))},"
             f" pixels {smallest}..{largest}"
         )

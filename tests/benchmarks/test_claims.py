@@ -9,7 +9,7 @@ from benchmarks.claims import CLAIMS, HOLDS, LOG_VARIANCE, NOT, UNDECIDED, Claim
 from benchmarks.head import VARIANCE
 from benchmarks.reproduction import PARTS
 
-PART = next(part for part in PARTS if part.name == "cifar10:tiny")
+PART = next(part for part in PARTS if part.name == "cifar10:small, rate=0.3")
 UP = Claim("both help", "nobody", "preresnet", 1, (("p6", "none"), ("p7", "none")))
 DOWN = dataclasses.replace(UP, sign=-1)
 SAME = dataclasses.replace(UP, sign=0)
@@ -102,7 +102,7 @@ def test_diverged_cells_are_missing(rows_of_part):
 
 
 def test_the_head_is_judged_by_the_variance_of_its_logits(rows_of_part):
-    part = next(part for part in PARTS if part.name == "head_cifar10:tiny")
+    part = next(part for part in PARTS if part.name == "head_cifar10:small")
     claim = next(claim for claim in CLAIMS if claim.quantity is LOG_VARIANCE)
     rows = [
         dataclasses.replace(row, measured={VARIANCE: size ** (1 + 0.1 * (row.seed - 1))})

@@ -121,7 +121,7 @@ def test_config_that_is_no_file(refused, config):
 
 def test_unknown_form_of_a_config(refused):
     message = refused(config=f"{CONFIGS / 'cifar10.py'}:huge")
-    assert message == "config: unknown form 'huge', choose full, quick or tiny\n"
+    assert message == "config: unknown form 'huge', choose full, quick, small or tiny\n"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ def part_of(name):
 
 LOW, MIDDLE, HIGH = (
     part_of(name)
-    for name in ("cifar100:tiny", "cifar100:tiny, rate=0.3", "cifar100:tiny, rate=0.5")
+    for name in ("cifar100:small", "cifar100:small, rate=0.3", "cifar100:small, rate=0.5")
 )
 
 
@@ -23,7 +23,8 @@ def runs_with(rows_of_part, *parts):
 
 def test_the_fullest_form_comes_first():
     names = [run.part.name for run in runs_of(PARTS, {})]
-    assert names[:3] == ["cifar100:full", "cifar100:quick", "cifar100:tiny"]
+    forms = ("full", "quick", "small")
+    assert names[:3] == [f"cifar100:{form}, rate=0.3" for form in forms]
     assert len(set(names)) == len(names)
     assert sum(len(run.wanted) for run in runs_of(PARTS, {})) == sum(
         len(run.missing) for run in runs_of(PARTS, {})
@@ -31,15 +32,15 @@ def test_the_fullest_form_comes_first():
 
 
 def test_runs_that_differ_in_the_rate_alone_belong_together(rows_of_part):
-    other = part_of("cifar10:tiny")
-    vgg = part_of("vgg_cifar10:tiny")
+    other = part_of("cifar10:small, rate=0.3")
+    vgg = part_of("vgg_cifar10:small")
     vgg_rows = rows_of_part(vgg, {"BN": [0.4]})
     runs = runs_with(rows_of_part, HIGH, LOW, other, part_of("cifar100:quick, rate=0.3"))
     runs = [*runs, *runs_of([vgg], {vgg.study.name: vgg_rows})]
     (rates,) = by_rate(runs)
     assert list(rates.runs) == [0.1, 0.5]
-    assert rates.last.part.name == "cifar100:tiny, rate=0.5"
-    assert rates.name == "cifar100:tiny, by rate"
+    assert rates.last.part.name == "cifar100:small, rate=0.5"
+    assert rates.name == "cifar100:small, by rate"
 
 
 def test_a_rate_without_rows_is_no_rate(rows_of_part):

@@ -21,8 +21,8 @@ from flaxdrop.results import ledger
 
 from .conftest import ROOT
 
-POSITIONS = next(part for part in PARTS if part.name == "cifar100:tiny")
-DEPTH = next(part for part in PARTS if part.name == "vgg_cifar10:tiny")
+POSITIONS = next(part for part in PARTS if part.name == "cifar100:small")
+DEPTH = next(part for part in PARTS if part.name == "vgg_cifar10:small")
 PAGE = pathlib.Path("BENCHMARKS.md")
 
 
@@ -87,17 +87,17 @@ def test_it_says_what_agrees_what_does_not_and_what_was_not_run(rendered):
     assert report.main(["--check"]) == 0
     lines = rendered.splitlines()
     (agrees,) = [line for line in lines if line.startswith("- **What agrees:**")]
-    assert "P6 helps (cifar100:tiny)" in agrees
+    assert "P6 helps (cifar100:small)" in agrees
     (undecided,) = [line for line in lines if line.startswith("- **Undecided:**")]
-    assert "P1, P2, P3 and P4 hurt (cifar100:tiny)" in undecided
+    assert "P1, P2, P3 and P4 hurt (cifar100:small)" in undecided
     (against,) = [line for line in lines if line.startswith("- **What does not:**")]
-    assert "Dropout 0.2 after every convolution helps (vgg_cifar10:tiny)" in against
+    assert "Dropout 0.2 after every convolution helps (vgg_cifar10:small)" in against
     (absent,) = [line for line in lines if line.startswith("- **Not run:**")]
     assert "In the head" in absent
     assert "- P1, P2, P3 and P4 hurt: undecided at n = 2 to 3, not run: p4 - none." in lines
-    assert "- preresnet, cifar10:tiny: 45 of 45 cells." in lines
-    assert "- preresnet, cifar100:tiny: 27 of 45 cells." in lines
-    missing = "- Not run yet: 27 cells (none x 2, p0 x 5, p1 x 2, p2 x 2, p3 x 2, p4 x 5, p5 x 2, "
+    assert "- preresnet, cifar10:small, rate=0.3: 30 of 30 cells." in lines
+    assert "- preresnet, cifar100:small: 12 of 30 cells." in lines
+    missing = "- Not run yet: 12 cells (none x 3, p0 x 3, p4 x 3, p7 x 3)"
     assert any(line.startswith(missing) for line in lines)
     assert f"config `{POSITIONS.config_hash}`" in rendered
 
@@ -134,7 +134,7 @@ def test_rows_of_earlier_numerics_are_counted_and_not_shown(rows, stale):
     page = PAGE.read_text()
     assert f"- `preresnet.jsonl`: {2 * len(earlier)} rows of earlier versions" in page
     assert "## preresnet" not in page
-    assert "P6 helps (cifar100:tiny)" not in page
+    assert "P6 helps (cifar100:small)" not in page
     assert [path.name for path in pathlib.Path("docs/benchmarks").glob("preresnet*")] == []
     assert report.main(["--check"]) == 0
 
@@ -249,12 +249,12 @@ def test_other_ledgers_have_a_section_where_there_is_one(rendered):
 
 def test_rates_stand_beside_each_other(rendered, rows_of_part):
     assert ", by rate" not in rendered
-    higher = next(part for part in PARTS if part.name == "cifar100:tiny, rate=0.5")
+    higher = next(part for part in PARTS if part.name == "cifar100:small, rate=0.5")
     write(rows_of_part(higher, {"none": [0.4, 0.401], "p6": [0.5, 0.502], "p4": [0.3, 0.302]}))
     assert report.main([]) == 0
     lines = PAGE.read_text().splitlines()
     assert lines.index("## preresnet, cifar100, rate 0.5") < lines.index(
-        "## preresnet, cifar100:tiny, by rate"
+        "## preresnet, cifar100:small, by rate"
     )
     assert "| variant | rate 0.1 | rate 0.5 | from 0.1 to 0.5 |" in lines
     (line,) = [line for line in lines if line.startswith("| p4 | - | -")]

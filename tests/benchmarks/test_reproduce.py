@@ -15,6 +15,7 @@ import pytest
 
 import benchmarks.run
 from benchmarks import reproduce, reproduction
+from benchmarks.claims import CLAIMS
 from benchmarks.preresnet import STUDY, PreResNetSettings
 from benchmarks.reproduction import FORMS, PARTS, Part
 from flaxdrop.data import load
@@ -61,7 +62,7 @@ CELLS = [
 def data(tmp_path, monkeypatch):
     """A folder with a `cifar10.npz`, as if it were published; the user is beside it."""
     monkeypatch.chdir(tmp_path)
-    digits = load("digits", train_examples=100, test_examples=100)
+    digits = load("digits").first(100, 100)
     arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
     (tmp_path / "data").mkdir()
     np.savez(tmp_path / "data" / "cifar10.npz", **arrays)
@@ -229,32 +230,44 @@ def test_two_at_once_and_one_of_them_killed_train_no_cell_twice_and_lose_no_row(
 
 
 def test_the_order_of_the_reproduction():
-    assert len({(part.study.name, part.config_hash) for part in PARTS}) == len(PARTS) - 18
     forms = [part.form for part in PARTS]
-    # All tiny forms, then the quick and the full ones of the named parts, then the others.
-    assert forms == sorted(forms[:18], key=FORMS.index) + forms[18:]
-    for form in FORMS:
-        names = [f"{part.name} {part.settings.variants}" for part in PARTS if part.form == form]
-        assert names[:2] == [f"cifar100:{form} none,p6", f"cifar10:{form} none,p6"]
-        assert names[2:5] == [f"cifar100:{form} ", f"cifar10:{form} ", f"vgg_cifar10:{form} "]
-        assert names[5] == f"cifar100:{form}, rate=0.3 none,p4,p6"
-        assert names[-4:-2] == [f"cifar100:{form}, rate=0.5 ", f"cifar10:{form}, rate=0.5 "]
-    assert {part.settings.seeds for part in PARTS if part.form == "tiny"} == {5}
-    assert min(part.settings.seeds for part in PARTS) >= 3
+    small = forms.count("small")
+    # All small forms, then the quick and the full ones of the named parts, then the others.
+    assert forms == sorted(forms[: small + 14], key=FORMS.index) + forms[small + 14 :]
+    names = [f"{part.name} {part.settings.variants}".strip() for part in PARTS]
+    high = "cifar100:small, rate=0.3"
+    assert names[:3] == [f"{high} none,p6", high, f"{high} none"]
+    assert names[3].startswith("vgg_cifar10:small BN,conv 0.2,conv 0.5,")
+    assert names[4] == "cifar10:small, rate=0.3 none,p6"
+    baselines = {part.settings.seeds for part in PARTS if part.settings.variants == "none"}
+    assert baselines == {6}
+    assert min(part.settings.seeds for part in PARTS) == 3
+
+
+def test_every_variant_that_a_claim_on_depth_names_is_wanted_early():
+    early = next(part for part in PARTS if part.study.name == "vgg_depth")
+    named = {
+        name
+        for claim in CLAIMS
+        if claim.study == "vgg_depth"
+        for pair in claim.contrasts
+        for name in pair
+    }
+    assert named <= {variant for variant, _ in early.cells}
 
 
 def test_its_command_is_that_of_a_study():
     part = next(part for part in PARTS if part.changes)
     assert part.command == (
-        "python -m benchmarks.preresnet --config configs/cifar100.py:tiny --config.rate=0.3"
-        " --config.seeds=5"
+        "python -m benchmarks.preresnet --config configs/cifar100.py:small --config.rate=0.3"
+        " --config.seeds=3"
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--only", "mnist"], "error: only: must be CONFIG or CONFIG:form of cifar100, cifar10, "),
+        (["--only", "mnist"], "error: only: must be CONFIG or CONFIG:form of cifar100, "),
         (["--time_budget", "soon"], "error: time_budget: must be like 90s, 8m or 2h, got 'soon'"),
         (["--seeds", "3"], "error: unrecognized arguments: --seeds 3; see --help"),
     ],
@@ -276,7 +289,8 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, monkeypatch
     assert reproduce.main(["--dry_run", "--only", "vgg_cifar10"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0].split() for line in lines[1:]] == [
-        ["100", "vgg_depth", "vgg_cifar10"],
+        ["36", "vgg_depth", "vgg_cifar10"],
+        ["24", "vgg_depth", "vgg_cifar10"],
         ["60", "vgg_depth", "vgg_cifar10"],
         ["60", "vgg_depth", "vgg_cifar10"],
     ]

@@ -30,7 +30,14 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(command, folder):
         said = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
         assert said["cells"] == "4: none, p6 x 2 seeds"
         assert said["devices"] == "2 x cpu"
-        for words in ("digits", "60 ex", "50 to test", "10 classes", "8x8x1", "pixels 0..240"):
+        for words in (
+            "digits",
+            "60 of 900 ex",
+            "50 to test",
+            "10 classes",
+            "8x8x1",
+            "pixels 0..240",
+        ):
             assert words in said["data"]
         assert said["compilations"].startswith("3 (")
         assert said["network"].startswith("398 parameters, ")
@@ -82,7 +89,9 @@ def test_run_again_it_trains_nothing_and_shows_the_table(command, finished, monk
     before = (finished / "ledger.jsonl").read_bytes()
     outcome = command("--workdir", "results")
     assert outcome.status == 0
-    assert outcome.out.startswith("data: digits: 60 examples to train, 50 to test, 10 classes")
+    assert outcome.out.startswith(
+        "data: digits: 60 of 900 examples to train, 50 to test, 10 classes"
+    )
     assert "0 cells to train, 4 finished before" in outcome.out
     assert "variant  n " in outcome.out
     assert (finished / "ledger.jsonl").read_bytes() == before

@@ -208,8 +208,8 @@ def test_a_test_label_that_training_lacks_cannot_be_learnt(dataset):
 def test_it_says_what_it_is(dataset):
     x_train, x_test = np.clip(dataset.x_train, 3, 200), np.clip(dataset.x_test, 2, 210)
     x_train[0, 0, 0, 0], x_test[0, 0, 0, :2] = 100, (2, 210)
-    text = dataclasses.replace(dataset, x_train=x_train, x_test=x_test).describe()
-    for words in ("small", "12 ex", "6 to test", "3 classes", "6x5x3", "pixels 2..210"):
+    text = dataclasses.replace(dataset, x_train=x_train, x_test=x_test).describe(7)
+    for words in ("small", "7 of 12 ex", "6 to test", "3 classes", "6x5x3", "pixels 2..210"):
         assert words in text
 
 

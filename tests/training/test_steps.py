@@ -176,14 +176,9 @@ def test_the_last_five_epochs_are_kept_where_the_learning_rate_stays(task, image
     state = steps.initial_state(long, images, make_cell())
     after = []
     for epoch in range(1, 8):
-        bias = {
-            "bias": jnp.zeros(10).at[epoch].set(100.0)
-        }  # every image is said to be of one class
-        classifier = {**state.params["classifier"], **bias}
-        state = state.replace(
-            step=jnp.int32(4 * epoch), params={**state.params, "classifier": classifier}
-        )
-        state = evaluate(state)
+        said = jnp.zeros(10).at[epoch].set(100.0)  # every image is said to be of one class
+        params = {**state.params, "Dense_1": {**state.params["Dense_1"], "bias": said}}
+        state = evaluate(state.replace(step=jnp.int32(4 * epoch), params=params))
         after.append(np.packbits(images.y_test == epoch))
     np.testing.assert_array_equal(state.right, after[-5:])
     annealed = dataclasses.replace(recipe, schedule="cosine")

@@ -74,7 +74,7 @@ def test_containers_have_no_path_and_instructions_without_metadata_an_empty_one(
         ),
         ("jit(of_all)/while/body/optimiser/add", "optimiser"),
         ("jit(of_all)/while/body/jvp()/exp", "loss, forward"),
-        ("jit(of_all)/jit(_shuffle)/sort", "order of the epoch"),
+        ("jit(of_all)/order/while/body/xor", "order of the examples"),
         ("jit(of_all)/while/body/gather", "augmentation, keys and counters"),
     ],
 )
@@ -84,7 +84,7 @@ def test_the_parts_of_a_step(path, part):
 
 def test_the_table_has_the_largest_parts_the_others_and_their_sum():
     path_of = {str(i): f"jvp(PreResNet)/stage{i % 9}_first/conv1/dot" for i in range(9)}
-    path_of |= {"norm": "jvp(N)/norm/add", "order": "_shuffle", "keys": "xor"}
+    path_of |= {"norm": "jvp(N)/norm/add", "order": "f/order/while", "keys": "xor"}
     events = [Event(name, 1e7 * i, 1e7 * i + 1e7) for i, name in enumerate(path_of)]
     table = account([*events, Event("of another program", 0, 1e9)], path_of, steps=2)
     assert len(table.cells) == LARGEST + 2
