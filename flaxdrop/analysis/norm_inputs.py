@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import re
+import sys
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -17,7 +18,6 @@ import flax.core
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.nnx import bridge
 
 from flaxdrop.dropout import Dropout
 
@@ -181,6 +181,13 @@ def _immutable() -> Iterator[None]:
         nn.Module.is_mutable_collection = real  # type: ignore[method-assign]
 
 
+def _is_bridged(module: nn.Module) -> bool:
+    """Whether it is a module of NNX that Linen calls."""
+    # There is none where NNX was not imported, which takes a third of a second.
+    bridge = sys.modules.get("flax.nnx.bridge")
+    return bridge is not None and isinstance(module, bridge.ToLinen)
+
+
 def _interceptor(
     found: Pass, first: bool, active: Mapping[str, jax.Array] | None
 ) -> Callable[..., Any]:
@@ -194,7 +201,7 @@ def _interceptor(
     ) -> Any:
         module = context.module
         found.called.add(module.path)
-        if isinstance(module, bridge.ToLinen):
+        if _is_bridged(module):
             found.bridged.add(module.path)
         if isinstance(module, nn.SpectralNorm):
             found.weights.add(module.path)
