@@ -101,8 +101,9 @@ def bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     Raises:
       ValueError: more elements.
     """
-    if math.prod(shape) > 1 << 32:
-        raise ValueError(f"x: must have at most 2^32 elements, got {math.prod(shape)}")
+    size = math.prod(shape)  # not known where a program is exported for any batch
+    if isinstance(size, int) and size > 1 << 32:
+        raise ValueError(f"x: must have at most 2^32 elements, got {size}")
     # One operation: jax would take the index out of a loop, to be written and read at every step.
     plain = functools.partial(_bits, shape=shape)
     whole = jax.custom_batching.custom_vmap(plain)

@@ -136,7 +136,7 @@ class ConvNet(nn.Module):
         for i, width in enumerate(self.widths):
             block = Block(width, self.pooling, self.dtype, name=f"block{i + 1}")
             x = block(x, around.at(i))
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         init = nn.initializers.glorot_uniform()
         x = nn.Dense(self.units, kernel_init=init, dtype=self.dtype, name="hidden")(x)
         x = Dropout("dense")(nn.relu(x), placement)

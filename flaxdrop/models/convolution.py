@@ -71,12 +71,19 @@ def _conv(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
 ) -> jax.Array:
     options = {"strides": strides, "pads": pads, "precision": precision}
+    if not _has_known_size(x):
+        return plain_convolution.convolve(x, kernel, **options)
     return lax.platform_dependent(
         x,
         kernel,
         cpu=functools.partial(convolution_on_cpu.convolve, **options),
         default=functools.partial(plain_convolution.convolve, **options),
     )
+
+
+def _has_known_size(x: jax.Array) -> bool:
+    """Whether it is known while tracing, as it is not where a program is exported for any batch."""
+    return all(isinstance(size, int) for size in x.shape)
 
 
 def _forward(
@@ -98,6 +105,8 @@ def _backward(
         plain = functools.partial(plain_convolution.convolve, **options)
         return jax.vjp(plain, x, kernel)[1](g)
 
+    if not _has_known_size(residuals[0]):
+        return of_lax(*residuals, g)
     on_cpu = functools.partial(convolution_on_cpu.gradients, **options)
     return lax.platform_dependent(*residuals, g, cpu=on_cpu, default=of_lax)
 

@@ -141,7 +141,7 @@ class VGG(nn.Module):
                 named = layer(conv, slot=f"conv{block}", name=f"conv{block}_{place + 1}")
                 x = named(x, placement.at(place))
             x = pool(x, "max")
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         for place in range(_LAYERS):
             dense = functools.partial(_dense, self.units, dtype=self.dtype)
             named = layer(dense, slot="dense", name=f"dense{place + 1}")
