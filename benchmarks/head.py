@@ -12,19 +12,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.command import main
-from benchmarks.plan import Plan
-from benchmarks.settings import Settings
-from benchmarks.study import Study, Variant
+from benchmarks.harness.command import main
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Study, Variant
 from flaxdrop.analysis.logits import logit_variance
 from flaxdrop.data.augment import normalise
 from flaxdrop.models import DenseNet, PreResNet
 from flaxdrop.placement import Placement
+from flaxdrop.plots.rates import draw_rates
 from flaxdrop.results.comparison import outcomes
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.rate_plots import draw_rates
 from flaxdrop.results.statistics import summary
-from flaxdrop.results.table import Table
+from flaxdrop.table import Table
 
 NETWORKS = ("preresnet", "densenet")
 PLACES = {"h4": ("h4",), "h5": ("h5",), "h4 + h5": ("h4", "h5"), "logits": ("logits",)}

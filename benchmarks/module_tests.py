@@ -13,8 +13,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from benchmarks.arguments import Parser, exit_status
-from benchmarks.module_results import (
+from benchmarks.findings.module_tests import (
     BRANCH,
     HEAD_CORRELATIONS,
     HEAD_RATE,
@@ -27,10 +26,11 @@ from benchmarks.module_results import (
     figure2,
     simulate,
 )
-from flaxdrop.analysis.simulation import NORMS, SLOTS
-from flaxdrop.results.module_plots import Point, Series, module_test
+from benchmarks.harness.arguments import Parser, exit_status
+from flaxdrop.plots.theory import Point, Series, module_test
 from flaxdrop.results.provenance import versions
-from flaxdrop.results.table import Table
+from flaxdrop.table import Table
+from flaxdrop.theory.simulation import NORMS, SLOTS
 
 
 def draw(results: Sequence[Result], folder: pathlib.Path) -> list[pathlib.Path]:

@@ -9,17 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from benchmarks.command import main
-from benchmarks.plan import Plan
-from benchmarks.settings import Settings
-from benchmarks.study import Study, Variant
-from flaxdrop.analysis.pooling import ORDERS, closed_form, measured, pair
+from benchmarks.harness.command import main
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Study, Variant
 from flaxdrop.data.augment import normalise
 from flaxdrop.models.convnet import ConvNet
-from flaxdrop.models.pooling import POOLINGS, pool
+from flaxdrop.ops.pooling import POOLINGS, pool
 from flaxdrop.placement import Placement
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.table import Table
+from flaxdrop.table import Table
+from flaxdrop.theory.pooling import ORDERS, closed_form, measured, pair
 from flaxdrop.training.cells import images_of
 
 MASKS = ("element", "channel")

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax.numpy as jnp
 
-from benchmarks.command import main
-from benchmarks.plan import Plan
-from benchmarks.repair import repair_table
-from benchmarks.settings import Settings
-from benchmarks.study import Study, Variant
+from benchmarks.findings.recalibration import repair_table
+from benchmarks.harness.command import main
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Study, Variant
 from flaxdrop.mask import parse_mask
 from flaxdrop.models.preresnet import BOTTLENECK_SLOTS, PreResNet
 from flaxdrop.placement import Placement

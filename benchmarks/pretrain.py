@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax.numpy as jnp
 
-from benchmarks.command import main
-from benchmarks.plan import Plan
-from benchmarks.settings import Settings
-from benchmarks.study import Study, Variant
-from flaxdrop.models import DenseNet, save_pretrained
+from benchmarks.harness.command import main
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Study, Variant
+from flaxdrop.models import DenseNet
 from flaxdrop.placement import Placement
 from flaxdrop.results.ledger import Row
+from flaxdrop.weights import save_pretrained
 
 _VARIANT = "densenet"
 

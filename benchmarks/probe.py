@@ -17,16 +17,16 @@ import jax
 import ml_collections
 import numpy as np
 
-from benchmarks.arguments import Parser, exit_status
-from benchmarks.plan import Plan, cell_name, make_plan, settings_in
+from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.plan import Plan, cell_name, make_plan, settings_in
 from flaxdrop.analysis import Probe, advise, probe, variance_shift
 from flaxdrop.data import augment
+from flaxdrop.plots.shift import draw_prediction, draw_shift
 from flaxdrop.results import ledger
 from flaxdrop.results.comparison import CONFIDENCE
 from flaxdrop.results.correlation import rank_correlation
-from flaxdrop.results.shift_plots import draw_prediction, draw_shift
 from flaxdrop.results.statistics import paired
-from flaxdrop.results.table import Table
+from flaxdrop.table import Table
 from flaxdrop.training import steps
 from flaxdrop.training.steps import Images
 

@@ -11,11 +11,11 @@ import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
-from benchmarks.arguments import Parser, exit_status
-from benchmarks.page import Sections, render
-from benchmarks.pictures import FOLDER, Picture, pictures
-from benchmarks.recorded import runs_of
-from benchmarks.reproduction import LEDGER, PARTS, Part
+from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.reproduction.jobs import LEDGER, PARTS, Part
+from benchmarks.reproduction.page import Sections, render
+from benchmarks.reproduction.pictures import FOLDER, Picture, pictures
+from benchmarks.reproduction.progress import runs_of
 from benchmarks.throughput.record import FILE, section
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row

@@ -15,12 +15,12 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from benchmarks.arguments import Parser
-from benchmarks.plan import Plan, make_plan
-from benchmarks.reproduction import LEDGER, PARTS, Cell, Part
-from benchmarks.run import train
-from benchmarks.settings import budget_seconds
-from benchmarks.workfolder import Occupied
+from benchmarks.harness.arguments import Parser
+from benchmarks.harness.plan import Plan, make_plan
+from benchmarks.harness.run import train
+from benchmarks.harness.settings import budget_seconds
+from benchmarks.harness.workfolder import Occupied
+from benchmarks.reproduction.jobs import LEDGER, PARTS, Cell, Part
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
 from flaxdrop.training.stopping import Stop

@@ -9,14 +9,14 @@ and growing linearly with depth as in stochastic depth. One compiled program tra
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.command import main
-from benchmarks.plan import Plan
+from benchmarks.harness.command import main
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.study import Study, Variant
 from benchmarks.preresnet import PreResNetSettings
-from benchmarks.study import Study, Variant
-from flaxdrop.dropout_schedule import DROPOUT_SCHEDULES
 from flaxdrop.placement import Placement
+from flaxdrop.plots.schedules import draw_schedules
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.schedule_plots import draw_schedules
+from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 SLOT = "p6"
 OVER_DEPTH = "over depth"

@@ -14,18 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from benchmarks.command import main
-from benchmarks.plan import Plan
+from benchmarks.findings.transfer import answer
+from benchmarks.harness.command import main
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Study, Variant
 from benchmarks.pretrain import check_network
-from benchmarks.settings import Settings
-from benchmarks.study import Study, Variant
-from benchmarks.transfer_answer import answer
-from flaxdrop.models import DenseNet, Head, download_pretrained, load_pretrained
-from flaxdrop.models.download import PUBLISHED
+from flaxdrop.models import DenseNet, Head
 from flaxdrop.placement import Placement
+from flaxdrop.plots.rates import draw_rates
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.rate_plots import draw_rates
 from flaxdrop.training.frozen import FrozenNetwork
+from flaxdrop.weights import download_pretrained, load_pretrained
+from flaxdrop.weights.download import PUBLISHED
 
 PLACES = {"before pooling": "h4", "before classifier": "h5", "after classifier": "logits"}
 UNTRAINED = "untrained"

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.arguments import Parser, exit_status
+from benchmarks.harness.arguments import Parser, exit_status
 from benchmarks.probe import Run, open_run
 from flaxdrop.analysis import mc_predict
-from flaxdrop.calibration import brier, nll, reliability
 from flaxdrop.data import augment
-from flaxdrop.results.reliability_plots import draw_reliability
-from flaxdrop.results.table import Table
+from flaxdrop.metrics import brier, nll, reliability
+from flaxdrop.plots.reliability import draw_reliability
+from flaxdrop.table import Table
 
 _BATCH = 500
 

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax.numpy as jnp
 
-from benchmarks.agreement import agreement
-from benchmarks.command import main
-from benchmarks.plan import Plan
-from benchmarks.settings import Settings
-from benchmarks.study import Study, Variant
+from benchmarks.findings.agreement import agreement
+from benchmarks.harness.command import main
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Study, Variant
 from flaxdrop.models.vgg import VGG
 from flaxdrop.placement import Placement
+from flaxdrop.plots.block_depth import draw_depth
 from flaxdrop.results.comparison import effects, outcomes
-from flaxdrop.results.depth import draw_depth
 from flaxdrop.results.ledger import Row
 
 BASELINE = "BN"

@@ -5,10 +5,10 @@ import os
 import jax
 import pytest
 
-from flaxdrop.training.host import use_host
+from flaxdrop.training.environment import use_host
 
 # What they look at is not in the compiled code, and most of their time is that of compiling it.
-HASTY = ("analysis", "benchmarks")
+HASTY = ("analysis", "benchmarks", "findings", "harness", "reproduction", "theory")
 
 
 def pytest_configure(config):

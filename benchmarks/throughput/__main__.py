@@ -2,7 +2,7 @@
 
     python -m benchmarks.throughput
 
-Needs `pip install '.[peers]'` for PyTorch; without it those rows say so. The machine's other
+Needs `pip install '.[baselines]'` for PyTorch; without it those rows say so. The machine's other
 programs should rest: speeds are compared round by round, but caches are shared.
 """
 
@@ -14,8 +14,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.arguments import Parser, exit_status
-from benchmarks.reproduction import LEDGER
+from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.reproduction.jobs import LEDGER
 from benchmarks.throughput import contests, first_step, workload
 from benchmarks.throughput.contest import Result, compete
 from benchmarks.throughput.contests import Contest, Measurement
@@ -37,9 +37,9 @@ def chosen(options: argparse.Namespace, platform: str) -> list[Contest]:
         made.append(contests.slots("preresnet110", common))
         made.append(contests.bounds("preresnet110", options.precision, common))
     made.append(contests.devices(names[0], common, [] if gpu else own))
-    made += [contests.peers(name, common, own, **how) for name in names]
+    made += [contests.baselines(name, common, own, **how) for name in names]
     if options.fixed_batch:
-        made.append(contests.peers(names[0], common, own, fixed=True, **how))
+        made.append(contests.baselines(names[0], common, own, fixed=True, **how))
     return made
 
 

@@ -6,7 +6,7 @@ import heapq
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from flaxdrop.results.table import Table
+from flaxdrop.table import Table
 
 LARGEST = 10
 _NAMELESS = "copies and fills without a name"

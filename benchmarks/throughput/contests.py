@@ -114,7 +114,7 @@ def slots(workload: str, common: Sequence[str]) -> Contest:
     return Contest(f"slots of {workload}", contestants, rows)
 
 
-def peers(
+def baselines(
     workload: str,
     common: Sequence[str],
     cores: Sequence[int],
@@ -136,10 +136,12 @@ def peers(
     label = f"{workload} on one batch" if fixed else workload
     if fixed:
         common = (*common, "--fixed_batch")
-    torch = ("benchmarks.peers.torch_training", "--workload", workload, *common)
+    torch = ("benchmarks.throughput.baselines.torch_training", "--workload", workload, *common)
     contestants = [
         ours("flaxdrop", workload, [*common, "--slots", "all"]),
-        Contestant("Flax", ("benchmarks.peers.plain_flax", "--workload", workload, *common)),
+        Contestant(
+            "Flax", ("benchmarks.throughput.baselines.plain_flax", "--workload", workload, *common)
+        ),
     ]
     for mode in ("eager", "compile") if compiled else ("eager",):
         command = torch if mode == "eager" else (*torch, "--compile")
@@ -168,7 +170,7 @@ def peers(
             compared(f"{label}, images/s against {best}", mine, torches[best], 1.0),
         ]
 
-    return Contest(f"peers on {label}", contestants, rows)
+    return Contest(f"baselines on {label}", contestants, rows)
 
 
 def _hours(of: Result) -> Measurement:

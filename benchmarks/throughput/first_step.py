@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from benchmarks.plan import make_plan
+from benchmarks.harness.plan import make_plan
 from benchmarks.preresnet import STUDY
 from benchmarks.throughput import workload
 from configs.cifar100 import get_config

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 import flaxdrop
 from benchmarks.throughput.contest import in_rounds, serve
-from flaxdrop.training.host import compiler_options
+from flaxdrop.training.environment import compiler_options
 
 SHAPE = (128, 32, 32, 16)
 _RATE = 0.3

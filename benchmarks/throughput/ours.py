@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.plan import PRODUCTS
+from benchmarks.harness.plan import PRODUCTS
 from benchmarks.throughput import workload
 from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
@@ -26,7 +26,7 @@ from flaxdrop.training.cells import (
     mesh_of,
     over_cells,
 )
-from flaxdrop.training.host import use_host
+from flaxdrop.training.environment import use_host
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.steps import Cell, Task
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 import jax
 from jax.profiler import ProfileData
 
-from benchmarks.arguments import Parser, exit_status
-from benchmarks.plan import PRODUCTS
+from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.plan import PRODUCTS
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.account import Event, account, paths
 from flaxdrop.placement import Placement
-from flaxdrop.results.table import Table
+from flaxdrop.table import Table
 from flaxdrop.training.cells import choose_devices, compile_programs
-from flaxdrop.training.host import use_host
+from flaxdrop.training.environment import use_host
 from flaxdrop.training.steps import Cell, Images, Task
 
 

@@ -29,12 +29,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from benchmarks.plan import PRODUCTS
+from benchmarks.harness.plan import PRODUCTS
 from benchmarks.throughput import workload
 from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
 from flaxdrop.training.cells import choose_devices, mesh_of
-from flaxdrop.training.host import use_host
+from flaxdrop.training.environment import use_host
 
 GIGA = 1e9
 _PASSES = 16  # over the activations of a block

@@ -13,16 +13,16 @@ from typing import Any
 
 import jax
 
-from benchmarks.arguments import Parser, exit_status
-from benchmarks.plan import PRODUCTS
+from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.plan import PRODUCTS
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.contest import in_rounds
 from benchmarks.throughput.workload import Workload
 from flaxdrop.placement import Placement
-from flaxdrop.results.scale_plots import QUANTITIES, Cost, draw_scale, straight
-from flaxdrop.results.table import EMPTY, Table
+from flaxdrop.plots.scaling import QUANTITIES, Cost, draw_scale, straight
+from flaxdrop.table import EMPTY, Table
 from flaxdrop.training.cells import choose_devices, compile_programs
-from flaxdrop.training.host import use_host
+from flaxdrop.training.environment import use_host
 from flaxdrop.training.steps import Cell, Images
 
 _ROUNDS = 5

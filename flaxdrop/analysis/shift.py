@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flaxdrop.analysis.norm_inputs import Path, name_of
-from flaxdrop.results.table import Table
+from flaxdrop.table import Table
 
 _SMALLEST = 1e-12  # of a norm that adds nothing to the variance itself
 

@@ -5,7 +5,6 @@ A mapped array takes no memory but that of the file, which all CPU devices share
 
 import json
 import logging
-import os
 import pathlib
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from flaxdrop.cache_directory import cache_directory
 from flaxdrop.data import npz
 from flaxdrop.data.dataset import Dataset
 
@@ -23,11 +23,6 @@ _CHECKSUMS = "checksums.json"
 # put on white, resized or cropped, which files are images, the order of examples and classes, and
 # the arrays that are kept. It is part of every key: what an earlier version has kept is not found.
 DECODER = 2
-
-
-def directory() -> pathlib.Path:
-    """Where the files are: `$FLAXDROP_CACHE`, or `~/.cache/flaxdrop`."""
-    return pathlib.Path(os.environ.get("FLAXDROP_CACHE") or "~/.cache/flaxdrop").expanduser()
 
 
 def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
@@ -40,7 +35,7 @@ def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
         name: of the dataset.
         decode: reads the source.
     """
-    folder = directory() / key
+    folder = cache_directory() / key
     try:
         return _mapped(folder, name)
     except (OSError, ValueError):

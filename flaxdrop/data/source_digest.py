@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 
-from flaxdrop.data.cache import directory
+from flaxdrop.cache_directory import cache_directory
 
 # A file may change twice within a tick of the file system's clock: what changed so shortly before
 # it was read is read again the next time.
@@ -39,7 +39,7 @@ def source_digest(root: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
         ValueError: a device, pipe or socket.
         OSError: a file that is not there or may not be read.
     """
-    index = directory() / f"sources-{_hexdigest(os.fsencode(root.resolve()))}.json"
+    index = cache_directory() / f"sources-{_hexdigest(os.fsencode(root.resolve()))}.json"
     known = _known(index)
     above = os.path.join(root, "")
     found: dict[str, tuple[_State, str]] = {}

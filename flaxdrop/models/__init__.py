@@ -2,10 +2,8 @@
 
 from flaxdrop.models.convnet import ConvNet
 from flaxdrop.models.densenet import DenseNet
-from flaxdrop.models.download import download_pretrained
 from flaxdrop.models.head import Head
 from flaxdrop.models.preresnet import PreResNet
-from flaxdrop.models.pretrained import load_pretrained, save_pretrained
 from flaxdrop.models.vgg import VGG
 
 __all__ = [
@@ -14,7 +12,4 @@ __all__ = [
     "DenseNet",
     "Head",
     "PreResNet",
-    "download_pretrained",
-    "load_pretrained",
-    "save_pretrained",
 ]

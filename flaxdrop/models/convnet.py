@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
-from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.images import check_images
-from flaxdrop.models.pooling import pool
+from flaxdrop.ops.convolution import conv_general_dilated
+from flaxdrop.ops.pooling import pool
 from flaxdrop.placement import Placement, spelled_out
 
 _CONVOLUTIONS = 2  # a block's

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
-from flaxdrop.models.batch_norm import BatchNorm
-from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.models.images import check_images
+from flaxdrop.ops.batch_norm import BatchNorm
+from flaxdrop.ops.convolution import conv_general_dilated
 from flaxdrop.placement import Placement, spelled_out
 
 LAYER_SLOTS = ("branch", "norm1", "relu1", "conv1", "norm2", "relu2", "conv2")

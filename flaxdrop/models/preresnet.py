@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
-from flaxdrop.models.batch_norm import BatchNorm
-from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.models.images import check_images
-from flaxdrop.models.recompute import recomputed
+from flaxdrop.ops.batch_norm import BatchNorm
+from flaxdrop.ops.convolution import conv_general_dilated
+from flaxdrop.ops.remat import recomputed
 from flaxdrop.placement import Placement, spelled_out
 
 BASIC_SLOTS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "shortcut", "post_add")

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
-from flaxdrop.models.batch_norm import BatchNorm
-from flaxdrop.models.convolution import conv_general_dilated
 from flaxdrop.models.images import check_images
-from flaxdrop.models.pooling import pool
+from flaxdrop.ops.batch_norm import BatchNorm
+from flaxdrop.ops.convolution import conv_general_dilated
+from flaxdrop.ops.pooling import pool
 from flaxdrop.placement import Placement, spelled_out
 
 _LAYERS = 2  # a block's convolutions; also how many dense layers there are

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from flaxdrop.results.comparison import CONFIDENCE, effects_by_rate, outcomes
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.statistics import Paired, holm, paired
-from flaxdrop.results.table import EMPTY, Table
+from flaxdrop.table import EMPTY, Table
 
 _STANDS_OUT = " *"
 

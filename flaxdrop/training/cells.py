@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from flaxdrop.data.augment import channel_statistics
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.training import steps
-from flaxdrop.training.host import compiler_options
+from flaxdrop.training.environment import compiler_options
 from flaxdrop.training.steps import Cell, Images, State, Task
 
 _AXIS = "cells"

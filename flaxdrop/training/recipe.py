@@ -5,7 +5,7 @@ import math
 
 import optax
 
-from flaxdrop.dropout_schedule import DROPOUT_SCHEDULES
+from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 OPTIMIZERS = ("sgd", "keras_sgd", "adam")
 SCHEDULES = ("constant", "step", "cosine", "inverse_time")
@@ -34,7 +34,7 @@ class Recipe:
       crop: pixels of zeros around the image before it is cropped at random; 0: no crop.
       flip: mirror half of the examples.
       dropout_schedule: of the rate over the training: "constant", "linear", "early", "late" or
-        "curriculum" (`flaxdrop.dropout_schedule.rate_share`).
+        "curriculum" (`flaxdrop.schedule.rate_share`).
       dropout_switch: where "early" and "late" change, as a fraction of the training, in (0, 1).
 
     Raises:

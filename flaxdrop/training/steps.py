@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from flaxdrop.calibration import BINS, bin_of
 from flaxdrop.data import augment, order
-from flaxdrop.dropout_schedule import rate_share
+from flaxdrop.metrics import BINS, bin_of
 from flaxdrop.placement import Placement
+from flaxdrop.schedule import rate_share
 from flaxdrop.training.recipe import Recipe
 
 METRICS = ("train_loss", "train_accuracy", "test_accuracy", "test_nll", "test_ece")
@@ -231,7 +231,7 @@ def evaluate(model: nn.Module, data: Images, variables: Any) -> tuple[jax.Array,
 
     Returns:
       Accuracy in [0, 1], negative log-likelihood in nats, expected calibration error in [0, 1]
-      (`flaxdrop.calibration`): f32 scalars; and which examples were right, bool `[M]`.
+      (`flaxdrop.metrics`): f32 scalars; and which examples were right, bool `[M]`.
     """
     examples = data.x_test.shape[0]
     batches = -(-examples // _EVALUATION_BATCH)

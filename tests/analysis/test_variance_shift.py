@@ -8,7 +8,7 @@ import pytest
 
 from flaxdrop import Placement
 from flaxdrop.analysis import probe, variance_shift
-from flaxdrop.analysis.block import slot_shifts
+from flaxdrop.theory.block import slot_shifts
 
 
 class Block(nn.Module):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import jax
 import pytest
 
-from benchmarks.command import execute
+from benchmarks.harness.command import execute
 from benchmarks.preresnet import STUDY
 from flaxdrop.results.row import CURVES, Row
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.command import execute
+from benchmarks.harness.command import execute
 from benchmarks.head import STUDY, VARIANCE, HeadSettings, variants
 from flaxdrop.analysis.logits import logit_variance
 from flaxdrop.models import PreResNet

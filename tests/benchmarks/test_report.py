@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from benchmarks import preresnet, report, vgg_depth
-from benchmarks.pictures import digest
-from benchmarks.recorded import runs_of
-from benchmarks.reproduction import LEDGER, PARTS
+from benchmarks.reproduction.jobs import LEDGER, PARTS
+from benchmarks.reproduction.pictures import digest
+from benchmarks.reproduction.progress import runs_of
 from flaxdrop.results import ledger
 
 from .conftest import ROOT

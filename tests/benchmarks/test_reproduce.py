@@ -13,11 +13,12 @@ import time
 import numpy as np
 import pytest
 
-import benchmarks.run
-from benchmarks import reproduce, reproduction
-from benchmarks.claims import CLAIMS
+import benchmarks.harness.run
+from benchmarks import reproduce
 from benchmarks.preresnet import STUDY, PreResNetSettings
-from benchmarks.reproduction import FORMS, PARTS, Part
+from benchmarks.reproduction import jobs
+from benchmarks.reproduction.claims import CLAIMS
+from benchmarks.reproduction.jobs import FORMS, PARTS, Part
 from flaxdrop.data import load
 from flaxdrop.training.stopping import Stop
 
@@ -67,7 +68,7 @@ def data(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     np.savez(tmp_path / "data" / "cifar10.npz", **arrays)
     folder = str(tmp_path / "data")
-    monkeypatch.setitem(reproduction.DATA, "cifar10", load("cifar10", data_dir=folder).digest)
+    monkeypatch.setitem(jobs.DATA, "cifar10", load("cifar10", data_dir=folder).digest)
     return folder
 
 
@@ -121,13 +122,13 @@ def test_the_most_wanted_first_and_after_a_spent_budget_the_rest(data, capsys):
 
 
 def test_a_signal_stops_it_for_the_next_time(data, monkeypatch, capsys):
-    compiled = benchmarks.run.compile_programs
+    compiled = benchmarks.harness.run.compile_programs
 
     def compile_and_signal(*arguments):
         signal.raise_signal(signal.SIGTERM)
         return compiled(*arguments)
 
-    monkeypatch.setattr("benchmarks.run.compile_programs", compile_and_signal)
+    monkeypatch.setattr("benchmarks.harness.run.compile_programs", compile_and_signal)
     stop = Stop()
     with stop.listening():
         assert run(parts_of(), data, stop) == 128 + signal.SIGTERM
@@ -156,7 +157,7 @@ def test_a_dataset_that_cannot_be_had_is_passed_over(data, capsys, monkeypatch):
 
 
 def test_a_file_that_is_not_the_published_images_is_passed_over(data, capsys, monkeypatch):
-    monkeypatch.setitem(reproduction.DATA, "cifar10", "f" * 32)
+    monkeypatch.setitem(jobs.DATA, "cifar10", "f" * 32)
     assert run(parts_of(), data) == 2
     complaint = capsys.readouterr().err
     assert complaint.count("warning: passed over, dataset cifar10: must be the published") == 1
@@ -175,7 +176,7 @@ def test_rows_of_other_data_or_numerics_do_not_count(rows_of_part):
 SCRIPT = """
 import pathlib, sys
 from benchmarks import reproduction
-reproduction.DATA["cifar10"] = {digest!r}
+jobs.DATA["cifar10"] = {digest!r}
 from tests.benchmarks.test_reproduce import Stop, parts_of, reproduce
 stop = Stop()
 with stop.listening():
@@ -189,7 +190,7 @@ def start(data):
     started = []
 
     def process():
-        script = SCRIPT.format(data=data, digest=reproduction.DATA["cifar10"])
+        script = SCRIPT.format(data=data, digest=jobs.DATA["cifar10"])
         started.append(
             subprocess.Popen(
                 [sys.executable, "-c", script],

@@ -2,9 +2,9 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.harness.study import families
 from benchmarks.schedules import STUDY, SchedulesSettings, variants
-from benchmarks.study import families
-from flaxdrop.dropout_schedule import DROPOUT_SCHEDULES
+from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 SHORT = ["--config=configs/schedules_digits.py", "--config.epochs=4", "--config.train_examples=60"]
 SHORT += ["--config.test_examples=50", "--config.seeds=1", "--config.widths=4,4,4"]

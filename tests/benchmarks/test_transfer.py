@@ -6,9 +6,10 @@ import pytest
 
 import flaxdrop.data
 from benchmarks import pretrain, transfer
-from benchmarks.transfer_answer import verdict
-from flaxdrop.models import DenseNet, load_pretrained
+from benchmarks.findings.transfer import verdict
+from flaxdrop.models import DenseNet
 from flaxdrop.results.statistics import paired
+from flaxdrop.weights import load_pretrained
 
 NETWORK = ["--config.layers=(1,1)", "--config.growth=4"]
 SHORT = [*NETWORK, "--config.train_examples=60", "--config.test_examples=50"]

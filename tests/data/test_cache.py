@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from flaxdrop.cache_directory import cache_directory
 from flaxdrop.data import cache
 from flaxdrop.training.cells import mesh_of, on_every_device
 
@@ -106,4 +107,4 @@ def test_a_full_disk_leaves_nothing_behind(source, dataset, cache_folder, monkey
 def test_the_default_is_in_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("FLAXDROP_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.directory() == tmp_path / ".cache" / "flaxdrop"
+    assert cache_directory() == tmp_path / ".cache" / "flaxdrop"

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.peers.torch_networks import Basic, Bottleneck, PreResNet
+from benchmarks.throughput.baselines.torch_networks import Basic, Bottleneck, PreResNet
 
 FILE = pathlib.Path(__file__).with_name("golden_preresnet.npz")
 WIDTHS = (4, 8, 16)

@@ -8,7 +8,7 @@ import pytest
 
 from flaxdrop import Placement, describe, hashing
 from flaxdrop.models import ConvNet
-from flaxdrop.models.pooling import POOLINGS, pool
+from flaxdrop.ops.pooling import POOLINGS, pool
 
 X = jnp.asarray(np.random.RandomState(1).rand(3, 16, 17, 2), jnp.float32)
 NETS = {kind: ConvNet(3, pooling=kind, widths=(3, 4), units=5) for kind in POOLINGS}

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxdrop.training.host import compiler_options
+from flaxdrop.training.environment import compiler_options
 from tests.models import whole_network
 
 # oneDNN chooses its instructions by itself: it is told them in words of its own.

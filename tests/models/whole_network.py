@@ -27,11 +27,11 @@ from flaxdrop.models import (
     convnet,
     densenet,
     head,
-    onednn,
     preresnet,
     vgg,
 )
-from flaxdrop.training.host import compiler_options
+from flaxdrop.ops.cpu import onednn
+from flaxdrop.training.environment import compiler_options
 
 BATCH, CLASSES, DRAWS = 32, 10, 4
 

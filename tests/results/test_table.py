@@ -4,7 +4,8 @@ import pytest
 
 from flaxdrop.results.comparison import effects, null_of, outcomes
 from flaxdrop.results.statistics import summary
-from flaxdrop.results.table import WIDTH, study_table
+from flaxdrop.results.table import study_table
+from flaxdrop.table import WIDTH
 
 ORDER = ["none", *(f"p{i}" for i in range(8))]
 NULLS = [("p5", "p6"), ("p2", "p3")]

@@ -22,7 +22,7 @@ def test_the_layer_is_asked_for_eight_times_the_speed_and_twice_a_product():
 
 
 def test_the_best_of_pytorch_counts_and_one_that_fails_does_not():
-    contest = contests.peers("vgg", (), (0, 1), gpu=False, compiled=True)
+    contest = contests.baselines("vgg", (), (0, 1), gpu=False, compiled=True)
     found = {of.name: OUT for of in contest.contestants} | {"flaxdrop": FAST, "Flax": SLOW}
     found["PyTorch eager, one a core"] = Result((20.0, 50.0))
     found["PyTorch eager"] = Result((1.0, 1.0))
@@ -33,13 +33,13 @@ def test_the_best_of_pytorch_counts_and_one_that_fails_does_not():
 
 
 def test_without_pytorch_the_row_says_why():
-    contest = contests.peers("vgg", (), (0, 1), gpu=False, compiled=False)
+    contest = contests.baselines("vgg", (), (0, 1), gpu=False, compiled=False)
     found = {of.name: OUT for of in contest.contestants} | {"flaxdrop": FAST, "Flax": SLOW}
     assert contest.measurements(found)[1].note == "no torch"
 
 
 def test_on_a_gpu_the_hours_of_the_table_follow_from_the_speed():
-    contest = contests.peers("preresnet110", (), (0,), gpu=True, compiled=False)
+    contest = contests.baselines("preresnet110", (), (0,), gpu=True, compiled=False)
     speed = 27 * 164 * 50_000 / 3600  # images a second that take one hour
     hours = contest.measurements(
         {"flaxdrop": Result((speed,) * 2), "Flax": SLOW, "PyTorch eager": SLOW}
@@ -80,9 +80,9 @@ def test_every_option_is_a_contest():
         "slots of preresnet110",
         "roofline of preresnet110",
         "devices on preresnet110",
-        "peers on preresnet110",
-        "peers on vgg",
-        "peers on preresnet110 on one batch",
+        "baselines on preresnet110",
+        "baselines on vgg",
+        "baselines on preresnet110 on one batch",
     ]
 
 

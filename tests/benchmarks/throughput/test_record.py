@@ -21,7 +21,9 @@ def row(kind="cpu", value=2.0):
         Measurement("memory", "at most 1x", 3.0, reached=False),
         Measurement("torch", "", note="no torch"),
     ]
-    contests = {"peers": {"us": Result((5.0,), {"peak_bytes": 7e6}), "torch": Result((), {}, "no")}}
+    contests = {
+        "baselines": {"us": Result((5.0,), {"peak_bytes": 7e6}), "torch": Result((), {}, "no")}
+    }
     return json.loads(json.dumps(record(about, measurements, contests)))
 
 
@@ -30,8 +32,8 @@ def test_a_section_tells_what_was_asked_and_what_was_reached():
     assert "| speed | 2 [1.5, 2.5] | at least 1x | yes |" in text
     assert "| memory | 3 | at most 1x | **no** |" in text
     assert "| torch | no torch | - | - |" in text
-    assert "| peers | us | 5 | - | - | - | 7 MB |" in text
-    assert "| peers | torch | no |" in text
+    assert "| baselines | us | 5 | - | - | - | 7 MB |" in text
+    assert "| baselines | torch | no |" in text
 
 
 def test_the_newest_run_of_a_device_stands_for_it():

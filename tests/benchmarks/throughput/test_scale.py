@@ -2,7 +2,7 @@ import jax
 
 from benchmarks.throughput import scale
 from benchmarks.throughput.scale import QUICK, Point, Sizes, main, spread, sweeps, table
-from flaxdrop.results.scale_plots import Cost
+from flaxdrop.plots.scaling import Cost
 
 PNG = b"\x89PNG"
 

@@ -1,0 +1,1 @@
+"""What a study tells beside its table: computed from the rows and the trained networks."""

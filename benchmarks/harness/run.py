@@ -1,0 +1,260 @@
+"""Runs a study: trains every cell that the ledger lacks, then makes the table and the pictures."""
+
+import contextlib
+import datetime
+import functools
+import itertools
+import pathlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.harness.estimate import describe_plan
+from benchmarks.harness.plan import Plan, cell_name, make_plan
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Family, Study, parameter_count
+from flaxdrop.results import ledger, provenance
+from flaxdrop.results.row import pack_right
+from flaxdrop.results.statistics import chance_level
+from flaxdrop.results.table import study_table
+from flaxdrop.training.cells import compile_programs
+from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
+from flaxdrop.training.steps import METRICS, Task
+from flaxdrop.training.stopping import Stop
+
+# What runs write into the repository, from its top: no change of the sources.
+RESULTS = ("benchmarks/ledger", "BENCHMARKS.md", "docs/benchmarks")
+
+
+class Mistake(Exception):
+    """What the user can put right; the message is one line that says how."""
+
+
+def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool) -> int:
+    """Trains what is missing and reports.
+
+    Returns:
+      The exit status.
+
+    Raises:
+      Mistake: what the user got wrong, or a disk that is full.
+    """
+    stop = Stop(settings.budget_seconds)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stop.listening())
+        try:
+            plan = make_plan(study, settings, workdir)
+            if dry_run:
+                print(describe_plan(plan))
+                return 0
+            stack.enter_context(plan.folder.claimed(study.name, plan.identity))
+            rows, warnings = plan.recorded()
+        except (ValueError, OSError) as error:
+            raise Mistake(str(error)) from error
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        try:
+            rows, interrupted = train(plan, rows, stop)
+            _report(plan, rows, complete=not interrupted)
+        except OSError as error:
+            raise Mistake(
+                f"{error}; the finished cells are in {plan.folder.ledger}:"
+                " put it right and run the same command to go on"
+            ) from error
+    if not interrupted:
+        return 0
+    print(
+        f"{stop.reason}: {len(plan.finished(rows))} of {plan.total} cells are finished, those in"
+        " training are saved; run the same command to go on"
+    )
+    return stop.exit_status
+
+
+def train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.Row], bool]:
+    """Trains the pending cells of a plan whose folder is claimed.
+
+    Args:
+      plan: what to train.
+      rows: what its ledger holds of it (`plan.recorded`), read after the folder was claimed.
+      stop: asked between steps.
+
+    Returns:
+      All rows, and whether it was stopped before the end.
+
+    Raises:
+      OSError: a row or a checkpoint could not be written.
+    """
+    print(f"data: {plan.dataset.describe(plan.examples)}")
+    recipe = plan.settings.recipe
+    pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
+    left = sum(map(len, pending.values()))
+    print(
+        f"{plan.study.name} on {plan.dataset.name}: {left} cells to train,"
+        f" {len(plan.finished(rows))} finished before,"
+        f" {len(plan.devices) * plan.settings.cells_per_device} at a time on"
+        f" {plan.devices[0].device_kind}; results in {plan.folder.path}",
+        flush=True,
+    )
+    if not left:
+        return rows, False
+    steps = left * recipe.steps_per_epoch(plan.examples) * recipe.epochs
+    for cell in itertools.chain.from_iterable(pending.values()):
+        steps -= max(plan.checkpoints.steps(cell_name(*cell)), default=0)
+    with tqdm(
+        total=steps * recipe.batch,
+        unit="img",
+        unit_scale=True,
+        smoothing=0.1,
+        mininterval=1 if sys.stderr.isatty() else 15,
+    ) as bar:
+        for i, family in enumerate(plan.families):
+            if not pending[i]:
+                continue
+            try:
+                for row in _train_family(plan, family, pending[i], stop, bar):
+                    rows = [*rows, row]
+                    bar.write(_line(row, len(plan.finished(rows)), plan.total))
+            except TrainingStopped:
+                return rows, True
+    return rows, False
+
+
+def _train_family(
+    plan: Plan,
+    family: Family,
+    pending: Sequence[tuple[str, int]],
+    stop: Stop,
+    bar: tqdm,
+) -> Iterator[ledger.Row]:
+    """Trains cells that one program serves; each is in the ledger before it is yielded."""
+    task = plan.task(family)
+    named = {cell_name(variant, seed): (variant, seed) for variant, seed in pending}
+    jobs = {name: plan.cell(variant, seed) for name, (variant, seed) in named.items()}
+    bar.set_postfix_str("compiling" if plan.frozen is None else "computing features, compiling")
+    example = next(iter(jobs.values()))
+    per_device = plan.settings.cells_per_device
+    programs = compile_programs(task, plan.images, example, plan.devices, per_device)
+    bar.unpause()
+    bar.set_postfix_str("")
+    provenance_of_run = {
+        "parameters": parameter_count(family.model, plan.input_shape),
+        "compile_seconds": programs.compile_seconds,
+        "versions": provenance.versions(),
+        "git_revision": _revision(),
+    }
+    for finished in train_cells(
+        task,
+        programs,
+        jobs,
+        plan.checkpoints,
+        stop=stop,
+        checkpoint_seconds=plan.settings.checkpoint_seconds,
+        advance=bar.update,
+    ):
+        variant, seed = named[finished.name]
+        row = _row(plan, task, variant, seed, finished, provenance_of_run)
+        ledger.append(plan.folder.ledger, row)
+        plan.checkpoints.forget(finished.name, int(finished.state.step))
+        yield row
+
+
+@functools.cache
+def _revision() -> str:
+    # Once a process: what is committed while it runs is not what it runs.
+    return provenance.git_revision(pathlib.Path(__file__).parent, besides=RESULTS)
+
+
+def _row(
+    plan: Plan,
+    task: Task,
+    variant: str,
+    seed: int,
+    finished: Finished,
+    provenance_of_run: Mapping[str, Any],
+) -> ledger.Row:
+    state, device = finished.state, plan.devices[0]
+    curve = np.asarray(state.curve, np.float64)
+    lost = int(state.diverged)
+    # What comes after is of a network that is gone.
+    curve = curve[: lost or int(state.step) // task.steps_per_epoch]
+    accuracy = curve[:, METRICS.index("test_accuracy")]
+    last = dict(zip(METRICS, curve[-1], strict=True))
+    trained = {"params": state.params, "batch_stats": state.batch_stats}
+    measure = None if lost else plan.study.measure
+    return ledger.Row(
+        study=plan.study.name,
+        config=plan.settings.identity(),
+        **plan.content._asdict(),
+        variant=variant,
+        placement=str(plan.placement(variant)),
+        seed=seed,
+        status="diverged" if lost else "finished",
+        best_accuracy=np.nan if lost else accuracy.max(),
+        best_epoch=None if lost else int(accuracy.argmax()) + 1,
+        last_accuracy=np.nan if lost else last["test_accuracy"],
+        last_nll=last["test_nll"],
+        last_ece=last["test_ece"],
+        chance=chance_level(plan.dataset.y_test),
+        curve={name: list(curve[:, i]) for i, name in enumerate(METRICS)},
+        right=[] if lost else pack_right(np.asarray(state.right)),
+        train_examples=task.examples,
+        test_examples=len(plan.dataset.y_test),
+        measured=dict(measure(plan, variant, seed, trained)) if measure else {},
+        digest=provenance.digest(trained),
+        device_kind=device.device_kind,
+        platform=device.platform,
+        precision=plan.settings.precision,
+        wall_seconds=finished.seconds,
+        images_per_second=int(state.step) * task.recipe.batch / finished.seconds,
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **provenance_of_run,
+    )
+
+
+def _line(row: ledger.Row, done: int, total: int) -> str:
+    if row.status == "diverged":
+        result = "diverged"
+    else:
+        result = (
+            f"best {100 * row.best_accuracy:.2f} % (epoch {row.best_epoch}),"
+            f" last {100 * row.last_accuracy:.2f} %{', at chance' if row.at_chance else ''}"
+        )
+    return f"[{done}/{total}] {row.variant}, seed {row.seed}: {result}, {row.wall_seconds:.1f} s"
+
+
+def _report(plan: Plan, rows: Sequence[ledger.Row], *, complete: bool) -> None:
+    rows = plan.finished(rows)
+    if not rows:
+        return
+    from flaxdrop.plots import variants
+
+    study, folder = plan.study, plan.folder
+    order = list(plan.every_variant)
+    table = study_table(
+        rows,
+        order=order,
+        published=study.published(plan.settings),
+        baseline=study.baseline,
+        nulls=study.nulls,
+    )
+    title = f"{study.name}, {plan.dataset.name}"
+    folder.table.write_text(table.markdown())
+    variants.positions(
+        rows,
+        folder.picture("positions"),
+        order=order,
+        baseline=study.baseline,
+        nulls=study.nulls,
+        title=title,
+    )
+    variants.curves(rows, folder.picture("curves"), order=order, title=title)
+    print(f"\n{table.text()}")
+    if complete and study.findings:  # they may take longer than a time budget leaves
+        for line in study.findings(plan, rows):
+            print(line)
+    print(f"ledger    {folder.ledger}")
+    print(f"table     {folder.table}")
+    print(f"pictures  {folder.picture('positions')}, {folder.picture('curves')}")

@@ -1,0 +1,173 @@
+"""The settings of a run: a config file and its overrides, frozen and checked at the boundary."""
+
+import dataclasses
+import re
+from typing import Any, Self
+
+import ml_collections
+
+from flaxdrop.training.recipe import Recipe
+
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every study has in common; a study adds the fields of its networks.
+
+    Attributes:
+      dataset: "digits", "cifar10", "cifar100", "npz:FILE" or "folder:DIR".
+      data_dir: of tensorflow-datasets, or a folder with `cifar10.npz`, `cifar100.npz`; empty:
+        the default of tensorflow-datasets.
+      image_size: side in pixels to resize to; 0: as they are.
+      train_examples: a fixed, balanced part of the training set; 0: all.
+      test_examples: likewise.
+      variants: names, separated by commas; empty: those of the study.
+      seeds: how many; seed 0 is the first.
+      precision: of products on accelerators: "float32", "tensorfloat32"; "bfloat16": also of the
+        activations, parameters and statistics stay f32.
+      devices: how many to train on; 0: all there are.
+      cells_per_device: how many cells train on a device at a time, vectorised.
+      checkpoint_seconds: between two checkpoints of a cell in training.
+      time_budget: for example "90s", "8m", "2h"; empty: none.
+
+    The others are those of `flaxdrop.training.recipe.Recipe`.
+    """
+
+    dataset: str
+    data_dir: str = ""
+    image_size: int = 0
+    train_examples: int = 0
+    test_examples: int = 0
+    variants: str = ""
+    seeds: int = 3
+    precision: str = "tensorfloat32"
+    devices: int = 0
+    cells_per_device: int = 1
+    checkpoint_seconds: float = 60.0
+    time_budget: str = ""
+
+    epochs: int
+    batch: int
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    schedule: str = "step"
+    decay_at: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    crop: int = 0
+    flip: bool = False
+    dropout_schedule: str = "constant"
+    dropout_switch: float = 0.5
+
+    @classmethod
+    def config(cls) -> ml_collections.ConfigDict:
+        """Every field with its default, for a config file to fill in; unknown ones are refused."""
+        values = {
+            field.name: ml_collections.config_dict.placeholder(field.type)
+            if field.default is dataclasses.MISSING
+            else field.default
+            for field in dataclasses.fields(cls)
+        }
+        return ml_collections.ConfigDict(values).lock()
+
+    @classmethod
+    def of(cls, config: ml_collections.ConfigDict) -> Self:
+        """Freezes a config.
+
+        Raises:
+          ValueError: a field that is unknown, missing, of the wrong type or out of its range.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        values = dict(config.items())
+        for name in values:
+            if name not in fields:
+                raise ValueError(f"{name}: unknown field, choose one of {', '.join(fields)}")
+        for name, field in fields.items():
+            if values.get(name) is None and field.default is dataclasses.MISSING:
+                raise ValueError(f"{name}: missing in the config")
+        return cls(**{name: _typed(fields[name], value) for name, value in values.items()})
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "train_examples", "test_examples", "devices"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: must be at least 0, got {getattr(self, name)}")
+        for name in ("seeds", "cells_per_device"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise ValueError(f"precision: must be one of {known}, got {self.precision!r}")
+        if not self.checkpoint_seconds > 0:
+            raise ValueError(f"checkpoint_seconds: must be above 0, got {self.checkpoint_seconds}")
+        _ = self.recipe, self.budget_seconds
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its part about training."""
+        names = (field.name for field in dataclasses.fields(Recipe))
+        return Recipe(**{name: getattr(self, name) for name in names})
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """The time budget in seconds; None: there is none."""
+        return budget_seconds(self.time_budget)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that a cell's result depends on, besides its variant and seed."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+            if name not in _NOT_IDENTITY
+        }
+
+
+# A run may grow by seeds and variants, move to another device count and stop when it likes.
+_NOT_IDENTITY = (
+    "data_dir",
+    "variants",
+    "seeds",
+    "devices",
+    "checkpoint_seconds",
+    "time_budget",
+)
+
+
+def budget_seconds(text: str) -> float | None:
+    """A time budget in seconds; None for the empty one.
+
+    Raises:
+      ValueError: it is not a time.
+
+    >>> from benchmarks.harness.settings import budget_seconds
+    >>> budget_seconds("1.5m")
+    90.0
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match:
+        raise ValueError(f"time_budget: must be like 90s, 8m or 2h, got {text!r}")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
+    """`value` as the field's type; numbers widen, nothing else is converted."""
+    wanted = field.type
+    if wanted == tuple[float, ...] or wanted == tuple[int, ...]:
+        number, numbers = (int, int) if wanted == tuple[int, ...] else (float, (int, float))
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        if all(isinstance(item, numbers) and not isinstance(item, bool) for item in values):
+            return tuple(number(item) for item in values)
+    elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(wanted, type) and type(value) is wanted:
+        return value
+    expected = wanted.__name__ if isinstance(wanted, type) else str(wanted)
+    raise ValueError(f"{field.name}: must be of type {expected}, got {value!r}")

@@ -1,0 +1,179 @@
+"""The parts of the reproduction: which cells of which configs, the most wanted first.
+
+`benchmarks.reproduce` trains them, `benchmarks.report` tells what was found.
+"""
+
+import dataclasses
+import functools
+import importlib
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from benchmarks import head, pooling, preresnet, schedules, vgg_depth
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Study, Variant
+from flaxdrop.results.ledger import Row
+from flaxdrop.results.provenance import config_hash
+from flaxdrop.training.content import NUMERICS, Content
+
+Cell: TypeAlias = tuple[str, int]  # variant, seed
+LEDGER = pathlib.Path("benchmarks/ledger")  # a file a study
+FORMS = ("small", "quick", "full")
+_SEEDS = 3
+_BASELINE_SEEDS = 6  # every difference has it: they pay most
+
+# Digests of the published images (`Dataset.digest`): what was trained on a file of other content
+# that is called like them does not count.
+DATA = {
+    "cifar10": "c72ff7786d47632ad888fe907523bb46",
+    "cifar100": "1136ab6a3cd49563fa77ac8757088182",
+}
+
+# Studies that train and are no part of it, and why.
+LEFT_OUT = {
+    "transfer": "its features come from weights that are downloaded or from a file of one's own",
+    "pretrain": "it makes such a file, and has nothing to compare",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Cells of one config that are wanted together.
+
+    Attributes:
+      study: whose cells they are.
+      config: the file, as `--config` takes it.
+      form: of the config: "small", "quick" or "full".
+      settings: those of the config with the changes; they say which variants and seeds.
+      changes: fields of the config that are overridden, the seeds and variants apart.
+    """
+
+    study: Study
+    config: str
+    form: str
+    settings: Settings
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def config_hash(self) -> str:
+        """That of its rows."""
+        return self.content.config_hash
+
+    @functools.cached_property
+    def content(self) -> Content:
+        """That of its rows: of the config, with the present numerics, on the published images."""
+        own = config_hash(self.settings.identity())
+        return Content(own, NUMERICS, DATA[self.settings.dataset], "")
+
+    @functools.cached_property
+    def every_variant(self) -> Mapping[str, Variant]:
+        """All of the study's; names and placements do not depend on the number of classes."""
+        return self.study.variants(self.settings, 10)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All that are wanted."""
+        names = self.settings.variants.split(",") if self.settings.variants else self.every_variant
+        return [(name, seed) for seed in range(self.settings.seeds) for name in names]
+
+    def missing(self, rows: Iterable[Row]) -> list[Cell]:
+        """The cells that are not among the rows, which may be of other cells too."""
+        done = {(row.variant, row.seed) for row in rows if row.content == self.content}
+        return [cell for cell in self.cells if cell not in done]
+
+    @property
+    def name(self) -> str:
+        """The config with its form and changes, for people.
+
+        >>> from benchmarks.reproduction.jobs import PARTS
+        >>> PARTS[0].name
+        'cifar100:small, rate=0.3'
+        """
+        changes = [f"{field}={value}" for field, value in self.changes.items()]
+        return ", ".join([f"{pathlib.Path(self.config).stem}:{self.form}", *changes])
+
+    @property
+    def command(self) -> str:
+        """What trains all variants of its config, in a folder of its own."""
+        fields = {**self.changes, "seeds": self.settings.seeds}
+        return " ".join(
+            [
+                f"python -m benchmarks.{self.study.name} --config {self.config}:{self.form}",
+                *(f"--config.{field}={value}" for field, value in fields.items()),
+            ]
+        )
+
+
+def _part(
+    study: Study, config: str, form: str, variants: str = "", seeds: int = _SEEDS, **changes: Any
+) -> Part:
+    values = importlib.import_module(f"configs.{config}").get_config(form)
+    values.update(changes, variants=variants, seeds=seeds)
+    return Part(study, f"configs/{config}.py", form, study.settings.of(values), changes)
+
+
+def _positions(config: str, form: str, **changes: Any) -> list[Part]:
+    """P6 first, then the other positions, then more seeds of the baseline."""
+    wanted = (("none,p6", _SEEDS), ("", _SEEDS), ("none", _BASELINE_SEEDS))
+    return [
+        _part(preresnet.STUDY, config, form, variants, seeds, **changes)
+        for variants, seeds in wanted
+    ]
+
+
+def _others(form: str) -> list[Part]:
+    return [
+        _part(study, f"{study.name}_cifar10", form)
+        for study in (head.STUDY, pooling.STUDY, schedules.STUDY)
+    ]
+
+
+# What the claims name.
+_DEPTH = (
+    "BN,conv 0.2,conv 0.5,half the filters,dense 0.2,dense 0.5,conv 0.2 + dense 0.5,no BN,"
+    "block 1 only 0.2,block 1 only 0.5,block 3 only 0.2,block 3 only 0.5"
+)
+
+
+def _small() -> list[Part]:
+    """For CPUs: where positions differ first, for cells take long."""
+    return [
+        *_positions("cifar100", "small", rate=0.3),
+        _part(vgg_depth.STUDY, "vgg_cifar10", "small", _DEPTH),
+        *_positions("cifar10", "small", rate=0.3),
+        *_positions("cifar100", "small"),
+        *_positions("cifar100", "small", rate=0.5),
+        _part(vgg_depth.STUDY, "vgg_cifar10", "small"),
+        *_others("small"),
+    ]
+
+
+def _named(form: str) -> list[Part]:
+    """The published tables."""
+    return [
+        *_positions("cifar100", form),
+        *_positions("cifar10", form),
+        _part(vgg_depth.STUDY, "vgg_cifar10", form),
+    ]
+
+
+def _rates_and_others(form: str) -> list[Part]:
+    """All positions at higher rates, and the studies without a table of a paper."""
+    rates = [
+        part
+        for rate in (0.3, 0.5)
+        for config in ("cifar100", "cifar10")
+        for part in _positions(config, form, rate=rate)
+    ]
+    return [*_others(form), *rates]
+
+
+# In the order in which they are wanted: there is a whole table early, and it gets better.
+PARTS = (
+    *_small(),
+    *_named("quick"),
+    *_named("full"),
+    *_rates_and_others("quick"),
+    *_rates_and_others("full"),
+)

@@ -1,0 +1,1 @@
+"""What networks compute with: operations that have gradients of their own."""

@@ -1,0 +1,1 @@
+"""What dropout does to moments, in closed form and simulated."""

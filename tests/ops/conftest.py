@@ -1,0 +1,1 @@
+from tests.networks import filled, small  # noqa: F401 (fixtures)
