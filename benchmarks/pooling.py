@@ -20,7 +20,7 @@ from flaxdrop.placement import Placement
 from flaxdrop.results.ledger import Row
 from flaxdrop.table import Table
 from flaxdrop.theory.pooling import ORDERS, closed_form, measured, pair
-from flaxdrop.training.cells import images_of
+from flaxdrop.training.cells import to_images
 
 MASKS = ("element", "channel")
 _IMAGES = 16  # whose activations the facts are measured on
@@ -147,7 +147,7 @@ def _channel_note(x: jax.Array, rate: float) -> str:
 def _activations(plan: Plan, settings: PoolingSettings) -> jax.Array:
     """What comes to the first pooling of the untrained network of seed 0, f32."""
     dataset, recipe = plan.dataset, settings.recipe
-    images = images_of(dataset, recipe.mean, recipe.std)
+    images = to_images(dataset, recipe.mean, recipe.std)
     x = normalise(jnp.asarray(dataset.x_test[:_IMAGES]), images.mean, images.std)
     model = settings.network(dataset.num_classes, POOLINGS[0])
     variables = model.init(jax.random.key(0), x[:1])

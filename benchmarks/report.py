@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.reproduction.jobs import LEDGER, PARTS, Part
+from benchmarks.reproduction.jobs import JOBS, LEDGER, Job
 from benchmarks.reproduction.page import Sections, render
 from benchmarks.reproduction.pictures import FOLDER, Picture, pictures
 from benchmarks.reproduction.progress import runs_of
@@ -27,58 +27,58 @@ PAGE = pathlib.Path("BENCHMARKS.md")
 SECTIONS: Sections = {FILE: section}
 
 
-def read_rows(parts: Sequence[Part], folder: pathlib.Path) -> dict[str, list[Row]]:
+def read_rows(jobs: Sequence[Job], folder: pathlib.Path) -> dict[str, list[Row]]:
     """Study -> the rows of its ledger; those of the present numerics are checked.
 
     Raises:
       ValueError: a damaged line, or a row that does not fit its config.
     """
     rows = {}
-    for study in dict.fromkeys(part.study.name for part in parts):
+    for study in dict.fromkeys(job.study.name for job in jobs):
         path = folder / f"{study}.jsonl"
         rows[study], warnings = ledger.read(path)
         if warnings:
             raise ValueError(warnings[0])
-        known = {part.config_hash: part for part in parts if part.study.name == study}
+        known = {job.config_hash: job for job in jobs if job.study.name == study}
         for row in rows[study]:
             if row.numerics == NUMERICS and (fault := _fault(row, known)):
                 raise ValueError(f"{path}: {row.variant} with seed {row.seed}: {fault}")
     return rows
 
 
-def _fault(row: Row, known: Mapping[str, Part]) -> str:
+def _fault(row: Row, known: Mapping[str, Job]) -> str:
     """What is wrong with a row, beside what `Row` itself refuses; empty: nothing."""
     if row.config_hash != (right := config_hash(row.config)):
         return f"config_hash is {row.config_hash}, that of its config is {right}"
     if row.config_hash not in known:
         return f"config {row.config_hash} is none of the reproduction"
-    part = known[row.config_hash]
-    if row.study != part.study.name:
-        return f"study is {row.study}, must be {part.study.name}"
-    if row.variant not in part.every_variant:
-        return f"variant: must be one of {', '.join(part.every_variant)}"
+    job = known[row.config_hash]
+    if row.study != job.study.name:
+        return f"study is {row.study}, must be {job.study.name}"
+    if row.variant not in job.every_variant:
+        return f"variant: must be one of {', '.join(job.every_variant)}"
     for name in ("data", "weights"):
-        if (there := getattr(row, name)) != (right := getattr(part.content, name)):
+        if (there := getattr(row, name)) != (right := getattr(job.content, name)):
             return f"{name}: must be {right!r}, got {there!r}"
-    placement = str(part.every_variant[row.variant].placement)
+    placement = str(job.every_variant[row.variant].placement)
     return "" if row.placement == placement else f"placement is {row.placement}, not {placement}"
 
 
 def page(
-    parts: Sequence[Part], folder: pathlib.Path, sections: Sections
+    jobs: Sequence[Job], folder: pathlib.Path, sections: Sections
 ) -> tuple[str, list[Picture]]:
     """The text of BENCHMARKS.md, and its pictures.
 
     Args:
-      parts: of the reproduction.
+      jobs: of the reproduction.
       folder: of the ledgers.
       sections: of ledgers that are not of a study.
 
     Raises:
       ValueError: as `read_rows`.
     """
-    rows = read_rows(parts, folder)
-    runs = runs_of(parts, rows)
+    rows = read_rows(jobs, folder)
+    runs = runs_of(jobs, rows)
     other = {study: sum(row.numerics != NUMERICS for row in of) for study, of in rows.items()}
     others = [
         of([json.loads(line) for line in path.read_text().splitlines()])
@@ -126,13 +126,13 @@ def _others(pictures: Sequence[Picture]) -> list[pathlib.Path]:
 
 
 def main(
-    arguments: Sequence[str], parts: Sequence[Part] = PARTS, sections: Sections = SECTIONS
+    arguments: Sequence[str], jobs: Sequence[Job] = JOBS, sections: Sections = SECTIONS
 ) -> int:
     """Runs it as a command line says; returns the exit status."""
     parser = Parser(prog="python -m benchmarks.report", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; 2 if it is stale")
     options = parser.parse_args(arguments)
-    return exit_status(lambda: (check if options.check else write)(*page(parts, LEDGER, sections)))
+    return exit_status(lambda: (check if options.check else write)(*page(jobs, LEDGER, sections)))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from benchmarks.harness.plan import Plan, make_plan
 from benchmarks.harness.run import train
 from benchmarks.harness.settings import budget_seconds
 from benchmarks.harness.workfolder import Occupied
-from benchmarks.reproduction.jobs import LEDGER, PARTS, Cell, Part
+from benchmarks.reproduction.jobs import JOBS, LEDGER, Cell, Job
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
 from flaxdrop.training.stopping import Stop
@@ -28,14 +28,14 @@ from flaxdrop.training.stopping import Stop
 _USER_ERROR = 2
 
 
-def reproduce(parts: Sequence[Part], folder: pathlib.Path, stop: Stop, data_dir: str = "") -> int:
-    """Trains what the ledgers lack, one part after the other, until all is there or it must stop.
+def reproduce(jobs: Sequence[Job], folder: pathlib.Path, stop: Stop, data_dir: str = "") -> int:
+    """Trains what the ledgers lack, one job after the other, until all is there or it must stop.
 
-    A part whose work folder another process holds is passed over, and so are all of a dataset that
+    A job whose work folder another process holds is passed over, and so are all of a dataset that
     cannot be had here. Rows are in the ledger as soon as their cell is finished.
 
     Args:
-      parts: the most wanted first.
+      jobs: the most wanted first.
       folder: of the ledgers, a file a study; it is made if missing.
       stop: asked between steps.
       data_dir: as in `Settings`.
@@ -51,12 +51,12 @@ def reproduce(parts: Sequence[Part], folder: pathlib.Path, stop: Stop, data_dir:
     begun = False
     while not stop.reason:
         with contextlib.ExitStack() as claims:
-            plan = _claim_next(parts, folder, data_dir, unavailable, claims)
+            plan = _claim_next(jobs, folder, data_dir, unavailable, claims)
             if plan is None:
                 break
             begun = True
             train(plan, plan.recorded()[0], stop)
-    left = missing(parts, folder)
+    left = missing(jobs, folder)
     ended = stop.reason or ("nothing more can be begun here" if left else "done")
     print(
         f"{ended}: {sum(len(cells) for _, cells in left)} cells are missing"
@@ -66,37 +66,37 @@ def reproduce(parts: Sequence[Part], folder: pathlib.Path, stop: Stop, data_dir:
 
 
 def _claim_next(
-    parts: Sequence[Part],
+    jobs: Sequence[Job],
     folder: pathlib.Path,
     data_dir: str,
     unavailable: dict[str, str],
     claims: contextlib.ExitStack,
 ) -> Plan | None:
-    """The first part that lacks cells and is free, its folder claimed; None: there is none.
+    """The first job that lacks cells and is free, its folder claimed; None: there is none.
 
     Datasets that cannot be had are said once and added to `unavailable`.
     """
-    for part in _wanted(parts, folder):
-        if part.settings.dataset in unavailable:
+    for job in _wanted(jobs, folder):
+        if job.settings.dataset in unavailable:
             continue
-        settings = dataclasses.replace(part.settings, data_dir=data_dir)
+        settings = dataclasses.replace(job.settings, data_dir=data_dir)
         try:
-            plan = make_plan(part.study, settings, None, _ledger(folder, part))
-            _check_data(plan, part)
+            plan = make_plan(job.study, settings, None, _ledger(folder, job))
+            _check_data(plan, job)
         except (ValueError, OSError) as error:
             unavailable[settings.dataset] = " ".join(str(error).split())
             print(f"warning: passed over, {unavailable[settings.dataset]}", file=sys.stderr)
             continue
         with contextlib.suppress(Occupied):
-            claims.enter_context(plan.folder.claimed(part.study.name, plan.identity))
-            if part.missing(_rows(folder, part)):  # read again: it may have been trained meanwhile
+            claims.enter_context(plan.folder.claimed(job.study.name, plan.identity))
+            if job.missing(_rows(folder, job)):  # read again: it may have been trained meanwhile
                 return plan
             claims.close()
     return None
 
 
-def _check_data(plan: Plan, part: Part) -> None:
-    found, right = plan.content.data, part.content.data
+def _check_data(plan: Plan, job: Job) -> None:
+    found, right = plan.content.data, job.content.data
     if found != right:
         raise ValueError(
             f"dataset {plan.dataset.name}: must be the published images with their class names"
@@ -104,53 +104,53 @@ def _check_data(plan: Plan, part: Part) -> None:
         )
 
 
-def _wanted(parts: Sequence[Part], folder: pathlib.Path) -> Iterator[Part]:
+def _wanted(jobs: Sequence[Job], folder: pathlib.Path) -> Iterator[Job]:
     read: dict[str, list[Row]] = {}
-    for part in parts:
-        if part.study.name not in read:
-            read[part.study.name] = _rows(folder, part)
-        if part.missing(read[part.study.name]):
-            yield part
+    for job in jobs:
+        if job.study.name not in read:
+            read[job.study.name] = _rows(folder, job)
+        if job.missing(read[job.study.name]):
+            yield job
 
 
-def _ledger(folder: pathlib.Path, part: Part) -> pathlib.Path:
-    return folder / f"{part.study.name}.jsonl"
+def _ledger(folder: pathlib.Path, job: Job) -> pathlib.Path:
+    return folder / f"{job.study.name}.jsonl"
 
 
-def _rows(folder: pathlib.Path, part: Part) -> list[Row]:
-    return ledger.read(_ledger(folder, part))[0]
+def _rows(folder: pathlib.Path, job: Job) -> list[Row]:
+    return ledger.read(_ledger(folder, job))[0]
 
 
-def chosen(parts: Sequence[Part], only: str) -> list[Part]:
-    """The parts of a config, or of one form of it; all of them for the empty word.
+def chosen(jobs: Sequence[Job], only: str) -> list[Job]:
+    """The jobs of a config, or of one form of it; all of them for the empty word.
 
     Raises:
       ValueError: there is none.
     """
-    found = [part for part in parts if f"{part.name.partition(',')[0]}:".startswith(f"{only}:")]
+    found = [job for job in jobs if f"{job.name.partition(',')[0]}:".startswith(f"{only}:")]
     if only and not found:
-        known = ", ".join(dict.fromkeys(pathlib.Path(part.config).stem for part in parts))
+        known = ", ".join(dict.fromkeys(pathlib.Path(job.config).stem for job in jobs))
         raise ValueError(f"only: must be CONFIG or CONFIG:form of {known}, got {only!r}")
-    return found if only else list(parts)
+    return found if only else list(jobs)
 
 
-def missing(parts: Sequence[Part], folder: pathlib.Path) -> list[tuple[Part, list[Cell]]]:
-    """The parts that lack cells, and those that no earlier part lacks too."""
+def missing(jobs: Sequence[Job], folder: pathlib.Path) -> list[tuple[Job, list[Cell]]]:
+    """The jobs that lack cells, and those that no earlier job lacks too."""
     seen: set[tuple[str, str, Cell]] = set()
     found = []
-    for part in _wanted(parts, folder):
-        run = part.study.name, part.config_hash
-        lacking = part.missing(_rows(folder, part))
+    for job in _wanted(jobs, folder):
+        run = job.study.name, job.config_hash
+        lacking = job.missing(_rows(folder, job))
         cells = [cell for cell in lacking if (*run, cell) not in seen]
         seen |= {(*run, cell) for cell in cells}
         if cells:
-            found.append((part, cells))
+            found.append((job, cells))
     return found
 
 
-def _line(part: Part, cells: Sequence[Cell]) -> str:
+def _line(job: Job, cells: Sequence[Cell]) -> str:
     variants = ", ".join(dict.fromkeys(variant for variant, _ in cells))
-    return f"{len(cells):5}  {part.study.name:10} {part.name}: {variants}"
+    return f"{len(cells):5}  {job.study.name:10} {job.name}: {variants}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -163,14 +163,14 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
-        parts = chosen(PARTS, options.only)
+        jobs = chosen(JOBS, options.only)
         if options.dry_run:
             print("missing, the most wanted first:")
-            print("\n".join(itertools.starmap(_line, missing(parts, LEDGER))))
+            print("\n".join(itertools.starmap(_line, missing(jobs, LEDGER))))
             return 0
         stop = Stop(budget_seconds(options.time_budget))
         with stop.listening():
-            return reproduce(parts, LEDGER, stop, options.data_dir)
+            return reproduce(jobs, LEDGER, stop, options.data_dir)
     except (ValueError, OSError) as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return _USER_ERROR

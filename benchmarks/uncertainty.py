@@ -33,7 +33,7 @@ def compare(run: Run, cell: str, samples: int) -> None:
         raise ValueError(f"cell: {cell} has no dropout, so its masks do not differ; choose another")
     _, variables = run.variables(row.variant, row.seed)
     model, images = variant.model, run.images
-    placement = variant.placement.over_blocks(model.slots)
+    placement = variant.placement.broadcast(model.slots)
     key = jax.random.key(row.seed)
 
     @jax.jit

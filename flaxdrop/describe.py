@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from flaxdrop.placement import Placement, spelled_out
+from flaxdrop.placement import Placement, resolve_placement
 
 _WIDTH = 80  # columns of a line
 
@@ -50,7 +50,7 @@ def describe(
                 + (" slots to their numbers of places" if name == "slots" else " parts to chains")
             )
     placement = Placement() if placement is None else placement
-    spelled_out(placement, model.slots)  # refuses what the network cannot follow
+    resolve_placement(placement, model.slots)  # refuses what the network cannot follow
     drawn = {slot: _draw(slot, placement) for slot in model.slots}
     parts = model.layout
     margin = max(map(len, parts)) + 2

@@ -61,7 +61,7 @@ def dropout(
         raise ValueError(f"mask: {mask!r} does not fit an array of shape {x.shape}")
     if isinstance(rate, (int, float)) and rate == 0:
         return x
-    return _masked(hashing.words_of(key), x, jnp.asarray(rate, jnp.float32), kind, size)
+    return _masked(hashing.key_to_words(key), x, jnp.asarray(rate, jnp.float32), kind, size)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -188,7 +188,7 @@ class Dropout(nn.Module):
         if isinstance(rate, Ramp) or jnp.ndim(rate):
             raise ValueError(
                 f"placement: slot {self.slot!r} has rates for many places, must be one here:"
-                f' Placement.over_blocks({{"{self.slot}": places}}), of which place i takes .at(i)'
+                f' Placement.broadcast({{"{self.slot}": places}}), of which place i takes .at(i)'
             )
         return dropout(_slot_key(self), x, rate, placement.mask(self.slot))
 
@@ -198,7 +198,7 @@ def _slot_key(module: nn.Module) -> jax.Array:
     assert module.scope is not None
     rng = module.scope.rngs["dropout"]
     names = (str(part) for part in rng.suffix)
-    words = hashing.fold_in(hashing.words_of(rng.rng), hashing.name_word(*names))
+    words = hashing.fold_in(hashing.key_to_words(rng.rng), hashing.name_word(*names))
     calls = module.scope.rng_counters.get("dropout", 0)
     module.scope.rng_counters["dropout"] = calls + 1
     return hashing.fold_in(words, calls) if calls else words

@@ -35,7 +35,7 @@ def mix(word: jax.Array, between: jax.Array | int = 0) -> jax.Array:
     return word ^ (word >> 16)
 
 
-def words_of(key: jax.Array) -> jax.Array:
+def key_to_words(key: jax.Array) -> jax.Array:
     """Condenses a PRNG key of any implementation to two words.
 
     Args:

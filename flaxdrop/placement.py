@@ -157,7 +157,7 @@ class Placement:
                     f" {', '.join(known) or 'none'}"
                 )
 
-    def over_blocks(self, slots: Mapping[str, int]) -> Self:
+    def broadcast(self, slots: Mapping[str, int]) -> Self:
         """Spells every rate out: `[blocks]` for a slot of the blocks, a scalar for one place.
 
         The slots come in the network's order, so that the order of writing changes nothing.
@@ -196,7 +196,7 @@ class Placement:
         Raises:
           ValueError: a block that is not there, or a rate that is not spelled out over the blocks.
 
-        >>> placement = Placement.parse("p6=0..0.5,h4=0.2").over_blocks({"p6": 3, "h4": 1})
+        >>> placement = Placement.parse("p6=0..0.5,h4=0.2").broadcast({"p6": 3, "h4": 1})
         >>> [str(placement.at(block)) for block in range(3)]
         ['p6=0,h4=0.2', 'p6=0.25,h4=0.2', 'p6=0.5,h4=0.2']
         """
@@ -220,16 +220,16 @@ def check_placement(placement: Any) -> None:
         )
 
 
-def spelled_out(placement: Placement | None, slots: Mapping[str, int]) -> Placement:
+def resolve_placement(placement: Placement | None, slots: Mapping[str, int]) -> Placement:
     """The placement that a network was called with, over its blocks; None names no slot.
 
     Args:
       placement: or None.
-      slots: of the network, as in `Placement.over_blocks`.
+      slots: of the network, as in `Placement.broadcast`.
 
     Raises:
-      ValueError: it is none; otherwise as `Placement.over_blocks`.
+      ValueError: it is none; otherwise as `Placement.broadcast`.
     """
     placement = Placement() if placement is None else placement
     check_placement(placement)
-    return placement.over_blocks(slots)
+    return placement.broadcast(slots)

@@ -132,7 +132,7 @@ def rate_at(slot: str, rate: Any, block: Any) -> Any:
     if isinstance(rate, Ramp):
         raise ValueError(
             f"placement: slot {slot!r} must have its rates spelled out, got {print_rate(rate)};"
-            f' over_blocks({{"{slot}": places}}) does it'
+            f' broadcast({{"{slot}": places}}) does it'
         )
     rates = jnp.asarray(rate)
     if not rates.ndim:

@@ -5,7 +5,7 @@ import os
 import jax
 import pytest
 
-from flaxdrop.training.environment import use_host
+from flaxdrop.training.environment import configure_jax
 
 # What they look at is not in the compiled code, and most of their time is that of compiling it.
 HASTY = ("analysis", "benchmarks", "findings", "harness", "reproduction", "theory")
@@ -13,7 +13,7 @@ HASTY = ("analysis", "benchmarks", "findings", "harness", "reproduction", "theor
 
 def pytest_configure(config):
     os.environ["FLAXDROP_CACHE"] = str(config.cache.mkdir("flaxdrop"))
-    use_host()
+    configure_jax()
     jax.config.update("jax_num_cpu_devices", 2)
     jax.devices("cpu")  # from here on their number stays
 

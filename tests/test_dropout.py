@@ -186,7 +186,7 @@ def test_bits_do_not_depend_on_jit_or_on_the_kind_of_key(mask):
 
 
 def test_a_mask_is_what_the_words_say():
-    words = np.asarray(hashing.bits(hashing.words_of(KEY), SHAPE), np.float64)
+    words = np.asarray(hashing.bits(hashing.key_to_words(KEY), SHAPE), np.float64)
     chex.assert_trees_all_equal(
         np.asarray(drop(KEY, jnp.ones(SHAPE), 0.375) == 0), words / 2**32 < 0.375
     )

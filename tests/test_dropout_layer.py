@@ -46,7 +46,7 @@ class Stack(nn.Module):
             split_rngs={"dropout": True},
             length=self.length,
         )
-        spread = placement.over_blocks({"p6": self.length})
+        spread = placement.broadcast({"p6": self.length})
         return [scanned(Dropout("p6", name=name), 0, spread)[1] for name in ("first", "second")]
 
 
@@ -251,7 +251,7 @@ def test_a_layer_that_is_made_outside_belongs_to_the_network_it_is_given_to():
         ("p5=0.5", r"^placement: must be a Placement, got 'p5=0.5'; "),
         (
             Placement.parse("p6=0..0.5"),
-            r"^placement: slot 'p6' has rates .*over_blocks",
+            r"^placement: slot 'p6' has rates .*broadcast",
         ),
         (Placement.parse("p6=0.1/0.5"), r"^placement: slot 'p6' has rates for many places, "),
     ],

@@ -79,21 +79,21 @@ def test_a_word_depends_on_its_row_major_index_only():
 
 def test_typed_and_legacy_keys_give_the_same_words():
     for seed in (0, 1, 12345):
-        typed = hashing.words_of(jax.random.key(seed))
-        chex.assert_trees_all_equal(typed, hashing.words_of(jax.random.PRNGKey(seed)))
+        typed = hashing.key_to_words(jax.random.key(seed))
+        chex.assert_trees_all_equal(typed, hashing.key_to_words(jax.random.PRNGKey(seed)))
         chex.assert_shape(typed, (2,))
 
 
 def test_every_word_of_a_longer_key_counts():
     key = np.array([1, 2, 3, 4], np.uint32)
-    whole = hashing.words_of(jnp.array(key)).tolist()
+    whole = hashing.key_to_words(jnp.array(key)).tolist()
     first = reference_mix(1 + 0x9E3779B9) ^ 3
     assert whole == [first, reference_mix(2 + 0x9E3779B9) ^ 4]
     for i in range(4):
         other = key.copy()
         other[i] ^= 1
-        assert hashing.words_of(jnp.array(other)).tolist() != whole
-    chex.assert_shape(hashing.words_of(jax.random.key(0, impl="rbg")), (2,))
+        assert hashing.key_to_words(jnp.array(other)).tolist() != whole
+    chex.assert_shape(hashing.key_to_words(jax.random.key(0, impl="rbg")), (2,))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_every_word_of_a_longer_key_counts():
 )
 def test_what_is_not_one_key_is_refused(key):
     with pytest.raises(ValueError, match=r"^key: expected one PRNG key, got .*$"):
-        hashing.words_of(key)
+        hashing.key_to_words(key)
 
 
 def test_fold_in_equals_an_independent_implementation_and_takes_traced_numbers():
@@ -149,7 +149,7 @@ def keep_rates():
     rates = np.array([0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999])
     scores = []
     for seed in range(8):
-        bits = np.asarray(hashing.bits(hashing.words_of(jax.random.key(seed)), (1 << 16,)))
+        bits = np.asarray(hashing.bits(hashing.key_to_words(jax.random.key(seed)), (1 << 16,)))
         dropped = np.array([np.mean(bits < rate * FULL) for rate in rates])
         scores.append((dropped - rates) / np.sqrt(rates * (1 - rates) / bits.size))
     return np.concatenate(scores)
@@ -186,7 +186,7 @@ def neighbours_at_low_rate():
 
 
 def slots():
-    key = hashing.words_of(jax.random.key(0))
+    key = hashing.key_to_words(jax.random.key(0))
     names = (*BASIC_SLOTS, *HEAD_SLOTS)
     masks = stack([hashing.fold_in(key, hashing.name_word(name)) for name in names]) >> 31
     pairs = [masks[i] ^ masks[j] for i in range(len(names)) for j in range(i)]
@@ -194,13 +194,13 @@ def slots():
 
 
 def steps():
-    key = hashing.words_of(jax.random.key(0))
+    key = hashing.key_to_words(jax.random.key(0))
     bits = stack([hashing.fold_in(key, step) for step in range(48)])
     return np.concatenate([z_fair(bits[1:] ^ bits[:-1]), z_fair(bits[2:] ^ bits[:-2])])
 
 
 def seeds():
-    bits = stack([hashing.words_of(jax.random.key(seed)) for seed in range(48)])
+    bits = stack([hashing.key_to_words(jax.random.key(seed)) for seed in range(48)])
     return np.concatenate([z_fair(bits[1:] ^ bits[:-1]), z_fair(bits[2:] ^ bits[:-2])])
 
 

@@ -152,7 +152,7 @@ def test_placements_stack_and_vmap_over_rates():
 
 
 def test_an_unknown_slot_is_refused_in_one_line_that_lists_the_known_ones():
-    for check in (Placement.validate, Placement.over_blocks):
+    for check in (Placement.validate, Placement.broadcast):
         with pytest.raises(ValueError, match=r"^placement: unknown slot 'p9'.* p3, p6, h4$") as bad:
             check(Placement.parse("p6=0.1,p9=0.2"), SLOTS)
         assert one_line(bad)
@@ -160,57 +160,57 @@ def test_an_unknown_slot_is_refused_in_one_line_that_lists_the_known_ones():
 
 
 def test_rates_over_blocks():
-    spread = Placement.parse("p3=0.25,p6=0..1:channel,h4=0.2").over_blocks(SLOTS)
+    spread = Placement.parse("p3=0.25,p6=0..1:channel,h4=0.2").broadcast(SLOTS)
     expected = {"p3": np.full(6, 0.25), "p6": np.arange(6) / 5, "h4": np.array(0.2)}
     for slot, rates in expected.items():
         assert spread.rate(slot).dtype == jnp.float32
         chex.assert_trees_all_close(spread.rate(slot), np.float32(rates), atol=1e-7)
     assert spread.mask("p6") == "channel"
-    listed = Placement.parse("p6=0/0.1/0.2/0.3/0.4/1").over_blocks(SLOTS)
+    listed = Placement.parse("p6=0/0.1/0.2/0.3/0.4/1").broadcast(SLOTS)
     chex.assert_trees_all_equal(listed.rate("p6"), np.float32([0, 0.1, 0.2, 0.3, 0.4, 1]))
 
 
 def test_spelling_out_again_changes_nothing_and_the_last_block_ends_the_ramp():
-    spread = Placement.parse("p6=0.1..0.7").over_blocks(SLOTS)
-    chex.assert_trees_all_equal(spread.over_blocks(SLOTS), spread)
+    spread = Placement.parse("p6=0.1..0.7").broadcast(SLOTS)
+    chex.assert_trees_all_equal(spread.broadcast(SLOTS), spread)
     assert spread.rate("p6")[0] == jnp.float32(0.1)
-    assert Placement.parse("h4=0..0.7").over_blocks(SLOTS).rate("h4") == jnp.float32(0.7)
+    assert Placement.parse("h4=0..0.7").broadcast(SLOTS).rate("h4") == jnp.float32(0.7)
 
 
 def test_spelled_out_placements_of_the_same_slots_share_one_structure():
     texts = ("p6=0.1,h4=0.2", "h4=0.3,p6=0..1", "p6=0/0/0/0/0/1,h4=1")
-    trees = [Placement.parse(text).over_blocks(SLOTS) for text in texts]
+    trees = [Placement.parse(text).broadcast(SLOTS) for text in texts]
     chex.assert_trees_all_equal_structs(*trees)
     chex.assert_trees_all_equal_shapes_and_dtypes(*trees)
 
 
 def test_rates_spread_alike_when_traced():
     placement = Placement({"p6": Ramp(0.0, 0.5), "h4": 0.2, "p3": [0.1] * 6})
-    traced = jax.jit(lambda placement: placement.over_blocks(SLOTS))(placement)
-    chex.assert_trees_all_close(traced, placement.over_blocks(SLOTS))
+    traced = jax.jit(lambda placement: placement.broadcast(SLOTS))(placement)
+    chex.assert_trees_all_close(traced, placement.broadcast(SLOTS))
 
 
 @pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_each_block_takes_its_own_rates_and_the_only_one_takes_all(transform):
-    spread = Placement.parse("p6=0..1:channel,h4=0.2").over_blocks(SLOTS)
+    spread = Placement.parse("p6=0..1:channel,h4=0.2").broadcast(SLOTS)
     at = transform(Placement.at)
     for block in range(6):
         found = at(spread, block)
         assert found.masks == spread.masks
         chex.assert_trees_all_equal(found.rate("p6"), spread.rate("p6")[block])
         chex.assert_trees_all_equal(found.rate("h4"), spread.rate("h4"))
-    single = Placement.parse("p6=0.1").over_blocks({"p6": 1})
+    single = Placement.parse("p6=0.1").broadcast({"p6": 1})
     chex.assert_trees_all_equal(at(single, 0), single)
 
 
 def test_a_slice_of_blocks_keeps_its_rates():
-    spread = Placement.parse("p6=0..1,h4=0.2").over_blocks(SLOTS)
+    spread = Placement.parse("p6=0..1,h4=0.2").broadcast(SLOTS)
     chex.assert_trees_all_equal(spread.at(slice(2, 6)).at(1), spread.at(3))
 
 
 @pytest.mark.parametrize("block", [-1, 6, np.int64(7)])
 def test_a_block_that_is_not_there_is_refused(block):
-    spread = Placement.parse("p6=0.1,h4=0.2").over_blocks(SLOTS)
+    spread = Placement.parse("p6=0.1,h4=0.2").broadcast(SLOTS)
     with pytest.raises(ValueError, match=rf"^block: must be in \[0, 6\).* got {block}$"):
         spread.at(block)
     with pytest.raises(ValueError, match=r"^placement: slot 'p6' must .*, got 0..0.5; "):
@@ -220,7 +220,7 @@ def test_a_block_that_is_not_there_is_refused(block):
 @pytest.mark.parametrize("rate", [np.full(5, 0.1), np.full((6, 6), 0.1)])
 def test_a_list_of_rates_that_is_not_one_for_every_block_is_refused(rate):
     with pytest.raises(ValueError, match=r"^placement: slot 'p6' has 6 places, got .*$") as refused:
-        Placement({"p6": rate}).over_blocks(SLOTS)
+        Placement({"p6": rate}).broadcast(SLOTS)
     assert one_line(refused)
 
 
@@ -231,7 +231,7 @@ def test_a_known_rate_that_is_no_probability_is_refused(rate, transform):
     with pytest.raises(
         ValueError, match=r"^placement: the rate of 'p6': must be in \[0, 1\], got "
     ):
-        transform(lambda: placement.over_blocks(SLOTS).rate("p6"))()
+        transform(lambda: placement.broadcast(SLOTS).rate("p6"))()
 
 
 def test_equal_are_those_with_the_same_slots_rates_and_masks():

@@ -9,7 +9,7 @@ from flaxdrop.results.ledger import Row
 from flaxdrop.results.statistics import BySeed, Paired, paired, summary
 from flaxdrop.table import Table
 from flaxdrop.theory.head import pooling_noise
-from flaxdrop.theory.variance import Unit, excess
+from flaxdrop.theory.variance import Moments, noise_factor
 
 RATE = 0.5  # of the question
 _ACCURACY = ("accuracy, points", lambda outcome: outcome.accuracy["last"])
@@ -100,7 +100,7 @@ def _explanation(found: dict[str, Outcome], features: np.ndarray) -> Iterator[st
         yield "The features have one pixel: before the pooling is before the classifier."
         return
     noise = _noise(features)
-    equal = excess(RATE) * noise / (1 + excess(RATE) * noise)
+    equal = noise_factor(RATE) * noise / (1 + noise_factor(RATE) * noise)
     yield (
         f"Before the pooling the same dropout is averaged over {pixels} pixels: on these features"
         f" it adds {noise:.2f} times the noise of one before the classifier (closed form), so that"
@@ -112,11 +112,11 @@ def _noise(features: np.ndarray) -> float:
     """Noise on the pooled features by dropout before the pooling, over that by dropout after it."""
     pooled = features.mean(axis=(1, 2))
     square = float(np.mean(np.square(features)))
-    after = excess(RATE) * float(np.mean(np.square(pooled)))
+    after = noise_factor(RATE) * float(np.mean(np.square(pooled)))
     pixels = features.shape[1] * features.shape[2]
     # The second moment is all that counts before the pooling.
     return float(
-        pooling_noise(Unit(square, square), RATE, pixels, before=True, correlation=0.0) / after
+        pooling_noise(Moments(square, square), RATE, pixels, before=True, correlation=0.0) / after
     )
 
 

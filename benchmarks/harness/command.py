@@ -13,7 +13,7 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import config_flags
 
-from benchmarks.harness.run import Mistake, run
+from benchmarks.harness.run import UsageError, run
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
 from flaxdrop.training.recipe import Recipe
@@ -75,7 +75,7 @@ def execute(study: Study, arguments: Sequence[str]) -> int:
         return run(
             study, settings, workdir=values["workdir"].value, dry_run=bool(values["dry_run"].value)
         )
-    except Mistake as error:
+    except UsageError as error:
         return _fail(error)
     except KeyboardInterrupt:  # the second one: what was saved before is left
         return 128 + signal.SIGINT

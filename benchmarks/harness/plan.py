@@ -18,10 +18,10 @@ from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
 from flaxdrop.results.provenance import config_hash
 from flaxdrop.training import steps
-from flaxdrop.training.cells import choose_devices, images_of
+from flaxdrop.training.cells import choose_devices, to_images
 from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.content import NUMERICS, Content
-from flaxdrop.training.environment import use_host
+from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.frozen import FrozenNetwork
 from flaxdrop.training.steps import Cell, Images, Task
 
@@ -155,8 +155,8 @@ def make_plan(
     Raises:
       ValueError, OSError: what the user got wrong.
     """
-    use_host()
-    jax.config.update("jax_default_matmul_precision", PRODUCTS[settings.precision])
+    configure_jax()
+    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[settings.precision])
     devices = choose_devices(settings.devices)
     dataset = flaxdrop.data.load(
         settings.dataset,
@@ -166,7 +166,7 @@ def make_plan(
     )
     recipe = settings.recipe
     recipe.steps_per_epoch(settings.train_examples or len(dataset.x_train))
-    pixels, subsets = _draw(images_of(dataset, recipe.mean, recipe.std), dataset, settings)
+    pixels, subsets = _draw(to_images(dataset, recipe.mean, recipe.std), dataset, settings)
     frozen = study.frozen(settings) if study.frozen else None
     chosen = restrict(study, settings, dataset.num_classes)
     every = families(study.variants(settings, dataset.num_classes), recipe.dropout_schedule)
@@ -226,4 +226,4 @@ def settings_in(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in _CONTENT.values()}
 
 
-PRODUCTS = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
+MATMUL_PRECISION = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}

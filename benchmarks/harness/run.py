@@ -29,7 +29,7 @@ from flaxdrop.training.stopping import Stop
 RESULTS = ("benchmarks/ledger", "BENCHMARKS.md", "docs/benchmarks")
 
 
-class Mistake(Exception):
+class UsageError(Exception):
     """What the user can put right; the message is one line that says how."""
 
 
@@ -40,7 +40,7 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
       The exit status.
 
     Raises:
-      Mistake: what the user got wrong, or a disk that is full.
+      UsageError: what the user got wrong, or a disk that is full.
     """
     stop = Stop(settings.budget_seconds)
     with contextlib.ExitStack() as stack:
@@ -53,14 +53,14 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
             stack.enter_context(plan.folder.claimed(study.name, plan.identity))
             rows, warnings = plan.recorded()
         except (ValueError, OSError) as error:
-            raise Mistake(str(error)) from error
+            raise UsageError(str(error)) from error
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
         try:
             rows, interrupted = train(plan, rows, stop)
             _report(plan, rows, complete=not interrupted)
         except OSError as error:
-            raise Mistake(
+            raise UsageError(
                 f"{error}; the finished cells are in {plan.folder.ledger}:"
                 " put it right and run the same command to go on"
             ) from error

@@ -131,7 +131,7 @@ def _family(
     )
     return Family(
         model,
-        {name: (off | placement).over_blocks(model.slots) for name, placement in members.items()},
+        {name: (off | placement).broadcast(model.slots) for name, placement in members.items()},
         schedules,
     )
 

@@ -1,4 +1,4 @@
-"""The parts of the reproduction: which cells of which configs, the most wanted first.
+"""The jobs of the reproduction: which cells of which configs, the most wanted first.
 
 `benchmarks.reproduce` trains them, `benchmarks.report` tells what was found.
 """
@@ -30,7 +30,7 @@ DATA = {
     "cifar100": "1136ab6a3cd49563fa77ac8757088182",
 }
 
-# Studies that train and are no part of it, and why.
+# Studies that train and are no job of it, and why.
 LEFT_OUT = {
     "transfer": "its features come from weights that are downloaded or from a file of one's own",
     "pretrain": "it makes such a file, and has nothing to compare",
@@ -38,7 +38,7 @@ LEFT_OUT = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Job:
     """Cells of one config that are wanted together.
 
     Attributes:
@@ -86,8 +86,8 @@ class Part:
     def name(self) -> str:
         """The config with its form and changes, for people.
 
-        >>> from benchmarks.reproduction.jobs import PARTS
-        >>> PARTS[0].name
+        >>> from benchmarks.reproduction.jobs import JOBS
+        >>> JOBS[0].name
         'cifar100:small, rate=0.3'
         """
         changes = [f"{field}={value}" for field, value in self.changes.items()]
@@ -105,26 +105,26 @@ class Part:
         )
 
 
-def _part(
+def _job(
     study: Study, config: str, form: str, variants: str = "", seeds: int = _SEEDS, **changes: Any
-) -> Part:
+) -> Job:
     values = importlib.import_module(f"configs.{config}").get_config(form)
     values.update(changes, variants=variants, seeds=seeds)
-    return Part(study, f"configs/{config}.py", form, study.settings.of(values), changes)
+    return Job(study, f"configs/{config}.py", form, study.settings.of(values), changes)
 
 
-def _positions(config: str, form: str, **changes: Any) -> list[Part]:
+def _positions(config: str, form: str, **changes: Any) -> list[Job]:
     """P6 first, then the other positions, then more seeds of the baseline."""
     wanted = (("none,p6", _SEEDS), ("", _SEEDS), ("none", _BASELINE_SEEDS))
     return [
-        _part(preresnet.STUDY, config, form, variants, seeds, **changes)
+        _job(preresnet.STUDY, config, form, variants, seeds, **changes)
         for variants, seeds in wanted
     ]
 
 
-def _others(form: str) -> list[Part]:
+def _others(form: str) -> list[Job]:
     return [
-        _part(study, f"{study.name}_cifar10", form)
+        _job(study, f"{study.name}_cifar10", form)
         for study in (head.STUDY, pooling.STUDY, schedules.STUDY)
     ]
 
@@ -136,41 +136,41 @@ _DEPTH = (
 )
 
 
-def _small() -> list[Part]:
+def _small() -> list[Job]:
     """For CPUs: where positions differ first, for cells take long."""
     return [
         *_positions("cifar100", "small", rate=0.3),
-        _part(vgg_depth.STUDY, "vgg_cifar10", "small", _DEPTH),
+        _job(vgg_depth.STUDY, "vgg_cifar10", "small", _DEPTH),
         *_positions("cifar10", "small", rate=0.3),
         *_positions("cifar100", "small"),
         *_positions("cifar100", "small", rate=0.5),
-        _part(vgg_depth.STUDY, "vgg_cifar10", "small"),
+        _job(vgg_depth.STUDY, "vgg_cifar10", "small"),
         *_others("small"),
     ]
 
 
-def _named(form: str) -> list[Part]:
+def _named(form: str) -> list[Job]:
     """The published tables."""
     return [
         *_positions("cifar100", form),
         *_positions("cifar10", form),
-        _part(vgg_depth.STUDY, "vgg_cifar10", form),
+        _job(vgg_depth.STUDY, "vgg_cifar10", form),
     ]
 
 
-def _rates_and_others(form: str) -> list[Part]:
+def _rates_and_others(form: str) -> list[Job]:
     """All positions at higher rates, and the studies without a table of a paper."""
     rates = [
-        part
+        job
         for rate in (0.3, 0.5)
         for config in ("cifar100", "cifar10")
-        for part in _positions(config, form, rate=rate)
+        for job in _positions(config, form, rate=rate)
     ]
     return [*_others(form), *rates]
 
 
 # In the order in which they are wanted: there is a whole table early, and it gets better.
-PARTS = (
+JOBS = (
     *_small(),
     *_named("quick"),
     *_named("full"),

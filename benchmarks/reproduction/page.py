@@ -1,4 +1,4 @@
-"""BENCHMARKS.md as text: a pure function of the parts of the reproduction and their rows."""
+"""BENCHMARKS.md as text: a pure function of the jobs of the reproduction and their rows."""
 
 import math
 from collections import Counter
@@ -34,7 +34,7 @@ What is published and what we measured, beside each other. This page is rendered
 is not edited. `python -m benchmarks.reproduce --time_budget 9m` trains the next cells that are
 missing. Forms of a config: *full* is the published recipe, as far as it is known; *quick* the same
 network with fewer epochs; *small* a network of depth 20, or the published one, on 10,000 of the
-images, another part for every seed, for a CPU.
+images, another job for every seed, for a CPU.
 """
 
 
@@ -54,7 +54,7 @@ def render(runs: Sequence[Run], others: Sequence[str], not_shown: Mapping[str, i
             blocks += [f"## {title}\n", *_config(of)]
         for rates in every:
             if rates.last in of:
-                blocks += [f"## {rates.last.part.study.name}, {rates.name}\n", *_rates(rates)]
+                blocks += [f"## {rates.last.job.study.name}, {rates.name}\n", *_rates(rates)]
     return "\n".join([*blocks, *others, *_not_run(runs, not_shown)])
 
 
@@ -65,22 +65,22 @@ def _meaning(runs: Sequence[Run]) -> Iterator[str]:
     for claim in CLAIMS:
         seen: set[str] = set()
         for run in runs:
-            if run.part.study.name != claim.study or not run.rows:
+            if run.job.study.name != claim.study or not run.rows:
                 continue
-            found = judge(claim, run.rows, run.part.every_variant, run.part.study.nulls)
+            found = judge(claim, run.rows, run.job.every_variant, run.job.study.nulls)
             if not found.effects:
                 continue
             cells.append(
                 (
                     f"{claim.words} ({claim.source})",
                     _verdict(found),
-                    run.part.name,
+                    run.job.name,
                     _effects(found, claim.quantity.unit),
                     _link(run),
                 )
             )
             if run.title not in seen:
-                leading.setdefault(found.verdict, {})[f"{claim.words} ({run.part.name})"] = None
+                leading.setdefault(found.verdict, {})[f"{claim.words} ({run.job.name})"] = None
             seen.add(run.title)
         if not seen:
             leading.setdefault("not run", {})[claim.words] = None
@@ -124,27 +124,27 @@ def _effects(found: Finding, unit: str) -> str:
 
 
 def _link(run: Run) -> str:
-    file = f"{run.part.study.name}.jsonl"
-    return f"[{file}]({(LEDGER / file).as_posix()}), config `{run.part.config_hash}`"
+    file = f"{run.job.study.name}.jsonl"
+    return f"[{file}]({(LEDGER / file).as_posix()}), config `{run.job.config_hash}`"
 
 
 def _config(runs: Sequence[Run]) -> Iterator[str]:
     """The sections of one config, in all its forms."""
-    study, settings = runs[0].part.study, runs[0].part.settings
+    study, settings = runs[0].job.study, runs[0].job.settings
     yield f"{study.question}\n"
     if words := study.stated and study.stated(settings):
         yield f"{words}.\n"
     for run in runs:
         if run.rows:
-            yield f"### {run.part.name}\n"
+            yield f"### {run.job.name}\n"
             yield from _form(run)
 
 
 def _form(run: Run) -> Iterator[str]:
-    part, study = run.part, run.part.study
-    order = list(part.every_variant)
-    published = study.published(part.settings)
-    yield f"```\n{part.command}\n```\n"
+    job, study = run.job, run.job.study
+    order = list(job.every_variant)
+    published = study.published(job.settings)
+    yield f"```\n{job.command}\n```\n"
     yield "\n".join(f"- {line}" for line in _provenance(run.rows)) + "\n"
     yield study_table(
         run.rows,
@@ -158,7 +158,7 @@ def _form(run: Run) -> Iterator[str]:
     lines = agreement(effects(found, "best", study.baseline, null), published, study.baseline)
     for claim in CLAIMS:
         if claim.study == study.name:
-            verdict = judge(claim, run.rows, part.every_variant, study.nulls)
+            verdict = judge(claim, run.rows, job.every_variant, study.nulls)
             if verdict.effects:
                 of = "" if claim.quantity is ACCURACY else f" ({claim.quantity.unit})"
                 lines.append(f"{claim.words}{of}: {_verdict(verdict)}.")
@@ -170,11 +170,11 @@ def _form(run: Run) -> Iterator[str]:
 
 def _rates(rates: ByRate) -> Iterator[str]:
     """The section on all rates of one form of a config."""
-    study = rates.last.part.study
+    study = rates.last.job.study
     yield "How much of it does each place bear?\n"
     yield rate_table(
         {rate: run.rows for rate, run in rates.runs.items()},
-        order=list(rates.last.part.every_variant),
+        order=list(rates.last.job.every_variant),
         baseline=study.baseline,
         nulls=study.nulls,
     ).markdown()
@@ -222,7 +222,7 @@ def _not_run(runs: Sequence[Run], not_shown: Mapping[str, int]) -> Iterator[str]
     for run in runs:
         if run.missing:
             cells = f"{len(run.missing)} of {len(run.wanted)} cells"
-            yield f"- {run.part.study.name}, {run.part.name}: {cells}."
+            yield f"- {run.job.study.name}, {run.job.name}: {cells}."
     for study, count in not_shown.items():
         if count:
             yield (

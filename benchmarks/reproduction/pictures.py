@@ -82,26 +82,26 @@ def _code() -> str:
 
 def of_run(run: Run) -> Picture:
     """Its variants beside each other."""
-    study = run.part.study
+    study = run.job.study
     return Picture(
         study.name,
-        run.part.name,
+        run.job.name,
         f"Accuracy by variant, and differences to {study.baseline}",
         run.rows,
         lambda path: variants.positions(
             run.rows,
             path,
-            order=list(run.part.every_variant),
+            order=list(run.job.every_variant),
             baseline=study.baseline,
             nulls=study.nulls,
-            title=f"{study.name}, {run.part.name}",
+            title=f"{study.name}, {run.job.name}",
         ),
     )
 
 
 def of_rates(group: ByRate) -> Picture:
     """Every variant over the rates."""
-    study = group.last.part.study
+    study = group.last.job.study
     return Picture(
         study.name,
         group.name,
@@ -110,7 +110,7 @@ def of_rates(group: ByRate) -> Picture:
         lambda path: rates.draw_each_place(
             {rate: run.rows for rate, run in group.runs.items()},
             path,
-            order=list(group.last.part.every_variant),
+            order=list(group.last.job.every_variant),
             baseline=study.baseline,
             nulls=study.nulls,
             title=f"{study.name}, {group.name}",

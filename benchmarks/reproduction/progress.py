@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from benchmarks.reproduction.jobs import FORMS, Cell, Part
+from benchmarks.reproduction.jobs import FORMS, Cell, Job
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.provenance import config_hash
 
@@ -13,53 +13,53 @@ class Run:
     """One config of the reproduction with the rows that are there of it.
 
     Attributes:
-      part: the config.
-      wanted: all its cells, of every part of it.
-      rows: of its cells (`Part.content`), in the ledger's order.
+      job: the config.
+      wanted: all its cells, of every job of it.
+      rows: of its cells (`Job.content`), in the ledger's order.
     """
 
-    part: Part
+    job: Job
     wanted: tuple[Cell, ...]
     rows: tuple[Row, ...]
 
     @property
     def title(self) -> str:
         """Study, dataset and changes: what all forms of a config share."""
-        changes = [f"{field} {value}" for field, value in self.part.changes.items()]
-        return ", ".join([self.part.study.name, self.part.settings.dataset, *changes])
+        changes = [f"{field} {value}" for field, value in self.job.changes.items()]
+        return ", ".join([self.job.study.name, self.job.settings.dataset, *changes])
 
     @property
     def missing(self) -> list[Cell]:
         """The cells that are wanted and not there, in the table's order."""
         done = {(row.variant, row.seed) for row in self.rows}
-        order = list(self.part.every_variant)
+        order = list(self.job.every_variant)
         lacking = [cell for cell in self.wanted if cell not in done]
         return sorted(lacking, key=lambda cell: (order.index(cell[0]), cell[1]))
 
 
-def runs_of(parts: Sequence[Part], rows: Mapping[str, Sequence[Row]]) -> list[Run]:
-    """The configs of the parts, by study as the parts come, the fullest form of each first.
+def runs_of(jobs: Sequence[Job], rows: Mapping[str, Sequence[Row]]) -> list[Run]:
+    """The configs of the jobs, by study as the jobs come, the fullest form of each first.
 
     Args:
-      parts: of the reproduction.
+      jobs: of the reproduction.
       rows: study -> all rows of its ledger.
     """
     cells: dict[tuple[str, str], dict[Cell, None]] = {}
-    first: dict[tuple[str, str], Part] = {}
-    for part in parts:
-        key = part.study.name, part.config_hash
-        first.setdefault(key, part)
-        cells.setdefault(key, {}).update(dict.fromkeys(part.cells))
+    first: dict[tuple[str, str], Job] = {}
+    for job in jobs:
+        key = job.study.name, job.config_hash
+        first.setdefault(key, job)
+        cells.setdefault(key, {}).update(dict.fromkeys(job.cells))
     runs = [
         Run(
-            part,
+            job,
             tuple(cells[key]),
-            tuple(row for row in rows.get(key[0], ()) if row.content == part.content),
+            tuple(row for row in rows.get(key[0], ()) if row.content == job.content),
         )
-        for key, part in first.items()
+        for key, job in first.items()
     ]
     titles = list(dict.fromkeys(run.title for run in runs))
-    return sorted(runs, key=lambda run: (titles.index(run.title), -FORMS.index(run.part.form)))
+    return sorted(runs, key=lambda run: (titles.index(run.title), -FORMS.index(run.job.form)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +79,10 @@ class ByRate:
 
     @property
     def name(self) -> str:
-        """As that of a part, for people."""
-        part = self.last.part
-        changes = {field: value for field, value in part.changes.items() if field != "rate"}
-        return f"{dataclasses.replace(part, changes=changes).name}, by rate"
+        """As that of a job, for people."""
+        job = self.last.job
+        changes = {field: value for field, value in job.changes.items() if field != "rate"}
+        return f"{dataclasses.replace(job, changes=changes).name}, by rate"
 
 
 def by_rate(runs: Sequence[Run]) -> list[ByRate]:
@@ -93,8 +93,8 @@ def by_rate(runs: Sequence[Run]) -> list[ByRate]:
     """
     groups: dict[tuple[str, str], dict[float, Run]] = {}
     for run in runs:
-        identity = dict(run.part.settings.identity())
+        identity = dict(run.job.settings.identity())
         if run.rows and "rate" in identity:
             rate = identity.pop("rate")
-            groups.setdefault((run.part.study.name, config_hash(identity)), {})[rate] = run
+            groups.setdefault((run.job.study.name, config_hash(identity)), {})[rate] = run
     return [ByRate(dict(sorted(group.items()))) for group in groups.values() if len(group) > 1]

@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.harness.arguments import Parser, exit_status
 from benchmarks.reproduction.jobs import LEDGER
 from benchmarks.throughput import contests, first_step, workload
-from benchmarks.throughput.contest import Result, compete
-from benchmarks.throughput.contests import Contest, Measurement
+from benchmarks.throughput.contest import Result, run_interleaved
+from benchmarks.throughput.contests import InterleavedBenchmark, Measurement
 from benchmarks.throughput.record import FILE, cores, processor, record, section
 from flaxdrop.results import provenance
 
@@ -26,7 +26,7 @@ from flaxdrop.results import provenance
 _ASK = "import jax; of = jax.devices()[0]; print(of.platform, of.device_kind, sep='\\n')"
 
 
-def chosen(options: argparse.Namespace, platform: str) -> list[Contest]:
+def chosen(options: argparse.Namespace, platform: str) -> list[InterleavedBenchmark]:
     """The contests that the options ask for."""
     gpu, own = platform == "gpu", cores()
     seconds, names = str(options.seconds), options.workloads.split(",")
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     results: dict[str, Mapping[str, Result]] = {}
     for contest in chosen(options, platform):
         print(f"{contest.name}: {', '.join(of.name for of in contest.contestants)}", flush=True)
-        found = results[contest.name] = compete(contest.contestants, options.rounds)
+        found = results[contest.name] = run_interleaved(contest.contestants, options.rounds)
         measurements += contest.measurements(found)
     print("first step", flush=True)
     measurements += _starts(options.dataset)

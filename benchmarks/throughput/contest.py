@@ -84,7 +84,7 @@ def ratio(of: Result, to: Result) -> Ratio | None:
     return Ratio.of_rounds([a / b for a, b in zip(of.speeds, to.speeds, strict=True)])
 
 
-def compete(contestants: Sequence[Contestant], rounds: int) -> dict[str, Result]:
+def run_interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str, Result]:
     """Lets every contestant do `rounds` rounds, in turn.
 
     One that fails drops out, with what it said on its standard error.

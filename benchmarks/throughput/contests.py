@@ -35,7 +35,7 @@ class Measurement:
 
 
 @dataclasses.dataclass(frozen=True)
-class Contest:
+class InterleavedBenchmark:
     """Contestants that take turns, and the rows that their speeds give.
 
     Attributes:
@@ -71,7 +71,7 @@ def _measured(what: str, asked: str, of: Ratio, reached: bool | None) -> Measure
     return Measurement(what, asked, of.median, of.low, of.high, reached)
 
 
-def layer(seconds: str) -> Contest:
+def layer(seconds: str) -> InterleavedBenchmark:
     """The dropout alone."""
 
     def rows(found: Results) -> list[Measurement]:
@@ -87,10 +87,10 @@ def layer(seconds: str) -> Contest:
         Contestant(name, ("benchmarks.throughput.layer", "--of", name, "--seconds", seconds))
         for name in ("flaxdrop", "flax", "product")
     ]
-    return Contest("layer", contestants, rows)
+    return InterleavedBenchmark("layer", contestants, rows)
 
 
-def slots(workload: str, common: Sequence[str]) -> Contest:
+def slots(workload: str, common: Sequence[str]) -> InterleavedBenchmark:
     """What dropout costs in a step: none, P6, and the eight positions of the table's program."""
 
     def rows(found: Results) -> list[Measurement]:
@@ -111,7 +111,7 @@ def slots(workload: str, common: Sequence[str]) -> Contest:
         ours(name, workload, [*common, "--slots", name, "--devices", "1"])
         for name in ("none", "p6", "all")
     ]
-    return Contest(f"slots of {workload}", contestants, rows)
+    return InterleavedBenchmark(f"slots of {workload}", contestants, rows)
 
 
 def baselines(
@@ -122,7 +122,7 @@ def baselines(
     gpu: bool,
     compiled: bool,
     fixed: bool = False,
-) -> Contest:
+) -> InterleavedBenchmark:
     """The whole table's program on all devices, against what else one could have written.
 
     Args:
@@ -170,7 +170,7 @@ def baselines(
             compared(f"{label}, images/s against {best}", mine, torches[best], 1.0),
         ]
 
-    return Contest(f"baselines on {label}", contestants, rows)
+    return InterleavedBenchmark(f"baselines on {label}", contestants, rows)
 
 
 def _hours(of: Result) -> Measurement:
@@ -183,7 +183,7 @@ def _hours(of: Result) -> Measurement:
     return Measurement(what, "at most 1", value, low, high, value <= 1)
 
 
-def devices(workload: str, common: Sequence[str], cores: Sequence[int]) -> Contest:
+def devices(workload: str, common: Sequence[str], cores: Sequence[int]) -> InterleavedBenchmark:
     """All devices against one of them; on a CPU against one core alone."""
     alone = ours("one device", workload, [*common, "--devices", "1"])
     contestants = [
@@ -197,10 +197,10 @@ def devices(workload: str, common: Sequence[str], cores: Sequence[int]) -> Conte
         least = 3.5 if there == 4 else None
         return [compared(what, found["all devices"], found["one device"], least)]
 
-    return Contest(f"devices on {workload}", contestants, rows)
+    return InterleavedBenchmark(f"devices on {workload}", contestants, rows)
 
 
-def bounds(workload: str, precision: str, common: Sequence[str]) -> Contest:
+def bounds(workload: str, precision: str, common: Sequence[str]) -> InterleavedBenchmark:
     """A step, against the least time that this machine's products and bytes allow."""
 
     def rows(found: Results) -> list[Measurement]:
@@ -220,7 +220,7 @@ def bounds(workload: str, precision: str, common: Sequence[str]) -> Contest:
         Contestant(of, ("benchmarks.throughput.roofline", "--of", of, *common))
         for of in ("products", "bytes")
     ]
-    return Contest(
+    return InterleavedBenchmark(
         f"roofline of {workload}",
         [ours("flaxdrop", workload, [*common, "--slots", "p6"]), *peaks],
         rows,

@@ -16,7 +16,7 @@ from benchmarks.harness.plan import make_plan
 from benchmarks.preresnet import STUDY
 from benchmarks.throughput import workload
 from configs.cifar100 import get_config
-from flaxdrop.training.cells import compile_programs, mesh_of, on_every_device
+from flaxdrop.training.cells import compile_programs, make_mesh, on_every_device
 
 Seconds = Mapping[str, float]
 
@@ -70,12 +70,12 @@ def main(arguments: Sequence[str]) -> None:
     config.dataset = options.dataset
     began = time.perf_counter()
     plan = make_plan(STUDY, STUDY.settings.of(config), None)
-    images = jax.block_until_ready(on_every_device(mesh_of(plan.devices), plan.images))
+    images = jax.block_until_ready(on_every_device(make_mesh(plan.devices), plan.images))
     data = time.perf_counter() - began
     (family,) = plan.families
     task, cell = plan.task(family), plan.cell("p6", 0)
     programs = compile_programs(task, images, cell, plan.devices)
-    cells = programs.place([cell] * programs.lanes)
+    cells = programs.place([cell] * programs.cells_in_parallel)
     states = programs.start(cells)
     jax.block_until_ready(states)
     begun = time.monotonic()

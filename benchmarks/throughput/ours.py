@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.plan import PRODUCTS
+from benchmarks.harness.plan import MATMUL_PRECISION
 from benchmarks.throughput import workload
 from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
@@ -22,11 +22,11 @@ from flaxdrop.training.cells import (
     Programs,
     choose_devices,
     compile_programs,
-    images_of,
-    mesh_of,
+    make_mesh,
     over_cells,
+    to_images,
 )
-from flaxdrop.training.environment import use_host
+from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.steps import Cell, Task
 
@@ -65,7 +65,7 @@ def placement_of(model: Any, slots: str, rate: float) -> Placement:
         rates = dict.fromkeys(model.slots, rate)
     else:
         rates = {"p6": rate} if slots == "p6" else dict.fromkeys(POSITIONS, 0.0) | {"p6": rate}
-    return Placement(rates).over_blocks(model.slots)
+    return Placement(rates).broadcast(model.slots)
 
 
 def images_of_noise(count: int = workload.EXAMPLES, side: int = 32) -> steps.Images:
@@ -73,7 +73,7 @@ def images_of_noise(count: int = workload.EXAMPLES, side: int = 32) -> steps.Ima
     x, y = workload.examples(count, side)
     names = tuple(map(str, range(workload.CLASSES)))
     dataset = Dataset("noise", x, y, x[:500], y[:500], names)
-    return images_of(dataset, workload.MEAN, workload.STD)
+    return to_images(dataset, workload.MEAN, workload.STD)
 
 
 def steps_of(
@@ -85,7 +85,7 @@ def steps_of(
 
     Args:
       programs: of their task.
-      cells: `programs.lanes` of them.
+      cells: `programs.cells_in_parallel` of them.
       train: `programs.train`, or what takes its place.
     """
     placed = programs.place(cells)
@@ -101,14 +101,14 @@ def steps_of(
 
 def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles the programs; the round takes some steps of every cell."""
-    use_host()
-    jax.config.update("jax_default_matmul_precision", PRODUCTS[options.precision])
+    configure_jax()
+    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[options.precision])
     devices = choose_devices(options.devices)
     task = task_of(workload.WORKLOADS[options.workload], options.precision)
     images = images_of_noise()
     placement = placement_of(task.model, options.slots, options.rate)
-    lanes = len(devices) * options.cells_per_device
-    own = [Cell(jax.random.key(lane), placement) for lane in range(lanes)]
+    cells_in_parallel = len(devices) * options.cells_per_device
+    own = [Cell(jax.random.key(lane), placement) for lane in range(cells_in_parallel)]
     programs = compile_programs(task, images, own[0], devices, options.cells_per_device)
     train = programs.train
     if options.fixed_batch:
@@ -116,7 +116,7 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[s
     take = steps_of(programs, own, train)
     rounds = in_rounds(take, options.seconds)
     stats = devices[0].memory_stats() or {}
-    return rounds.work(task.recipe.batch * lanes), {
+    return rounds.work(task.recipe.batch * cells_in_parallel), {
         "compile_seconds": programs.compile_seconds,
         "first_step_seconds": rounds.first_seconds,
         "temporary_bytes": programs.temporary_bytes,
@@ -143,7 +143,7 @@ def _on_one_batch(
     batch = task.recipe.batch
     x = augment.normalise(images.x_train[:batch], images.mean, images.std)
     y = images.y_train[:batch]
-    train = over_cells(mesh_of(devices), cells_per_device, several, 3, (4,))
+    train = over_cells(make_mesh(devices), cells_per_device, several, 3, (4,))
     return lambda count, cells, states: train(jnp.int32(count), x, y, cells, states)
 
 

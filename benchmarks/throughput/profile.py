@@ -13,13 +13,13 @@ import jax
 from jax.profiler import ProfileData
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.harness.plan import PRODUCTS
+from benchmarks.harness.plan import MATMUL_PRECISION
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.account import Event, account, paths
 from flaxdrop.placement import Placement
 from flaxdrop.table import Table
 from flaxdrop.training.cells import choose_devices, compile_programs
-from flaxdrop.training.environment import use_host
+from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.steps import Cell, Images, Task
 
 
@@ -85,10 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run() -> None:
         if options.steps < 1:
             raise ValueError(f"steps: must be at least 1, got {options.steps}")
-        use_host()
+        configure_jax()
         # A program that was kept has the names it was first compiled with.
         jax.config.update("jax_enable_compilation_cache", False)
-        jax.config.update("jax_default_matmul_precision", PRODUCTS["float32"])
+        jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION["float32"])
         devices = choose_devices(options.devices)
         task = ours.task_of(workload.WORKLOADS[options.workload], "float32")
         placement = ours.placement_of(task.model, options.slots, workload.RATE)

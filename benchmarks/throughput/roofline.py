@@ -29,12 +29,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from benchmarks.harness.plan import PRODUCTS
+from benchmarks.harness.plan import MATMUL_PRECISION
 from benchmarks.throughput import workload
 from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
-from flaxdrop.training.cells import choose_devices, mesh_of
-from flaxdrop.training.environment import use_host
+from flaxdrop.training.cells import choose_devices, make_mesh
+from flaxdrop.training.environment import configure_jax
 
 GIGA = 1e9
 _PASSES = 16  # over the activations of a block
@@ -73,12 +73,12 @@ def seconds_per_image(flops: float, moved: float, gflops: float, gigabytes: floa
 
 def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles; the round does some passes on every device, a unit is 1e9 products or bytes."""
-    use_host()
-    jax.config.update("jax_default_matmul_precision", PRODUCTS[options.precision])
+    configure_jax()
+    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[options.precision])
     devices = choose_devices(0)
     rows, columns = _SHAPES[options.of][devices[0].platform == "cpu"]
     dtype = jnp.bfloat16 if options.precision == "bfloat16" else jnp.float32
-    one_each = NamedSharding(mesh_of(devices), PartitionSpec("cells"))
+    one_each = NamedSharding(make_mesh(devices), PartitionSpec("cells"))
     x = jnp.zeros((len(devices), rows, columns), dtype, device=one_each)
     run = jax.jit(_ONE[options.of], donate_argnums=0, in_shardings=one_each, out_shardings=one_each)
 

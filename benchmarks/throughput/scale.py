@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.harness.plan import PRODUCTS
+from benchmarks.harness.plan import MATMUL_PRECISION
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.contest import in_rounds
 from benchmarks.throughput.workload import Workload
@@ -22,7 +22,7 @@ from flaxdrop.placement import Placement
 from flaxdrop.plots.scaling import QUANTITIES, Cost, draw_scale, straight
 from flaxdrop.table import EMPTY, Table
 from flaxdrop.training.cells import choose_devices, compile_programs
-from flaxdrop.training.environment import use_host
+from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.steps import Cell, Images
 
 _ROUNDS = 5
@@ -151,7 +151,7 @@ def measure(
     names = sorted(ours.POSITIONS, key=lambda slot: slot != "p6")[: point.slots]
     rates = dict.fromkeys(names, workload.RATE)
     model: Any = task.model
-    placement = Placement(rates).over_blocks(model.slots)
+    placement = Placement(rates).broadcast(model.slots)
     found = spread(point.cells, devices)
     assert found is not None
     cells = [Cell(jax.random.key(lane), placement) for lane in range(point.cells)]
@@ -187,10 +187,10 @@ def run(sizes: Sizes, folder: pathlib.Path) -> None:
     """
     if not folder.is_dir():
         raise OSError(f"folder: {folder} is not there; name one that is")
-    use_host()
+    configure_jax()
     # What compiling costs, not what keeping programs saves.
     jax.config.update("jax_enable_compilation_cache", False)
-    jax.config.update("jax_default_matmul_precision", PRODUCTS["float32"])
+    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION["float32"])
     devices = choose_devices(0)
     images = ours.images_of_noise(_EXAMPLES, sizes.side)
     known: dict[Point, tuple[float, float, int]] = {}

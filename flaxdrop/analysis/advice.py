@@ -190,5 +190,5 @@ def _shifted(shift: Shift) -> str:
     worst = shift.worst_first[0]
     return (
         f"{name} shifts {count} of {len(shift.norms)} batch norms, {worst.norm} most: at inference"
-        f" its input has {worst.typical:.2g} of the variance of training."
+        f" its input has {worst.geometric_mean:.2g} of the variance of training."
     )

@@ -256,7 +256,7 @@ def variance_shift(
     >>> x = jax.random.normal(jax.random.key(0), (4096, 8))
     >>> variables = Network().init(jax.random.key(1), x, train=False)
     >>> shift = variance_shift(Network(), variables, x)
-    >>> shift.norms[0].norm, round(shift.norms[0].typical, 1)
+    >>> shift.norms[0].norm, round(shift.norms[0].geometric_mean, 1)
     ('BatchNorm_0', 0.5)
     """
     made = probe(model, variables, batch, placement, training=training, inference=inference)

@@ -23,7 +23,7 @@ class NormShift:
         epsilon: the variance that its output has at inference in the place of 1. Of a channel that
         is constant in both, 1.
       mean_shift: [C], (mean at inference - mean in training) / standard deviation in training.
-      error: standard error of the logarithm of `typical`, over the masks.
+      error: standard error of the logarithm of `geometric_mean`, over the masks.
     """
 
     norm: str
@@ -32,7 +32,7 @@ class NormShift:
     error: float
 
     @property
-    def typical(self) -> float:
+    def geometric_mean(self) -> float:
         """Geometric mean of the ratio over the channels."""
         return float(np.exp(np.mean(np.log(self.ratio))))
 
@@ -43,8 +43,8 @@ class NormShift:
 
     @property
     def size(self) -> float:
-        """|log typical|: 0 is no shift."""
-        return abs(float(np.log(self.typical)))
+        """|log geometric_mean|: 0 is no shift."""
+        return abs(float(np.log(self.geometric_mean)))
 
     @property
     def mean_size(self) -> float:
@@ -89,7 +89,7 @@ class Shift:
             (
                 norm.norm,
                 depth[norm.norm],
-                f"{norm.typical:.3f}",
+                f"{norm.geometric_mean:.3f}",
                 f"{norm.worst:.3g}",
                 f"{norm.mean_size:.3f}",
                 f"{norm.error:.3f}",

@@ -31,7 +31,7 @@ def permuted(words: jax.Array, index: jax.Array, size: int) -> jax.Array:
       (1988). Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002). Mitchell et al.,
       "Bandwidth-Optimal Random Shuffling for GPUs" (2021).
 
-    >>> words = hashing.words_of(jax.random.key(0))
+    >>> words = hashing.key_to_words(jax.random.key(0))
     >>> sorted(permuted(words, jnp.arange(5), 5).tolist())
     [0, 1, 2, 3, 4]
     """
@@ -81,5 +81,5 @@ def batch_indices(
     >>> sorted(jnp.concatenate(steps).tolist())
     [0, 1, 2, 3]
     """
-    words = hashing.fold_in(hashing.words_of(key), epoch)
+    words = hashing.fold_in(hashing.key_to_words(key), epoch)
     return permuted(words, step * batch + jnp.arange(batch, dtype=jnp.uint32), size)

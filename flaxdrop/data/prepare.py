@@ -21,7 +21,7 @@ PROBE_SECONDS = 4.0
 
 
 @contextlib.contextmanager
-def explained(name: str, problem: str) -> Iterator[None]:
+def as_value_error(name: str, problem: str) -> Iterator[None]:
     """Turns whatever goes wrong inside tensorflow-datasets into a ValueError of one line.
 
     Args:
@@ -54,7 +54,7 @@ def prepare(name: str, root: pathlib.Path) -> None:
             the official one, or `root` cannot be written.
     """
     problem = f"cannot be prepared in {root}"
-    with explained(name, problem):
+    with as_value_error(name, problem):
         import tensorflow_datasets  # optional, and takes long to import
 
         original = tensorflow_datasets.builder_cls(name)
@@ -70,7 +70,7 @@ def prepare(name: str, root: pathlib.Path) -> None:
             f"dataset {name}: not prepared in {root}, and {url} cannot be reached ({refusal}); "
             f"bring that file to {by_hand}, or name the data_dir that has it, or use npz:FILE"
         )
-    with explained(name, problem):
+    with as_value_error(name, problem):
         builder.download_and_prepare(
             download_config=tensorflow_datasets.download.DownloadConfig(
                 force_checksums_validation=True, try_download_gcs=False

@@ -44,7 +44,7 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         folder = prepared(root, name)
         assert folder is not None
     files = sorted(folder.iterdir())
-    with prepare.explained(name, f"{folder} cannot be read"):
+    with prepare.as_value_error(name, f"{folder} cannot be read"):
         key = f"{name}-{folder.name}-{cache.DECODER}-{source_digest(folder, files)}"
     return cache.cached(key, name, lambda: _decode(name, folder).in_own_order())
 
@@ -65,7 +65,7 @@ def _decode(name: str, folder: pathlib.Path) -> Dataset:
             f"dataset {name}: {folder} has no array_record files, the only ones to be read without "
             "TensorFlow; use another data_dir"
         )
-    with prepare.explained(name, f"delete {folder}, which cannot be read, to prepare it anew"):
+    with prepare.as_value_error(name, f"delete {folder}, which cannot be read, to prepare it anew"):
         import tensorflow_datasets  # optional, and takes long to import
 
         sources = tensorflow_datasets.data_source(

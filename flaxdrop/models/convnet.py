@@ -16,7 +16,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.models.images import check_images
 from flaxdrop.ops.convolution import conv_general_dilated
 from flaxdrop.ops.pooling import pool
-from flaxdrop.placement import Placement, spelled_out
+from flaxdrop.placement import Placement, resolve_placement
 
 _CONVOLUTIONS = 2  # a block's
 
@@ -130,7 +130,7 @@ class ConvNet(nn.Module):
                 f"image_size: must be at least {self.smallest_image} for {len(self.widths)} blocks,"
                 f" got {x.shape[1]}x{x.shape[2]}"
             )
-        placement = spelled_out(placement, self.slots)
+        placement = resolve_placement(placement, self.slots)
         around = placement.only(("before_pool", "after_pool"))
         x = x.astype(self.dtype)
         for i, width in enumerate(self.widths):

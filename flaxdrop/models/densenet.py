@@ -18,7 +18,7 @@ from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.models.images import check_images
 from flaxdrop.ops.batch_norm import BatchNorm
 from flaxdrop.ops.convolution import conv_general_dilated
-from flaxdrop.placement import Placement, spelled_out
+from flaxdrop.placement import Placement, resolve_placement
 
 LAYER_SLOTS = ("branch", "norm1", "relu1", "conv1", "norm2", "relu2", "conv2")
 TRANSITION_SLOTS = (
@@ -229,7 +229,7 @@ class DenseNet(nn.Module):
                 f"image_size: must be at least {self.smallest_image} for"
                 f" {len(self.block_sizes)} blocks behind this stem, got {x.shape[1]}x{x.shape[2]}"
             )
-        placement = spelled_out(placement, self.slots)
+        placement = resolve_placement(placement, self.slots)
         conv = functools.partial(_conv, dtype=self.dtype)
         norm = functools.partial(
             BatchNorm,

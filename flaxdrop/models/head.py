@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
 from flaxdrop.models.images import check_images
-from flaxdrop.placement import Placement, spelled_out
+from flaxdrop.placement import Placement, resolve_placement
 
 HEAD_SLOTS = ("h4", "h5", "logits")
 HEAD_LAYOUT = "{h4} -> mean over pixels -> {h5} -> Dense -> {logits}"
@@ -89,5 +89,5 @@ class Head(nn.Module):
         """
         del train
         check_images(x)
-        placement = spelled_out(placement, self.slots)
+        placement = resolve_placement(placement, self.slots)
         return classify(x, placement, self.num_classes, nn.initializers.glorot_uniform())

@@ -23,8 +23,8 @@ from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.models.images import check_images
 from flaxdrop.ops.batch_norm import BatchNorm
 from flaxdrop.ops.convolution import conv_general_dilated
-from flaxdrop.ops.remat import recomputed
-from flaxdrop.placement import Placement, spelled_out
+from flaxdrop.ops.remat import remat_block
+from flaxdrop.placement import Placement, resolve_placement
 
 BASIC_SLOTS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "shortcut", "post_add")
 # Named after the module they follow; only P6, before the last convolution, is confirmed here.
@@ -200,7 +200,7 @@ class PreResNet(nn.Module):
           ValueError: an unknown slot, a depth or a block that does not exist, or no images.
         """
         check_images(x)
-        placement = spelled_out(placement, self.slots)
+        placement = resolve_placement(placement, self.slots)
         conv = functools.partial(_conv, dtype=self.dtype)
         norm = functools.partial(
             BatchNorm,
@@ -250,7 +250,7 @@ def _unit(
         y = _drop(placement, slots[2], nn.relu(y))
         return block.conv(features, (side, side), strides=stride, name=f"conv{number}")(y)
 
-    return recomputed(unit)(block, x)
+    return remat_block(unit)(block, x)
 
 
 def _conv(features: int, size: tuple[int, int], strides: int = 1, **options: Any) -> nn.Conv:

@@ -18,7 +18,7 @@ from flaxdrop.models.images import check_images
 from flaxdrop.ops.batch_norm import BatchNorm
 from flaxdrop.ops.convolution import conv_general_dilated
 from flaxdrop.ops.pooling import pool
-from flaxdrop.placement import Placement, spelled_out
+from flaxdrop.placement import Placement, resolve_placement
 
 _LAYERS = 2  # a block's convolutions; also how many dense layers there are
 
@@ -125,7 +125,7 @@ class VGG(nn.Module):
                 f"image_size: must be at least {self.smallest_image} for {len(self.widths)} blocks,"
                 f" got {x.shape[1]}x{x.shape[2]}"
             )
-        placement = spelled_out(placement, self.slots)
+        placement = resolve_placement(placement, self.slots)
         norm = functools.partial(
             BatchNorm,
             use_running_average=not train,

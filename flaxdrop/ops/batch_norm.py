@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from flaxdrop.ops.remat import keep
+from flaxdrop.ops.remat import save_for_backward
 
 
 class BatchNorm(nn.BatchNorm):
@@ -70,7 +70,7 @@ def _forward(
     wide = x.astype(jnp.float32)
     mean = jnp.mean(wide, axes)
     var = jnp.maximum(jnp.mean(wide * wide, axes) - mean * mean, 0)
-    mean, var = keep(mean), keep(var)
+    mean, var = save_for_backward(mean), save_for_backward(var)
     y = (wide - mean) * (jax.lax.rsqrt(var + epsilon) * scale) + bias
     return (y.astype(x.dtype), mean, var), (x, scale, mean, var)
 

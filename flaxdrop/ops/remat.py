@@ -15,8 +15,8 @@ from jax.ad_checkpoint import checkpoint_name
 _KEPT = "kept"
 
 
-def keep(x: jax.Array) -> jax.Array:
-    """`x` itself; in a part that is `recomputed`, it is kept for the way back.
+def save_for_backward(x: jax.Array) -> jax.Array:
+    """`x` itself; in a block under `remat_block`, it is kept for the way back.
 
     Args:
       x: of any shape, but small: it is copied.
@@ -24,8 +24,8 @@ def keep(x: jax.Array) -> jax.Array:
     return checkpoint_name(x, _KEPT)
 
 
-def recomputed(part: Callable[..., Any]) -> Callable[..., Any]:
-    """A part of a network that keeps its arguments and what `keep` names, and nothing else.
+def remat_block(part: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of a network that keeps its arguments and `save_for_backward`'s, and nothing else.
 
     Args:
       part: a function of a module and arrays.

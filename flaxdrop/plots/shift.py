@@ -36,7 +36,7 @@ def draw_shift(shift: Shift, path: str | os.PathLike[str], *, title: str) -> Fig
     kinds = kinds if len(kinds) <= len(MARKERS) else [""]
     for i, kind in enumerate(kinds):
         own = [(x, n) for x, n in enumerate(shift.norms, 1) if kind in ("", _kind(n))]
-        middle = np.array([norm.typical for _, norm in own])
+        middle = np.array([norm.geometric_mean for _, norm in own])
         low, high = np.array([np.quantile(norm.ratio, [0.05, 0.95]) for _, norm in own]).T
         axis.errorbar(
             [x for x, _ in own],

@@ -6,7 +6,7 @@ The forms are those of `flaxdrop.theory.variance`.
 import math
 
 from flaxdrop.theory.variance import (
-    Unit,
+    Moments,
     he_std,
     rectified,
     shift,
@@ -43,7 +43,7 @@ def slot_shifts(
     if not batch >= 2:
         raise ValueError(f"batch: must be at least 2, got {batch}")
     unit = rectified()
-    first = shift(Unit(1.0, 1.0), rate)
+    first = shift(Moments(1.0, 1.0), rate)
     second = shift_before_weight(unit, rate, 1, 0.0, he_std(1))
     mean = math.sqrt((1 - rate) * unit.squared_mean)
     moved = mean + rate * math.sqrt(unit.squared_mean / batch)

@@ -1,12 +1,12 @@
 """Dropout around global average pooling, in closed form: which place is the more stable one?
 
-The units and `excess` are those of `flaxdrop.theory.variance`.
+The units and `noise_factor` are those of `flaxdrop.theory.variance`.
 """
 
-from flaxdrop.theory.variance import Unit, excess
+from flaxdrop.theory.variance import Moments, noise_factor
 
 
-def pooled(unit: Unit, pixels: int, correlation: float = 0.0) -> Unit:
+def pooled(unit: Moments, pixels: int, correlation: float = 0.0) -> Moments:
     """The moments of g, the mean of a channel over its pixels.
 
     With `correlation` the mean one between two different pixels of a channel,
@@ -16,8 +16,8 @@ def pooled(unit: Unit, pixels: int, correlation: float = 0.0) -> Unit:
     Raises:
       ValueError: no pixel, or a correlation that so many pixels cannot have.
 
-    >>> pooled(Unit(1.0, 2.0), 4, correlation=1.0)
-    Unit(variance=1.0, square=2.0)
+    >>> pooled(Moments(1.0, 2.0), 4, correlation=1.0)
+    Moments(variance=1.0, square=2.0)
     """
     if not pixels >= 1:
         raise ValueError(f"pixels: must be at least 1, got {pixels}")
@@ -27,11 +27,17 @@ def pooled(unit: Unit, pixels: int, correlation: float = 0.0) -> Unit:
             f"correlation: of {pixels} pixels, must be in [{least:g}, 1], got {correlation}"
         )
     variance = unit.variance * (1 + (pixels - 1) * correlation) / pixels
-    return Unit(variance, variance + unit.squared_mean)
+    return Moments(variance, variance + unit.squared_mean)
 
 
 def pooling_noise(
-    unit: Unit, rate: float, pixels: int, *, before: bool, correlation: float, mask: str = "element"
+    unit: Moments,
+    rate: float,
+    pixels: int,
+    *,
+    before: bool,
+    correlation: float,
+    mask: str = "element",
 ) -> float:
     """What a dropout adds to the variance of the pooled feature g, before or after the pooling.
 
@@ -51,11 +57,12 @@ def pooling_noise(
     Raises:
       ValueError: another mask, a rate outside [0, 1), or as `pooled`.
 
-    >>> [pooling_noise(Unit(1.0, 2.0), 0.5, 64, before=b, correlation=0.0) for b in (True, False)]
+    >>> unit = Moments(1.0, 2.0)
+    >>> [pooling_noise(unit, 0.5, 64, before=b, correlation=0.0) for b in (True, False)]
     [0.03125, 1.015625]
     """
     if mask not in ("element", "channel"):
         raise ValueError(f"mask: must be element or channel, got {mask!r}")
     whole = pooled(unit, pixels, correlation)
     square = unit.square / pixels if before and mask == "element" else whole.square
-    return excess(rate) * square
+    return noise_factor(rate) * square

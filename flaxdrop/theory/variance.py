@@ -26,7 +26,7 @@ _PHI = 1 / math.sqrt(2 * math.pi)  # the normal density at 0, which is E[u]
 
 
 @dataclasses.dataclass(frozen=True)
-class Unit:
+class Moments:
     """Second-order moments of a unit over examples.
 
     Attributes:
@@ -52,13 +52,13 @@ class Unit:
         return max(self.square - self.variance, 0.0)
 
 
-def excess(rate: float) -> float:
+def noise_factor(rate: float) -> float:
     """q = p / (1 - p): what dropout adds to the variance, in units of the mean square.
 
     Raises:
       ValueError: a rate outside [0, 1).
 
-    >>> excess(0.5)
+    >>> noise_factor(0.5)
     1.0
     """
     if not 0 <= rate < 1:
@@ -66,7 +66,7 @@ def excess(rate: float) -> float:
     return rate / (1 - rate)
 
 
-def rectified(skewness: float = 0.0, kurtosis: float = 0.0) -> Unit:
+def rectified(skewness: float = 0.0, kurtosis: float = 0.0) -> Moments:
     """The moments of u = ReLU(z) for z of mean 0 and variance 1, normal or nearly so.
 
     For z that is not quite normal, the density's first corrections (Gram and Charlier) are
@@ -78,7 +78,7 @@ def rectified(skewness: float = 0.0, kurtosis: float = 0.0) -> Unit:
 
     Args:
       skewness: of z.
-      kurtosis: of z, its excess over the normal's.
+      kurtosis: of z, its noise_factor over the normal's.
 
     >>> u = rectified()
     >>> round(u.variance / u.square, 4)
@@ -86,7 +86,7 @@ def rectified(skewness: float = 0.0, kurtosis: float = 0.0) -> Unit:
     """
     mean = _PHI * (1 - kurtosis / 24)
     square = 0.5 + skewness * _PHI / 3
-    return Unit(square - mean**2, square)
+    return Moments(square - mean**2, square)
 
 
 def rectified_covariance(correlation: float) -> float:
@@ -119,11 +119,11 @@ def he_std(fan_in: int) -> float:
     return math.sqrt(2 / fan_in)
 
 
-def hidden(fan_in: int, w_mean: float, w_std: float) -> tuple[Unit, float]:
+def hidden(fan_in: int, w_mean: float, w_std: float) -> tuple[Moments, float]:
     """The units x = ReLU(BN(W u)) behind random weights, for independent u = ReLU(N(0, 1)).
 
     The sum z_j = sum_i w_ji u_i, normalised, is normal but for its cumulants, which add up. Those
-    of u, from its moments phi(0), 1/2, 2 phi(0), 3/2, are a skewness of 1.638 and an excess
+    of u, from its moments phi(0), 1/2, 2 phi(0), 3/2, are a skewness of 1.638 and an noise_factor
     kurtosis of 2.41; with n = fan_in and s^2 = E[w^2]
 
         skewness(z) = skewness(u) E[w^3] / (sqrt(n) s^3)
@@ -175,7 +175,9 @@ def hidden(fan_in: int, w_mean: float, w_std: float) -> tuple[Unit, float]:
     return unit, covariance
 
 
-def weighted(unit: Unit, fan_in: int, w_mean: float, w_std: float, covariance: float = 0.0) -> Unit:
+def weighted(
+    unit: Moments, fan_in: int, w_mean: float, w_std: float, covariance: float = 0.0
+) -> Moments:
     """The moments of y = sum_i w_i x_i, averaged over the weights.
 
     With E[w_i^2] = w_mean^2 + w_std^2 and E[w_i w_j] = w_mean^2, and E[y] = sum_i w_i E[x]:
@@ -197,10 +199,10 @@ def weighted(unit: Unit, fan_in: int, w_mean: float, w_std: float, covariance: f
     variance = fan_in * (w_mean**2 + w_std**2) * unit.variance
     variance += fan_in * (fan_in - 1) * w_mean**2 * covariance
     squared_mean = (fan_in**2 * w_mean**2 + fan_in * w_std**2) * unit.squared_mean
-    return Unit(variance, variance + squared_mean)
+    return Moments(variance, variance + squared_mean)
 
 
-def shift(unit: Unit, rate: float) -> float:
+def shift(unit: Moments, rate: float) -> float:
     """Delta of a norm right behind a dropout: Var(x) / (Var(x) + q E[x^2]).
 
     Of x with mean 0 it is 1 - p, whatever the variance.
@@ -208,14 +210,14 @@ def shift(unit: Unit, rate: float) -> float:
     Raises:
       ValueError: a rate outside [0, 1), or a unit that is always 0.
 
-    >>> round(shift(Unit(1.0, 1.0), 0.3), 4)
+    >>> round(shift(Moments(1.0, 1.0), 0.3), 4)
     0.7
     """
-    return _ratio(unit.variance, excess(rate) * unit.square)
+    return _ratio(unit.variance, noise_factor(rate) * unit.square)
 
 
 def shift_before_weight(
-    unit: Unit, rate: float, fan_in: int, w_mean: float, w_std: float, covariance: float = 0.0
+    unit: Moments, rate: float, fan_in: int, w_mean: float, w_std: float, covariance: float = 0.0
 ) -> float:
     """Delta of y = sum_i w_i x_i with the dropout on x, before the weight (Proposition 2).
 
@@ -229,12 +231,12 @@ def shift_before_weight(
     >>> round(shift_before_weight(rectified(), 0.5, 128, 0.02, he_std(128)), 4)
     0.4054
     """
-    noise = excess(rate) * fan_in * (w_mean**2 + w_std**2) * unit.square
+    noise = noise_factor(rate) * fan_in * (w_mean**2 + w_std**2) * unit.square
     return _ratio(weighted(unit, fan_in, w_mean, w_std, covariance).variance, noise)
 
 
 def shift_after_weight(
-    unit: Unit, rate: float, fan_in: int, w_mean: float, w_std: float, covariance: float = 0.0
+    unit: Moments, rate: float, fan_in: int, w_mean: float, w_std: float, covariance: float = 0.0
 ) -> float:
     """Delta of y = sum_i w_i x_i with the dropout on y, after the weight (Proposition 2).
 
@@ -251,7 +253,7 @@ def shift_after_weight(
     return shift(weighted(unit, fan_in, w_mean, w_std, covariance), rate)
 
 
-def shift_of_sum(trunk_variance: float, unit: Unit, rate: float, fan_in: int) -> float:
+def shift_of_sum(trunk_variance: float, unit: Moments, rate: float, fan_in: int) -> float:
     """Delta of trunk + sum_i w_i x_i, the dropout on x, weights of He (Propositions 3 and 4).
 
     Trunk and branch are uncorrelated, averaged over weights of mean 0: the variances add,
@@ -270,7 +272,7 @@ def shift_of_sum(trunk_variance: float, unit: Unit, rate: float, fan_in: int) ->
     if not trunk_variance >= 0:
         raise ValueError(f"trunk_variance: must be at least 0, got {trunk_variance}")
     branch = weighted(unit, fan_in, 0.0, he_std(fan_in))
-    return _ratio(trunk_variance + branch.variance, 2 * excess(rate) * unit.square)
+    return _ratio(trunk_variance + branch.variance, 2 * noise_factor(rate) * unit.square)
 
 
 def _check_fan_in(fan_in: int) -> None:

@@ -44,7 +44,7 @@ def choose_devices(count: int) -> list[jax.Device]:
     return there[: count or None]
 
 
-def images_of(dataset: Dataset, mean: Sequence[float], std: Sequence[float]) -> Images:
+def to_images(dataset: Dataset, mean: Sequence[float], std: Sequence[float]) -> Images:
     """The data set as the steps take it.
 
     Args:
@@ -90,9 +90,9 @@ class Programs:
       compile_evaluation: begins to compile `evaluate`, which is done when the future is; again, it
         gives the same future.
       evaluate: states -> states with the epoch's row of the curve.
-      lanes: how many cells they take at a time.
+      cells_in_parallel: how many cells they take at a time.
       like: shapes and dtypes of one cell's state.
-      place: puts a list of `lanes` trees on the devices.
+      place: puts a list of `cells_in_parallel` trees on the devices.
       temporary_bytes: what a device needs for training, besides data and states.
       compile_seconds: what compiling `train` and `start` took.
       training_text: the compiled program of `train` (HLO), for profiles.
@@ -102,7 +102,7 @@ class Programs:
     train: Callable[[int, Cell, State], State]
     compile_evaluation: Callable[[], Future[Any]]
     evaluate: Callable[[State], State]
-    lanes: int
+    cells_in_parallel: int
     like: State
     place: Callable[[Sequence[Any]], Any]
     temporary_bytes: int
@@ -110,7 +110,7 @@ class Programs:
     training_text: Callable[[], str]
 
 
-def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
     """The devices as an axis that cells go across."""
     return Mesh(np.asarray(devices), (_AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
@@ -185,8 +185,8 @@ def compile_programs(
         heads; on a CPU, convolutions with weights of their own for every cell are slow.
     """
     began = time.perf_counter()
-    lanes = len(devices) * cells_per_device
-    mesh = mesh_of(devices)
+    cells_in_parallel = len(devices) * cells_per_device
+    mesh = make_mesh(devices)
     one_each = NamedSharding(mesh, PartitionSpec(_AXIS))
     data = on_every_device(mesh, images)
     over = functools.partial(over_cells, mesh, cells_per_device)
@@ -201,7 +201,7 @@ def compile_programs(
     def of_one(shapes: Any) -> Any:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
 
-    cells = placed(jax.eval_shape(stack, [example] * lanes))
+    cells = placed(jax.eval_shape(stack, [example] * cells_in_parallel))
     initial_state = _traced(functools.partial(steps.initial_state, task), data, of_one(cells))
     starting = over(initial_state, 1).trace(data, cells)
     states = placed(starting.out_info)
@@ -231,7 +231,7 @@ def compile_programs(
         compile_evaluation=evaluating,
         evaluate=lambda states: evaluating().result()(data, states),
         temporary_bytes=train.memory_analysis().temp_size_in_bytes,
-        lanes=lanes,
+        cells_in_parallel=cells_in_parallel,
         like=of_one(states),
         place=place,
         compile_seconds=time.perf_counter() - began,

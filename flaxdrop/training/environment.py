@@ -29,7 +29,7 @@ PINNED: Mapping[str, Any] = {
 REFUSED = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_REMAT3", "JAX_SCAN3", "JAX_CUSTOM_VJP3")
 
 
-def use_host() -> None:
+def configure_jax() -> None:
     """Makes every CPU core a device, keeps compiled programs from run to run, and hurries tracing.
 
     Where the platform is not the CPU, the first has no effect. In a process where jax has already

@@ -73,7 +73,7 @@ def train_cells(
         if stop.reason:
             raise TrainingStopped(stop.reason)
         step = at_step[queue[0]]
-        group = [name for name in queue[: programs.lanes] if at_step[name] == step]
+        group = [name for name in queue[: programs.cells_in_parallel] if at_step[name] == step]
         queue = queue[len(group) :]
         together = _Group(task, programs, {name: cells[name] for name in group}, resumed)
         yield from together.train(checkpoints, stop, checkpoint_seconds, advance)
@@ -90,11 +90,11 @@ class _Group:
         resumed: dict[str, tuple[State, float]],
     ) -> None:
         self.task, self.programs, self.names = task, programs, list(cells)
-        spare = programs.lanes - len(cells)
-        lanes = self.names + self.names[:1] * spare
-        self.cells = programs.place([cells[name] for name in lanes])
+        spare = programs.cells_in_parallel - len(cells)
+        cells_in_parallel = self.names + self.names[:1] * spare
+        self.cells = programs.place([cells[name] for name in cells_in_parallel])
         if self.names[0] in resumed:
-            self.states = programs.place([resumed[name][0] for name in lanes])
+            self.states = programs.place([resumed[name][0] for name in cells_in_parallel])
             self.step = int(resumed[self.names[0]][0].step)
         else:
             self.states = programs.start(self.cells)

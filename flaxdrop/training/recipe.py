@@ -129,7 +129,7 @@ class Recipe:
             boundaries[step] = boundaries.get(step, 1.0) * self.decay
         return optax.piecewise_constant_schedule(self.learning_rate, boundaries)
 
-    def transformation(self, steps: int) -> optax.GradientTransformation:
+    def make_optimizer(self, steps: int) -> optax.GradientTransformation:
         """The optimiser, for a training of `steps` steps."""
         schedule = self.rate_schedule(steps)
         if self.optimizer == "adam":

@@ -50,7 +50,7 @@ class Cell(flax.struct.PyTreeNode):
 
     Attributes:
       key: the key that all its randomness is derived from.
-      placement: its rates, spelled out (`Placement.over_blocks`).
+      placement: its rates, spelled out (`Placement.broadcast`).
       subset: int32 `[examples]`, places in the data set of what it is trained on; None: of all.
       schedule: int32, of the rates: an index into `DROPOUT_SCHEDULES`.
     """
@@ -114,13 +114,13 @@ class Task:
         return self.recipe.epochs * self.steps_per_epoch
 
     @property
-    def transformation(self) -> optax.GradientTransformation:
+    def optimizer(self) -> optax.GradientTransformation:
         """The optimiser."""
-        return self.recipe.transformation(self.steps)
+        return self.recipe.make_optimizer(self.steps)
 
 
-def _purpose(key: jax.Array, number: int) -> jax.Array:
-    return jax.random.fold_in(key, number)
+# What a cell's key is folded with: raise `NUMERICS` with any change.
+_INIT, _ORDER, _AUGMENT, _DROPOUT = range(4)
 
 
 @functools.partial(jax.jit, static_argnums=0)  # traced once for all that ask
@@ -132,12 +132,12 @@ def initial_variables(model: nn.Module, key: jax.Array, x: jax.Array) -> Any:
 def initial_state(task: Task, data: Images, cell: Cell) -> State:
     """A cell's state before its first step: the same for every placement."""
     x = augment.normalise(data.x_train[:1], data.mean, data.std)
-    variables = initial_variables(task.model, _purpose(cell.key, 0), x)
+    variables = initial_variables(task.model, jax.random.fold_in(cell.key, _INIT), x)
     return State(
         step=jnp.int32(0),
         params=variables["params"],
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=task.transformation.init(variables["params"]),
+        opt_state=task.optimizer.init(variables["params"]),
         loss_sum=jnp.float32(0),
         correct=jnp.int32(0),
         curve=jnp.full((task.recipe.epochs, len(METRICS)), jnp.nan, jnp.float32),
@@ -150,7 +150,7 @@ def examples_of_step(task: Task, cell: Cell, step: jax.Array) -> jax.Array:
     """Which training examples a step sees, int32 `[batch]`."""
     epoch, step_in_epoch = step // task.steps_per_epoch, step % task.steps_per_epoch
     with jax.named_scope("order"):
-        key, batch = _purpose(cell.key, 1), task.recipe.batch
+        key, batch = jax.random.fold_in(cell.key, _ORDER), task.recipe.batch
         rows = order.batch_indices(key, epoch, step_in_epoch, batch, task.examples)
         return rows if cell.subset is None else cell.subset[rows]
 
@@ -166,7 +166,7 @@ def training_batch(
     recipe = task.recipe
     rows = examples_of_step(task, cell, step)
     x, y = data.x_train[rows], data.y_train[rows]
-    key = jax.random.fold_in(_purpose(cell.key, 2), step)
+    key = jax.random.fold_in(jax.random.fold_in(cell.key, _AUGMENT), step)
     x = augment.pad_crop(jax.random.fold_in(key, 0), x, recipe.crop)
     if recipe.flip:
         x = augment.flip(jax.random.fold_in(key, 1), x)
@@ -191,7 +191,7 @@ def train_step(task: Task, data: Images, cell: Cell, state: State) -> State:
 
 def update(task: Task, cell: Cell, x: jax.Array, y: jax.Array, state: State) -> State:
     """One step of the optimiser, on examples f32 `[batch, H, W, C]` with labels int32 `[batch]`."""
-    dropout_key = jax.random.fold_in(_purpose(cell.key, 3), state.step)
+    dropout_key = jax.random.fold_in(jax.random.fold_in(cell.key, _DROPOUT), state.step)
     share = rate_share(cell.schedule, state.step / task.steps, task.recipe.dropout_switch)
     placement = jax.tree.map(lambda rate: rate * share, cell.placement)
 
@@ -209,7 +209,7 @@ def update(task: Task, cell: Cell, x: jax.Array, y: jax.Array, state: State) -> 
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     with jax.named_scope("optimiser"):
-        changes, opt_state = task.transformation.update(grads, state.opt_state, state.params)
+        changes, opt_state = task.optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, changes)
     return state.replace(
         step=state.step + 1,

@@ -176,7 +176,7 @@ def test_what_cannot_be_measured_is_said_in_one_line(body, options, said, x):
 def test_other_statistics_that_are_the_same_at_inference_do_no_harm(initialise, x):
     def typical(norm):
         model = Flat(behind(norm))
-        return variance_shift(model, initialise(model, x), x, masks=4).norms[0].typical
+        return variance_shift(model, initialise(model, x), x, masks=4).norms[0].geometric_mean
 
     # Var / (Var + E[z^2]) of z = ReLU(x + 1).
     assert typical(lambda _: OwnNorm(False)) == pytest.approx(0.281, abs=0.02)
@@ -214,7 +214,7 @@ def test_a_network_may_be_called_by_what_is_mutable(x):
     key = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     variables = jax.jit(lambda: Asking().init(key, x))()
     [norm] = variance_shift(Asking(), variables, x, training={}, inference={}).norms
-    assert norm.typical == pytest.approx(0.5, abs=0.02)
+    assert norm.geometric_mean == pytest.approx(0.5, abs=0.02)
     repaired = recalibrate(Asking(), variables, [x], inference={})["batch_stats"]["BatchNorm_0"]
     np.testing.assert_allclose(repaired["mean"], x.mean(0), atol=1e-5)
 

@@ -76,7 +76,7 @@ def test_slots_of_a_block_shift_as_the_closed_forms_say(dense_block, dense_block
     shift = dense_block_probe(f"{slot}=0.3")
     assert [norm.norm for norm in shift.norms] == ["norm1", "norm2"]
     expected = slot_shifts(0.3, batch=len(x))[slot][:2]
-    assert [norm.typical for norm in shift.norms] == pytest.approx(expected, abs=0.01)
+    assert [norm.geometric_mean for norm in shift.norms] == pytest.approx(expected, abs=0.01)
     assert shift.dropouts == (slot,)
 
 
@@ -87,7 +87,7 @@ def test_norms_are_found_and_measured_within_transformations(lift, x, initialise
     before = jax.tree.map(np.asarray, variables)
     shift = variance_shift(model, variables, x)
     assert [norm.ratio.shape for norm in shift.norms] == [(16,)] * 3
-    first, second, third = (norm.typical for norm in shift.norms)
+    first, second, third = (norm.geometric_mean for norm in shift.norms)
     assert first == pytest.approx(1, abs=1e-4)
     # Deeper norms see what became of the shift before them, and more of it.
     assert 0.35 < second < 0.6
@@ -116,8 +116,8 @@ def test_norms_of_a_scan_take_turns(preresnet_probe):
 def test_norms_over_devices_and_keys_of_another_name(x, initialise):
     model = Chain("none", (("axis_name", "batch"), ("collection", "noise")))
     shift = variance_shift(model, initialise(model, x), x)
-    assert shift.norms[0].typical == pytest.approx(1, abs=1e-4)
-    assert shift.norms[1].typical < 0.6
+    assert shift.norms[0].geometric_mean == pytest.approx(1, abs=1e-4)
+    assert shift.norms[1].geometric_mean < 0.6
 
 
 @pytest.mark.parametrize("placement", ["none", "p4=0", "h4=0.5,h5=0.5,logits=0.5"])
@@ -148,8 +148,8 @@ def test_a_norm_that_stays_frozen_keeps_its_statistics(x, initialise):
 
     shift = variance_shift(Flat(body), initialise(Flat(body), x), 3 * x)
     by_name = {norm.norm: norm for norm in shift.norms}
-    assert by_name["frozen"].typical == pytest.approx(1, abs=1e-4)
-    assert by_name["free"].typical == pytest.approx(0.5, abs=0.02)
+    assert by_name["frozen"].geometric_mean == pytest.approx(1, abs=1e-4)
+    assert by_name["free"].geometric_mean == pytest.approx(0.5, abs=0.02)
 
 
 def test_single_dropouts_are_told_apart(x, initialise):
@@ -163,7 +163,7 @@ def test_single_dropouts_are_told_apart(x, initialise):
     made = probe(model, variables, x)
     assert made.dropouts == ("early", "late")
     early, late = (made.measure(variables, x, dropouts=[name]) for name in made.dropouts)
-    assert early.norms[0].typical == pytest.approx(0.5, abs=0.02)
+    assert early.norms[0].geometric_mean == pytest.approx(0.5, abs=0.02)
     assert late.size < 1e-4
     assert late.dropouts == ("late",)
 
@@ -225,8 +225,8 @@ def test_what_flax_traced_before_is_not_taken_for_a_measurement(x, initialise):
     model.apply(variables, x, mutable=["batch_stats"])
     shift = variance_shift(model, variables, x, masks=2)
     assert [norm.norm for norm in shift.norms] == [f"block{i}/BatchNorm_0" for i in range(11)]
-    assert shift.norms[0].typical == pytest.approx(1, abs=1e-4)
-    assert all(norm.typical < 0.6 for norm in shift.norms[1:])
+    assert shift.norms[0].geometric_mean == pytest.approx(1, abs=1e-4)
+    assert all(norm.geometric_mean < 0.6 for norm in shift.norms[1:])
 
 
 def test_the_table_is_worst_first_and_short(preresnet_probe):
@@ -253,9 +253,9 @@ def test_statistics_may_be_stacked_along_any_axis(x, axis):
     variables = jax.jit(lambda: Stack().init(jax.random.key(0), x))()
     first, second, third = variance_shift(Stack(), variables, x).norms
     assert first.ratio.shape == (16,)
-    assert first.typical == pytest.approx(1, abs=1e-4)
-    assert 0.35 < second.typical < 0.6
-    assert third.typical < second.typical
+    assert first.geometric_mean == pytest.approx(1, abs=1e-4)
+    assert 0.35 < second.geometric_mean < 0.6
+    assert third.geometric_mean < second.geometric_mean
 
 
 @pytest.mark.parametrize(

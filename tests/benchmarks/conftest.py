@@ -55,12 +55,12 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def rows_of_part():
-    """Makes rows of a part: variant -> accuracies of its seeds; NaN, it diverged."""
+def rows_of_job():
+    """Makes rows of a job: variant -> accuracies of its seeds; NaN, it diverged."""
 
-    def make(part, accuracies, **fields):
+    def make(job, accuracies, **fields):
         return [
-            _row(part, variant, seed, accuracy, fields)
+            _row(job, variant, seed, accuracy, fields)
             for variant, of in accuracies.items()
             for seed, accuracy in enumerate(of)
         ]
@@ -68,14 +68,14 @@ def rows_of_part():
     return make
 
 
-def _row(part, variant, seed, accuracy, fields):
+def _row(job, variant, seed, accuracy, fields):
     lost = math.isnan(accuracy)
     right = {
-        "study": part.study.name,
-        "config": part.settings.identity(),
-        **part.content._asdict(),
+        "study": job.study.name,
+        "config": job.settings.identity(),
+        **job.content._asdict(),
         "variant": variant,
-        "placement": str(part.every_variant[variant].placement),
+        "placement": str(job.every_variant[variant].placement),
         "seed": seed,
         "status": "diverged" if lost else "finished",
         "best_accuracy": accuracy,

@@ -14,15 +14,15 @@ import pytest
 from PIL import Image
 
 from benchmarks import preresnet, report, vgg_depth
-from benchmarks.reproduction.jobs import LEDGER, PARTS
+from benchmarks.reproduction.jobs import JOBS, LEDGER
 from benchmarks.reproduction.pictures import digest
 from benchmarks.reproduction.progress import runs_of
 from flaxdrop.results import ledger
 
 from .conftest import ROOT
 
-POSITIONS = next(part for part in PARTS if part.name == "cifar100:small")
-DEPTH = next(part for part in PARTS if part.name == "vgg_cifar10:small")
+POSITIONS = next(job for job in JOBS if job.name == "cifar100:small")
+DEPTH = next(job for job in JOBS if job.name == "vgg_cifar10:small")
 PAGE = pathlib.Path("BENCHMARKS.md")
 
 
@@ -33,7 +33,7 @@ def write(rows):
 
 
 @pytest.fixture
-def rows(rows_of_part):
+def rows(rows_of_job):
     """P6 helps beyond doubt, P4 is not run, a cell of P1 diverged; three variants of the VGG."""
     noise = np.random.default_rng(0).normal(0, 0.0005, (20, 3))
     means = {"none": 0.40, "p6": 0.45, "p5": 0.45, "p1": 0.38, "p2": 0.38, "p3": 0.38}
@@ -42,8 +42,8 @@ def rows(rows_of_part):
     blocks = {"BN": 0.5, "block 1 only 0.5": 0.3, "block 3 only 0.5": 0.55, "conv 0.2": 0.45}
     by_block = {name: mean + noise[9 + i] for i, (name, mean) in enumerate(blocks.items())}
     return [
-        *rows_of_part(POSITIONS, accuracies),
-        *rows_of_part(DEPTH, by_block),
+        *rows_of_job(POSITIONS, accuracies),
+        *rows_of_job(DEPTH, by_block),
     ]
 
 
@@ -148,8 +148,8 @@ def test_a_picture_of_an_earlier_page_is_told_and_removed(stale):
     assert not left.exists()
 
 
-def test_a_new_row_makes_it_stale(rendered, stale, rows_of_part):
-    write([dataclasses.replace(row, seed=4) for row in rows_of_part(POSITIONS, {"p4": [0.3]})])
+def test_a_new_row_makes_it_stale(rendered, stale, rows_of_job):
+    write([dataclasses.replace(row, seed=4) for row in rows_of_job(POSITIONS, {"p4": [0.3]})])
     assert "BENCHMARKS.md line " in stale()
     assert report.main([]) == 0
     assert report.main(["--check"]) == 0
@@ -203,9 +203,9 @@ def test_a_picture_that_is_missing_or_of_other_rows_is_stale(stale, rows):
         ({"weights": "e" * 64}, "weights: must be '', got 'eeee"),
     ],
 )
-def test_a_row_that_does_not_fit_its_config_is_refused(change, said, rows_of_part, capsys):
+def test_a_row_that_does_not_fit_its_config_is_refused(change, said, rows_of_job, capsys):
     path = LEDGER / "preresnet.jsonl"
-    (row,) = rows_of_part(POSITIONS, {"p6": [0.4]})
+    (row,) = rows_of_job(POSITIONS, {"p6": [0.4]})
     path.write_text(json.dumps({**json.loads(row.to_json()), **change, "seed": 7}) + "\n")
     for arguments in ([], ["--check"]):
         assert report.main(arguments) == 2
@@ -215,13 +215,13 @@ def test_a_row_that_does_not_fit_its_config_is_refused(change, said, rows_of_par
 
 
 @pytest.mark.usefixtures("rendered")
-def test_a_config_of_no_part_and_a_damaged_line_are_refused(rows_of_part, stale):
+def test_a_config_of_no_part_and_a_damaged_line_are_refused(rows_of_job, stale):
     path = LEDGER / "preresnet.jsonl"
     before = path.read_bytes()
     other = dataclasses.replace(
         POSITIONS, settings=dataclasses.replace(POSITIONS.settings, epochs=99)
     )
-    write(rows_of_part(other, {"p6": [0.4]}))
+    write(rows_of_job(other, {"p6": [0.4]}))
     assert f"config {other.config_hash} is none of the reproduction" in stale()
     path.write_bytes(before[:-20])
     assert "left out, not JSON" in stale()
@@ -232,8 +232,8 @@ def test_without_a_ledger_everything_is_not_run(tmp_path, monkeypatch):
     assert report.main([]) == 0
     page = PAGE.read_text()
     assert "- **What agrees:** nothing." in page
-    assert sum(line.endswith(" cells.") for line in page.splitlines()) == len(runs_of(PARTS, {}))
-    assert "`benchmarks.transfer` is no part" in page
+    assert sum(line.endswith(" cells.") for line in page.splitlines()) == len(runs_of(JOBS, {}))
+    assert "`benchmarks.transfer` is no job" in page
     assert not pathlib.Path("docs").exists()
     assert report.main(["--check"]) == 0
 
@@ -247,10 +247,10 @@ def test_other_ledgers_have_a_section_where_there_is_one(rendered):
     assert PAGE.read_text().replace("## Speeds\n\n2 rows\n\n", "") == rendered
 
 
-def test_rates_stand_beside_each_other(rendered, rows_of_part):
+def test_rates_stand_beside_each_other(rendered, rows_of_job):
     assert ", by rate" not in rendered
-    higher = next(part for part in PARTS if part.name == "cifar100:small, rate=0.5")
-    write(rows_of_part(higher, {"none": [0.4, 0.401], "p6": [0.5, 0.502], "p4": [0.3, 0.302]}))
+    higher = next(job for job in JOBS if job.name == "cifar100:small, rate=0.5")
+    write(rows_of_job(higher, {"none": [0.4, 0.401], "p6": [0.5, 0.502], "p4": [0.3, 0.302]}))
     assert report.main([]) == 0
     lines = PAGE.read_text().splitlines()
     assert lines.index("## preresnet, cifar100, rate 0.5") < lines.index(

@@ -18,7 +18,7 @@ from benchmarks import reproduce
 from benchmarks.preresnet import STUDY, PreResNetSettings
 from benchmarks.reproduction import jobs
 from benchmarks.reproduction.claims import CLAIMS
-from benchmarks.reproduction.jobs import FORMS, PARTS, Part
+from benchmarks.reproduction.jobs import FORMS, JOBS, Job
 from flaxdrop.data import load
 from flaxdrop.training.stopping import Stop
 
@@ -43,12 +43,12 @@ def settings_of(**fields):
     return PreResNetSettings(**{**right, **fields})
 
 
-def parts_of(epochs=2):
-    """Two configs; the first is wanted in two parts."""
+def jobs_of(epochs=2):
+    """Two configs; the first is wanted in two jobs."""
     return [
-        Part(STUDY, "configs/a.py", "tiny", settings_of(epochs=epochs)),
-        Part(STUDY, "configs/b.py", "tiny", settings_of(epochs=epochs, rate=0.25, seeds=1)),
-        Part(STUDY, "configs/a.py", "tiny", settings_of(epochs=epochs, variants="none,p4,p6")),
+        Job(STUDY, "configs/a.py", "tiny", settings_of(epochs=epochs)),
+        Job(STUDY, "configs/b.py", "tiny", settings_of(epochs=epochs, rate=0.25, seeds=1)),
+        Job(STUDY, "configs/a.py", "tiny", settings_of(epochs=epochs, variants="none,p4,p6")),
     ]
 
 
@@ -75,9 +75,9 @@ def data(tmp_path, monkeypatch):
 LEDGER = pathlib.Path("ledger")
 
 
-def run(parts, data, stop=None):
+def run(jobs, data, stop=None):
     with as_in_a_process_of_its_own():
-        return reproduce.reproduce(parts, LEDGER, stop or Stop(), data)
+        return reproduce.reproduce(jobs, LEDGER, stop or Stop(), data)
 
 
 def rows():
@@ -102,8 +102,8 @@ class StopAfter(Stop):
 
 
 def test_the_most_wanted_first_and_after_a_spent_budget_the_rest(data, capsys):
-    parts = parts_of()
-    assert run(parts, data, StopAfter(3)) == 0
+    jobs = jobs_of()
+    assert run(jobs, data, StopAfter(3)) == 0
     said = capsys.readouterr().out.splitlines()[-1]
     assert said == (
         "the time budget is spent: 5 cells are missing, the next of a:tiny; run the same command"
@@ -111,13 +111,13 @@ def test_the_most_wanted_first_and_after_a_spent_budget_the_rest(data, capsys):
     )
     before = rows()
     assert cells() == CELLS[:3]
-    assert run(parts, data, Stop(0.0)) == 0
+    assert run(jobs, data, Stop(0.0)) == 0
     assert rows() == before
-    assert run(parts, data) == 0
+    assert run(jobs, data) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "done: 0 cells are missing"
     assert rows()[:3] == before
     assert cells() == CELLS
-    assert run(parts, data) == 0
+    assert run(jobs, data) == 0
     assert cells() == CELLS
 
 
@@ -131,25 +131,25 @@ def test_a_signal_stops_it_for_the_next_time(data, monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.harness.run.compile_programs", compile_and_signal)
     stop = Stop()
     with stop.listening():
-        assert run(parts_of(), data, stop) == 128 + signal.SIGTERM
+        assert run(jobs_of(), data, stop) == 128 + signal.SIGTERM
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith("stopped by SIGTERM: 8 cells are missing, the next of a:tiny; ")
 
 
 def test_a_part_in_other_hands_is_passed_over(data):
-    parts = parts_of()[:2]
+    jobs = jobs_of()[:2]
     with contextlib.ExitStack() as other, as_in_a_process_of_its_own():
-        assert reproduce._claim_next(parts, LEDGER, data, {}, other).settings.rate == 0.5
-        assert run(parts, data) == 0
+        assert reproduce._claim_next(jobs, LEDGER, data, {}, other).settings.rate == 0.5
+        assert run(jobs, data) == 0
         assert {rate for rate, *_ in cells()} == {0.25}
-    assert run(parts, data) == 0
+    assert run(jobs, data) == 0
     assert sorted(cells()) == sorted(CELLS[:6])
 
 
 def test_a_dataset_that_cannot_be_had_is_passed_over(data, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    absent = Part(STUDY, "configs/c.py", "tiny", settings_of(dataset="cifar100"))
-    assert run([absent, absent, *parts_of()[:1]], data) == 0
+    absent = Job(STUDY, "configs/c.py", "tiny", settings_of(dataset="cifar100"))
+    assert run([absent, absent, *jobs_of()[:1]], data) == 0
     complaint = capsys.readouterr().err
     assert complaint.count("warning: passed over, dataset cifar100: ") == 1
     assert len(cells()) == 4
@@ -158,29 +158,29 @@ def test_a_dataset_that_cannot_be_had_is_passed_over(data, capsys, monkeypatch):
 
 def test_a_file_that_is_not_the_published_images_is_passed_over(data, capsys, monkeypatch):
     monkeypatch.setitem(jobs.DATA, "cifar10", "f" * 32)
-    assert run(parts_of(), data) == 2
+    assert run(jobs_of(), data) == 2
     complaint = capsys.readouterr().err
     assert complaint.count("warning: passed over, dataset cifar10: must be the published") == 1
     assert not (LEDGER / "preresnet.jsonl").exists()
 
 
-def test_rows_of_other_data_or_numerics_do_not_count(rows_of_part):
-    part = parts_of()[0]
-    right = rows_of_part(part, {"none": [0.5, 0.5], "p6": [0.5, 0.5]})
-    assert part.missing(right) == []
+def test_rows_of_other_data_or_numerics_do_not_count(rows_of_job):
+    job = jobs_of()[0]
+    right = rows_of_job(job, {"none": [0.5, 0.5], "p6": [0.5, 0.5]})
+    assert job.missing(right) == []
     for change in ({"data": "e" * 32}, {"numerics": 0}, {"weights": "e" * 64}):
         others = [dataclasses.replace(row, **change) for row in right]
-        assert part.missing(others) == part.cells
+        assert job.missing(others) == job.cells
 
 
 SCRIPT = """
 import pathlib, sys
 from benchmarks import reproduction
 jobs.DATA["cifar10"] = {digest!r}
-from tests.benchmarks.test_reproduce import Stop, parts_of, reproduce
+from tests.benchmarks.test_reproduce import Stop, jobs_of, reproduce
 stop = Stop()
 with stop.listening():
-    sys.exit(reproduce.reproduce(parts_of(epochs=20), pathlib.Path("ledger"), stop, {data!r}))
+    sys.exit(reproduce.reproduce(jobs_of(epochs=20), pathlib.Path("ledger"), stop, {data!r}))
 """
 
 
@@ -231,22 +231,22 @@ def test_two_at_once_and_one_of_them_killed_train_no_cell_twice_and_lose_no_row(
 
 
 def test_the_order_of_the_reproduction():
-    forms = [part.form for part in PARTS]
+    forms = [job.form for job in JOBS]
     small = forms.count("small")
-    # All small forms, then the quick and the full ones of the named parts, then the others.
+    # All small forms, then the quick and the full ones of the named jobs, then the others.
     assert forms == sorted(forms[: small + 14], key=FORMS.index) + forms[small + 14 :]
-    names = [f"{part.name} {part.settings.variants}".strip() for part in PARTS]
+    names = [f"{job.name} {job.settings.variants}".strip() for job in JOBS]
     high = "cifar100:small, rate=0.3"
     assert names[:3] == [f"{high} none,p6", high, f"{high} none"]
     assert names[3].startswith("vgg_cifar10:small BN,conv 0.2,conv 0.5,")
     assert names[4] == "cifar10:small, rate=0.3 none,p6"
-    baselines = {part.settings.seeds for part in PARTS if part.settings.variants == "none"}
+    baselines = {job.settings.seeds for job in JOBS if job.settings.variants == "none"}
     assert baselines == {6}
-    assert min(part.settings.seeds for part in PARTS) == 3
+    assert min(job.settings.seeds for job in JOBS) == 3
 
 
 def test_every_variant_that_a_claim_on_depth_names_is_wanted_early():
-    early = next(part for part in PARTS if part.study.name == "vgg_depth")
+    early = next(job for job in JOBS if job.study.name == "vgg_depth")
     named = {
         name
         for claim in CLAIMS
@@ -258,8 +258,8 @@ def test_every_variant_that_a_claim_on_depth_names_is_wanted_early():
 
 
 def test_its_command_is_that_of_a_study():
-    part = next(part for part in PARTS if part.changes)
-    assert part.command == (
+    job = next(job for job in JOBS if job.changes)
+    assert job.command == (
         "python -m benchmarks.preresnet --config configs/cifar100.py:small --config.rate=0.3"
         " --config.seeds=3"
     )

@@ -4,7 +4,7 @@ import pytest
 
 from flaxdrop.cache_directory import cache_directory
 from flaxdrop.data import cache
-from flaxdrop.training.cells import mesh_of, on_every_device
+from flaxdrop.training.cells import make_mesh, on_every_device
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_what_is_kept_takes_no_memory_and_devices_share_it(source):
     kept = cache.cached("key", "small", source).x_train
     assert type(kept) is np.ndarray
     assert isinstance(kept.base, np.memmap)
-    shared = on_every_device(mesh_of(jax.devices("cpu")), kept)
+    shared = on_every_device(make_mesh(jax.devices("cpu")), kept)
     assert len(shared.addressable_shards) == len(jax.devices("cpu"))
     for shard in shared.addressable_shards:
         assert shard.data.unsafe_buffer_pointer() == kept.ctypes.data

@@ -19,7 +19,7 @@ ALARM = 1e-6
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def permutations(count, size):
     """Of neighbouring epochs of one key, as they are used: `[count, size]`."""
-    words = hashing.words_of(jax.random.key(7))
+    words = hashing.key_to_words(jax.random.key(7))
     each = jax.vmap(lambda epoch: hashing.fold_in(words, epoch))(jnp.arange(count))
     return jax.vmap(lambda words: permuted(words, jnp.arange(size), size))(each)
 

@@ -102,7 +102,7 @@ def library_operations(dtype):
         "BatchNorm": nn.BatchNorm,
         "conv_general_dilated": lax.conv_general_dilated,
         "pool": lambda x, kind: pools[kind](x, (2, 2), (2, 2)),
-        "recomputed": lambda part: part,
+        "remat_block": lambda part: part,
     }
     with contextlib.ExitStack() as stack:
         for module in (convnet, densenet, head, preresnet, vgg):

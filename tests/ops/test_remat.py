@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from flaxdrop.ops.remat import keep, recomputed
+from flaxdrop.ops.remat import remat_block, save_for_backward
 
 
 class Block(nn.Module):
@@ -18,7 +18,9 @@ class Block(nn.Module):
         def first(self, x):
             y = jnp.tanh(x)
             total = jnp.sum(y, 0)
-            return nn.Dense(4, name="first")(y + jnp.tanh(keep(total) if self.names else total))
+            return nn.Dense(4, name="first")(
+                y + jnp.tanh(save_for_backward(total) if self.names else total)
+            )
 
         def second(_, y):
             return nn.Dense(4, name="second")(jnp.tanh(y))
@@ -44,7 +46,7 @@ def scanned(wrap, names=True):
 def test_gradients_are_the_same():
     with jax.enable_x64(True):  # sums cancel here
         x = jnp.linspace(-1, 1, 8).reshape(2, 4)
-        plain, ours = scanned(lambda part: part), scanned(recomputed)
+        plain, ours = scanned(lambda part: part), scanned(remat_block)
         variables = jax.jit(plain.init)(jax.random.key(0), x)
         chex.assert_trees_all_equal(jax.jit(ours.init)(jax.random.key(0), x), variables)
         got, expected = (jax.jit(jax.grad(of.apply, (0, 1)))(variables, x) for of in (ours, plain))
@@ -54,7 +56,7 @@ def test_gradients_are_the_same():
 @pytest.mark.parametrize("names", [False, True])
 def test_a_part_keeps_its_argument_and_what_is_named_and_nothing_else(names):
     x = jnp.ones((2, 4))
-    model = scanned(recomputed, names)
+    model = scanned(remat_block, names)
     variables = model.init(jax.random.key(0), x)
     _, back = jax.vjp(lambda x: model.apply(variables, x), x)
     stacks = [leaf.shape for leaf in jax.tree.leaves(back)]

@@ -54,8 +54,8 @@ def test_the_picture_over_depth_is_readable(shift, tmp_path):
     marks = sum(len(container.lines[0].get_xdata()) for container in axis.containers)
     assert marks == len(shift.norms)
     low, high = axis.get_ylim()
-    assert low < min(norm.typical for norm in shift.norms)
-    assert high > max(norm.typical for norm in shift.norms)
+    assert low < min(norm.geometric_mean for norm in shift.norms)
+    assert high > max(norm.geometric_mean for norm in shift.norms)
     shown = [t for t in axis.get_yticks() if low <= t <= high]
     assert 2 <= len(shown) <= 12
     no_text_overlaps(figure)

@@ -1,9 +1,9 @@
 import pytest
 
 from flaxdrop.theory.head import pooled, pooling_noise
-from flaxdrop.theory.variance import Unit
+from flaxdrop.theory.variance import Moments
 
-UNIT = Unit(1.0, 1.5)
+UNIT = Moments(1.0, 1.5)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.3, 1.0])

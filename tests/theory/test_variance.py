@@ -6,10 +6,10 @@ from scipy import integrate, stats
 
 from flaxdrop.theory.block import slot_shifts
 from flaxdrop.theory.variance import (
-    Unit,
-    excess,
+    Moments,
     he_std,
     hidden,
+    noise_factor,
     rectified,
     rectified_covariance,
     shift,
@@ -59,7 +59,7 @@ def test_of_zero_mean_weights_before_and_after_are_one(rate):
     after = shift_after_weight(unit, rate, 64, 0.0, he_std(64))
     assert before == pytest.approx(after)
     ratio = 1 - 1 / math.pi
-    assert before == pytest.approx(ratio / (ratio + excess(rate)))
+    assert before == pytest.approx(ratio / (ratio + noise_factor(rate)))
 
 
 def test_a_mean_of_the_weights_hurts_after_the_weight_only():
@@ -109,25 +109,25 @@ def test_at_rate_0_nothing_is_shifted():
 
 
 def test_weights_scale_variance_and_mean():
-    y = weighted(Unit(2.0, 3.0), 10, 0.5, 0.0)
+    y = weighted(Moments(2.0, 3.0), 10, 0.5, 0.0)
     # Ten times the same weight: the sum of independent x, halved.
     assert y.variance == pytest.approx(10 * 0.25 * 2.0)
     assert y.squared_mean == pytest.approx((10 * 0.5) ** 2 * 1.0)
-    correlated = weighted(Unit(2.0, 3.0), 10, 0.5, 0.0, covariance=2.0)
+    correlated = weighted(Moments(2.0, 3.0), 10, 0.5, 0.0, covariance=2.0)
     assert correlated.variance == pytest.approx((10 * 0.5) ** 2 * 2.0)
 
 
 @pytest.mark.parametrize(
     ("call", "field"),
     [
-        (lambda: excess(1.0), "rate"),
-        (lambda: excess(-0.1), "rate"),
-        (lambda: excess(math.nan), "rate"),
-        (lambda: Unit(2.0, 1.0), "variance"),
-        (lambda: Unit(-1.0, 1.0), "variance"),
-        (lambda: Unit(math.nan, 1.0), "variance"),
-        (lambda: Unit(1.0, math.inf), "variance"),
-        (lambda: shift(Unit(0.0, 0.0), 0.5), "unit"),
+        (lambda: noise_factor(1.0), "rate"),
+        (lambda: noise_factor(-0.1), "rate"),
+        (lambda: noise_factor(math.nan), "rate"),
+        (lambda: Moments(2.0, 1.0), "variance"),
+        (lambda: Moments(-1.0, 1.0), "variance"),
+        (lambda: Moments(math.nan, 1.0), "variance"),
+        (lambda: Moments(1.0, math.inf), "variance"),
+        (lambda: shift(Moments(0.0, 0.0), 0.5), "unit"),
         (lambda: he_std(0), "fan_in"),
         (lambda: hidden(0, 0.0, 1.0), "fan_in"),
         (lambda: hidden(8, 0.0, 0.0), "w_std"),

@@ -9,7 +9,7 @@ import pytest
 import flaxdrop
 from flaxdrop.placement import Placement
 from flaxdrop.results.provenance import digest
-from flaxdrop.training.cells import compile_programs, images_of
+from flaxdrop.training.cells import compile_programs, to_images
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.steps import Cell, Task
 
@@ -30,7 +30,7 @@ class SmallNetwork(nn.Module):
     def __call__(self, x, train=False, placement=None):
         x = nn.Dense(16)(x.reshape(len(x), -1))
         x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
-        placement = (placement or Placement()).over_blocks(self.slots)
+        placement = (placement or Placement()).broadcast(self.slots)
         x = nn.Dense(self.num_classes)(flaxdrop.Dropout("hidden")(x, placement))
         if "lost" in placement:
             x = jnp.where(placement.rate("lost") > 0, jnp.nan, x)
@@ -50,7 +50,7 @@ def dataset():
 
 @pytest.fixture(scope="session")
 def images(dataset):
-    return jax.device_put(images_of(dataset, (), ()))
+    return jax.device_put(to_images(dataset, (), ()))
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def task(network):
 @pytest.fixture(scope="session")
 def make_cell(task):
     def make(rate=0.0, seed=0, lost=0.0):
-        placement = Placement({"hidden": rate, "lost": lost}).over_blocks(task.model.slots)
+        placement = Placement({"hidden": rate, "lost": lost}).broadcast(task.model.slots)
         return Cell(key=jax.random.key(seed), placement=placement)
 
     return make
@@ -73,8 +73,8 @@ def programs_of(images, make_cell):
     """The compiled programs of a task, made once for each number of devices."""
 
     @functools.cache
-    def compiled(task, lanes):
-        return compile_programs(task, images, make_cell(), jax.devices("cpu")[:lanes])
+    def compiled(task, cells_in_parallel):
+        return compile_programs(task, images, make_cell(), jax.devices("cpu")[:cells_in_parallel])
 
     return compiled
 

@@ -26,18 +26,18 @@ def test_more_devices_than_there_are(count):
 
 
 def test_channels_are_normalised_by_the_training_images_unless_told(dataset):
-    images = cells.images_of(dataset, (), ())
+    images = cells.to_images(dataset, (), ())
     x = dataset.x_train / 255
     np.testing.assert_allclose(images.mean, x.mean(axis=(0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(images.std, x.std(axis=(0, 1, 2)), rtol=1e-5)
-    told = cells.images_of(dataset, (0.5,), (0.25,))
+    told = cells.to_images(dataset, (0.5,), (0.25,))
     assert (told.mean.tolist(), told.std.tolist()) == ([0.5], [0.25])
     assert told.x_train is dataset.x_train
 
 
 def test_means_of_other_channels(dataset):
     with pytest.raises(ValueError, match=r"^mean: must have one value for each of 1 channels, got"):
-        cells.images_of(dataset, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+        cells.to_images(dataset, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 
 
 def test_stack_and_unstack():
@@ -58,7 +58,7 @@ def network_task():
 @pytest.fixture(scope="module")
 def network_cell(network_task):
     def make(p4=0.0, p6=0.0, seed=0):
-        placement = Placement({"p4": p4, "p6": p6}).over_blocks(network_task.model.slots)
+        placement = Placement({"p4": p4, "p6": p6}).broadcast(network_task.model.slots)
         return Cell(key=jax.random.key(seed), placement=placement)
 
     return make
@@ -108,7 +108,7 @@ def test_cells_that_share_a_device_are_the_same_but_for_rounding(network_program
     found = {}
     for count in (1, 3):
         program = network_programs(1, count)
-        assert program.lanes == count
+        assert program.cells_in_parallel == count
         groups = [together[i : i + count] for i in range(0, 3, count)]
         states = []
         for group in groups:

@@ -57,7 +57,7 @@ def drawn():
     images = Images(*map(jnp.asarray, (x.astype(np.uint8), y, x.astype(np.uint8), y, mean, std)))
     task = Task(Masks(), Recipe(epochs=3, batch=8, crop=2, flip=True), examples=30)
     placement = Placement(dict.fromkeys(MASKS, 0.3), {mask: mask for mask in MASKS})
-    cell = Cell(key=jax.random.key(5), placement=placement.over_blocks(task.model.slots))
+    cell = Cell(key=jax.random.key(5), placement=placement.broadcast(task.model.slots))
 
     @jax.jit
     def draw():

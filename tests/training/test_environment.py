@@ -1,7 +1,7 @@
 import jax
 import pytest
 
-from flaxdrop.training.environment import PINNED, REFUSED, use_host
+from flaxdrop.training.environment import PINNED, REFUSED, configure_jax
 
 INHERITED = {
     "jax_enable_x64": True,
@@ -20,7 +20,7 @@ INHERITED = {
 def test_settings_that_change_results_are_not_inherited(name):
     try:
         jax.config.update(name, INHERITED[name])
-        use_host()
+        configure_jax()
         assert jax.config.values[name] == PINNED[name]
     finally:
         jax.config.update(name, PINNED[name])
@@ -30,4 +30,4 @@ def test_settings_that_change_results_are_not_inherited(name):
 def test_variables_that_compile_another_program_are_refused(monkeypatch, name):
     monkeypatch.setenv(name, "1")
     with pytest.raises(ValueError, match=f"^{name}: must not be .*, got '1'$"):
-        use_host()
+        configure_jax()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flaxdrop.data.augment import normalise
-from flaxdrop.training.cells import images_of
+from flaxdrop.training.cells import to_images
 from flaxdrop.training.frozen import FrozenNetwork
 
 
@@ -26,7 +26,7 @@ def frozen():
 
 def test_features_are_those_of_every_image_at_inference(frozen, dataset):
     """The data sets have 70 and 60 images, less than a batch; and 140, more than one."""
-    pixels = images_of(dataset, (0.4,), (0.3,))
+    pixels = to_images(dataset, (0.4,), (0.3,))
     pixels = pixels.replace(x_train=np.concatenate([pixels.x_train] * 2))
     images = frozen.features(pixels)
     for split, count in (("x_train", 140), ("x_test", 60)):
@@ -39,5 +39,5 @@ def test_features_are_those_of_every_image_at_inference(frozen, dataset):
 
 
 def test_the_steps_take_features_as_they_are(frozen, dataset):
-    images = frozen.features(images_of(dataset, (), ()))
+    images = frozen.features(to_images(dataset, (), ()))
     np.testing.assert_array_equal(normalise(images.x_test, images.mean, images.std), images.x_test)

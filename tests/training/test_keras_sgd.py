@@ -19,11 +19,11 @@ def recipe_of(**options):
 
 def follow(recipe):
     """The parameters after each step of the recipe's optimiser."""
-    transformation = recipe.transformation(len(GRADIENTS))
+    optimizer = recipe.make_optimizer(len(GRADIENTS))
     params = jnp.asarray(START)
-    state, path = transformation.init(params), []
+    state, path = optimizer.init(params), []
     for gradient in GRADIENTS:
-        changes, state = transformation.update(jnp.asarray(gradient), state, params)
+        changes, state = optimizer.update(jnp.asarray(gradient), state, params)
         params = optax.apply_updates(params, changes)
         path.append(np.asarray(params))
     return np.array(path)

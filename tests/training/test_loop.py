@@ -35,7 +35,15 @@ class StopAfter(Stop):
 def train(task, programs_of, tmp_path):
     """Trains named cells in a folder; returns what is finished and the images that were counted."""
 
-    def run(cells, *, of=task, lanes=2, stop=None, checkpoint_seconds=3600.0, folder=tmp_path):
+    def run(
+        cells,
+        *,
+        of=task,
+        cells_in_parallel=2,
+        stop=None,
+        checkpoint_seconds=3600.0,
+        folder=tmp_path,
+    ):
         counted, stop = [], stop or Stop()
 
         def advance(images):
@@ -45,7 +53,7 @@ def train(task, programs_of, tmp_path):
 
         finished = train_cells(
             of,
-            programs_of(of, lanes),
+            programs_of(of, cells_in_parallel),
             cells,
             checkpoints(folder),
             stop=stop,
@@ -97,7 +105,7 @@ def test_more_cells_than_devices_and_a_device_to_spare(train, two, make_cell, tm
     assert images == 3 * STEPS * 16
     alone = {}
     for name, cell in three.items():
-        alone |= train({name: cell}, lanes=1, folder=tmp_path / "alone")[0]
+        alone |= train({name: cell}, cells_in_parallel=1, folder=tmp_path / "alone")[0]
     assert bits(together, bits_of) == bits(alone, bits_of)
 
 

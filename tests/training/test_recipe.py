@@ -47,11 +47,11 @@ GRADIENTS = np.array([[0.3, -2.0], [-1.0, 0.5], [0.2, 0.1], [2.0, -0.4]])
 
 def follow(recipe, start, gradients):
     """The parameters after each step of the recipe's optimiser."""
-    transformation = recipe.transformation(len(gradients))
+    optimizer = recipe.make_optimizer(len(gradients))
     params = {"kernel": jnp.asarray(start)}
-    state, path = transformation.init(params), []
+    state, path = optimizer.init(params), []
     for gradient in gradients:
-        changes, state = transformation.update({"kernel": jnp.asarray(gradient)}, state, params)
+        changes, state = optimizer.update({"kernel": jnp.asarray(gradient)}, state, params)
         params = optax.apply_updates(params, changes)
         path.append(np.asarray(params["kernel"]))
     return np.array(path)
@@ -103,9 +103,9 @@ def test_adam_is_that_of_pytorch():
 
 def test_weight_decay_is_of_all_parameters():
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "scale": jnp.ones(2)}
-    transformation = Recipe(epochs=1, batch=1, weight_decay=0.1).transformation(10)
+    optimizer = Recipe(epochs=1, batch=1, weight_decay=0.1).make_optimizer(10)
     none = jax.tree.map(jnp.zeros_like, params)
-    changes, _ = transformation.update(none, transformation.init(params), params)
+    changes, _ = optimizer.update(none, optimizer.init(params), params)
     for change in jax.tree.leaves(changes):
         np.testing.assert_allclose(change, -0.1 * 0.1, rtol=1e-6)
 

@@ -66,7 +66,7 @@ def sizes(*values: int) -> Any:
     return (c_int64 * len(values))(*values)
 
 
-def room(layout: c_void_p) -> Any:
+def allocate(layout: c_void_p) -> Any:
     """Memory for an array of this layout."""
     return ctypes.create_string_buffer(load().dnnl_memory_desc_get_size(layout) + _ALIGNMENT)
 
@@ -130,13 +130,13 @@ class Step:
     Args:
       primitive: to run.
       renamed: arguments whose array has another name.
-      inside: arrays that stay where they are, made by `room`.
+      inside: arrays that stay where they are, made by `allocate`.
     """
 
     def __init__(
         self, primitive: Primitive, renamed: Mapping[str, str], inside: Mapping[str, Any]
     ) -> None:
-        self._inside = {**inside, "scratch": room(primitive.layouts["scratch"])}
+        self._inside = {**inside, "scratch": allocate(primitive.layouts["scratch"])}
         self._primitive = primitive
         self._arguments = (_Argument * len(primitive.layouts))()
         self._open = []  # arrays that differ from run to run, and their memory objects

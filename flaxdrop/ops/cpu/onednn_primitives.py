@@ -12,11 +12,11 @@ from flaxdrop.ops.cpu.lax_convolution import Padding
 from flaxdrop.ops.cpu.onednn_library import (
     Primitive,
     Step,
+    allocate,
     attributes,
     engine,
     load,
     make,
-    room,
     sizes,
     use_threads,
 )
@@ -112,7 +112,7 @@ def convolution(
     )
 
     def prepare() -> Sequence[Step]:
-        inside = {"own": room(own)}
+        inside = {"own": allocate(own)}
         steps = [
             Step(reorder, dict(zip(("from", "to"), names, strict=True)), inside),
             Step(main, {"kernel": "own"}, inside),

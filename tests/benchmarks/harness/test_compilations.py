@@ -9,7 +9,7 @@ import flaxdrop.data
 from benchmarks import preresnet, schedules
 from benchmarks.harness.study import families
 from flaxdrop.training import steps
-from flaxdrop.training.cells import compile_programs, images_of
+from flaxdrop.training.cells import compile_programs, to_images
 from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.content import Content
 from flaxdrop.training.loop import train_cells
@@ -69,7 +69,7 @@ def test_one_compilation_serves_all_variants_schedules_and_seeds(
     }
     assert len(cells) == 2 * variants
 
-    images = images_of(dataset, (), ())
+    images = to_images(dataset, (), ())
     with logged_compilations(), caplog.at_level(logging.WARNING):
         programs = compile_programs(task, images, cells["none-seed0"], jax.devices("cpu")[:2])
         training = train_cells(

@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.head import VARIANCE
 from benchmarks.reproduction.claims import CLAIMS, HOLDS, LOG_VARIANCE, NOT, UNDECIDED, Claim, judge
-from benchmarks.reproduction.jobs import PARTS
+from benchmarks.reproduction.jobs import JOBS
 
-PART = next(part for part in PARTS if part.name == "cifar10:small, rate=0.3")
+PART = next(job for job in JOBS if job.name == "cifar10:small, rate=0.3")
 UP = Claim("both help", "nobody", "preresnet", 1, (("p6", "none"), ("p7", "none")))
 DOWN = dataclasses.replace(UP, sign=-1)
 SAME = dataclasses.replace(UP, sign=0)
@@ -17,7 +17,7 @@ NAMES = ("none", "p6", "p7")
 
 
 @pytest.fixture
-def verdict(rows_of_part):
+def verdict(rows_of_job):
     """The verdict on a claim for accuracies (percent) with noise about them."""
 
     def find(claim, *, none=80.0, p6=80.0, p7=80.0, n=5, noise=0.2, seed=0, nulls=()):
@@ -26,7 +26,7 @@ def verdict(rows_of_part):
             name: (mean + random.normal(0, noise, n)) / 100
             for name, mean in zip(NAMES, (none, p6, p7), strict=True)
         }
-        return judge(claim, rows_of_part(PART, accuracies), NAMES, nulls).verdict
+        return judge(claim, rows_of_job(PART, accuracies), NAMES, nulls).verdict
 
     return find
 
@@ -60,19 +60,19 @@ def test_its_own_contrasts_are_no_noise_to_a_claim_of_no_difference(verdict, n):
     assert verdict(SAME, n=n, nulls=nulls) == verdict(SAME, n=n)
 
 
-def test_a_contrast_that_was_not_run_counts_in_the_correction(rows_of_part):
+def test_a_contrast_that_was_not_run_counts_in_the_correction(rows_of_job):
     # The difference is -1 point, p = 0.047: told alone, and not as one of two.
     spread = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
     accuracies = {"none": [0.8] * 5, "p6": (79 + spread) / 100}
-    rows = rows_of_part(PART, accuracies)
+    rows = rows_of_job(PART, accuracies)
     one = dataclasses.replace(UP, contrasts=(("p6", "none"),))
     assert judge(one, rows, NAMES).verdict == NOT
     assert judge(UP, rows, NAMES).verdict == UNDECIDED
 
 
-def test_seeds_are_told_where_contrasts_differ_in_them(rows_of_part):
+def test_seeds_are_told_where_contrasts_differ_in_them(rows_of_job):
     accuracies = {"none": [0.8] * 5, "p6": [0.81] * 3, "p7": [0.8] * 5}
-    assert judge(UP, rows_of_part(PART, accuracies), NAMES).n == "3 to 5"
+    assert judge(UP, rows_of_job(PART, accuracies), NAMES).n == "3 to 5"
 
 
 @pytest.mark.parametrize("claim", [UP, DOWN])
@@ -84,9 +84,9 @@ def test_chance_alone_decides_as_seldom_as_is_said(verdict, claim):
     assert found.count(NOT) > 0
 
 
-def test_a_contrast_that_was_not_run_is_named_and_leaves_it_undecided(rows_of_part):
+def test_a_contrast_that_was_not_run_is_named_and_leaves_it_undecided(rows_of_job):
     accuracies = {"none": [0.80, 0.81, 0.80], "p6": [0.85, 0.861, 0.85]}
-    rows = rows_of_part(PART, accuracies)
+    rows = rows_of_job(PART, accuracies)
     found = judge(UP, rows, NAMES)
     assert (found.verdict, found.missing, found.n) == (UNDECIDED, ("p7 - none",), "3")
     # One that the config does not have is not missed; one on the other side decides at once.
@@ -95,34 +95,31 @@ def test_a_contrast_that_was_not_run_is_named_and_leaves_it_undecided(rows_of_pa
     assert judge(UP, [], NAMES).effects == {}
 
 
-def test_diverged_cells_are_missing(rows_of_part):
+def test_diverged_cells_are_missing(rows_of_job):
     accuracies = {"none": [0.8, 0.8], "p6": [float("nan")] * 2, "p7": [0.9, float("nan")]}
-    found = judge(UP, rows_of_part(PART, accuracies), NAMES)
+    found = judge(UP, rows_of_job(PART, accuracies), NAMES)
     assert (found.verdict, found.missing, found.n) == (UNDECIDED, ("p6 - none",), "1")
 
 
-def test_the_head_is_judged_by_the_variance_of_its_logits(rows_of_part):
-    part = next(part for part in PARTS if part.name == "head_cifar10:small")
+def test_the_head_is_judged_by_the_variance_of_its_logits(rows_of_job):
+    job = next(job for job in JOBS if job.name == "head_cifar10:small")
     claim = next(claim for claim in CLAIMS if claim.quantity is LOG_VARIANCE)
     rows = [
         dataclasses.replace(row, measured={VARIANCE: size ** (1 + 0.1 * (row.seed - 1))})
         for place, size in (("h4", 1.0), ("h5", 3.0))
         for rate in ("0.2", "0.5")
-        for row in rows_of_part(part, {f"{place} {rate}": [0.8, 0.8, 0.8]})
+        for row in rows_of_job(job, {f"{place} {rate}": [0.8, 0.8, 0.8]})
     ]
-    found = judge(claim, rows, part.every_variant)
+    found = judge(claim, rows, job.every_variant)
     assert found.verdict == HOLDS
     assert [effect.mean for effect in found.effects.values()] == pytest.approx([-np.log(3)] * 2)
     unmeasured = [dataclasses.replace(row, measured={}) for row in rows]
-    assert judge(claim, unmeasured, part.every_variant).effects == {}
+    assert judge(claim, unmeasured, job.every_variant).effects == {}
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.words)
 def test_every_contrast_is_of_variants_of_its_study(claim):
     known = {
-        variant
-        for part in PARTS
-        if part.study.name == claim.study
-        for variant in part.every_variant
+        variant for job in JOBS if job.study.name == claim.study for variant in job.every_variant
     }
     assert {variant for pair in claim.contrasts for variant in pair} <= known

@@ -1,11 +1,11 @@
 """The configs with the rows that are there of them, in the page's order."""
 
-from benchmarks.reproduction.jobs import PARTS
+from benchmarks.reproduction.jobs import JOBS
 from benchmarks.reproduction.progress import by_rate, runs_of
 
 
 def part_of(name):
-    return next(part for part in PARTS if part.name == name)
+    return next(job for job in JOBS if job.name == name)
 
 
 LOW, MIDDLE, HIGH = (
@@ -14,36 +14,36 @@ LOW, MIDDLE, HIGH = (
 )
 
 
-def runs_with(rows_of_part, *parts):
+def runs_with(rows_of_job, *jobs):
     rows = {}
-    for part in parts:
-        rows.setdefault(part.study.name, []).extend(rows_of_part(part, {"none": [0.4]}))
-    return runs_of(PARTS, rows)
+    for job in jobs:
+        rows.setdefault(job.study.name, []).extend(rows_of_job(job, {"none": [0.4]}))
+    return runs_of(JOBS, rows)
 
 
 def test_the_fullest_form_comes_first():
-    names = [run.part.name for run in runs_of(PARTS, {})]
+    names = [run.job.name for run in runs_of(JOBS, {})]
     forms = ("full", "quick", "small")
     assert names[:3] == [f"cifar100:{form}, rate=0.3" for form in forms]
     assert len(set(names)) == len(names)
-    assert sum(len(run.wanted) for run in runs_of(PARTS, {})) == sum(
-        len(run.missing) for run in runs_of(PARTS, {})
+    assert sum(len(run.wanted) for run in runs_of(JOBS, {})) == sum(
+        len(run.missing) for run in runs_of(JOBS, {})
     )
 
 
-def test_runs_that_differ_in_the_rate_alone_belong_together(rows_of_part):
+def test_runs_that_differ_in_the_rate_alone_belong_together(rows_of_job):
     other = part_of("cifar10:small, rate=0.3")
     vgg = part_of("vgg_cifar10:small")
-    vgg_rows = rows_of_part(vgg, {"BN": [0.4]})
-    runs = runs_with(rows_of_part, HIGH, LOW, other, part_of("cifar100:quick, rate=0.3"))
+    vgg_rows = rows_of_job(vgg, {"BN": [0.4]})
+    runs = runs_with(rows_of_job, HIGH, LOW, other, part_of("cifar100:quick, rate=0.3"))
     runs = [*runs, *runs_of([vgg], {vgg.study.name: vgg_rows})]
     (rates,) = by_rate(runs)
     assert list(rates.runs) == [0.1, 0.5]
-    assert rates.last.part.name == "cifar100:small, rate=0.5"
+    assert rates.last.job.name == "cifar100:small, rate=0.5"
     assert rates.name == "cifar100:small, by rate"
 
 
-def test_a_rate_without_rows_is_no_rate(rows_of_part):
-    assert by_rate(runs_with(rows_of_part, MIDDLE)) == []
-    (rates,) = by_rate(runs_with(rows_of_part, MIDDLE, LOW))
+def test_a_rate_without_rows_is_no_rate(rows_of_job):
+    assert by_rate(runs_with(rows_of_job, MIDDLE)) == []
+    (rates,) = by_rate(runs_with(rows_of_job, MIDDLE, LOW))
     assert list(rates.runs) == [0.1, 0.3]

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from benchmarks.throughput.contest import Contestant, Result, compete, in_rounds, ratio
+from benchmarks.throughput.contest import Contestant, Result, in_rounds, ratio, run_interleaved
 
 SERVES = """
 import sys, time
@@ -27,7 +27,7 @@ def contestant(tmp_path, monkeypatch):
 
 
 def test_all_take_the_rounds_and_one_that_fails_drops_out(contestant):
-    found = compete(
+    found = run_interleaved(
         [
             contestant("slow", "serves", "0.2"),
             contestant("fast", "serves", "0.02"),
@@ -44,7 +44,7 @@ def test_all_take_the_rounds_and_one_that_fails_drops_out(contestant):
 
 
 def test_processes_of_a_team_work_at_the_same_time(contestant):
-    found = compete([contestant("team", "serves", "0.5", cores=(0, 0))], rounds=1)
+    found = run_interleaved([contestant("team", "serves", "0.5", cores=(0, 0))], rounds=1)
     # Two units in about half a second: one after the other they would be 2 a second at most.
     assert 2 < found["team"].speed <= 4
 
