@@ -172,6 +172,14 @@ class Row:
         """What its cell is, but for the variant and the seed."""
         return Content(self.config_hash, self.numerics, self.data, self.weights)
 
+    def judged(self, curve: str) -> float:
+        """Mean of a curve over the judged epochs, the last ones: as many as `right` has.
+
+        Args:
+          curve: of `CURVES`.
+        """
+        return float(np.mean(self.curve[curve][-max(1, len(self.right)) :]))
+
     @property
     def right_examples(self) -> np.ndarray:
         """Which test examples were right in the last epochs, bool `[epochs, test examples]`."""
