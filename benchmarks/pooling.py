@@ -4,7 +4,7 @@ python -m benchmarks.pooling --config configs/pooling_digits.py
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,22 @@ from flaxdrop.data.augment import normalise
 from flaxdrop.models.convnet import ConvNet
 from flaxdrop.ops.pooling import POOLINGS, pool
 from flaxdrop.placement import Placement
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.claims import Claim
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.table import Table
 from flaxdrop.theory.pooling import ORDERS, closed_form, measured, pair
 from flaxdrop.training.cells import to_images
 
 MASKS = ("element", "channel")
+SAME = tuple((f"{pooling} channel after", f"{pooling} channel before") for pooling in POOLINGS)
+CLAIMS = (
+    Claim(
+        "Channel-wise, the order of dropout and pooling makes no difference",
+        "the question on pooling",
+        tuple((before, after) for after, before in SAME),
+        proof="tests/theory/test_pooling.py::test_with_a_channel_mask_both_orders_are_one_function",
+    ),
+)
 _IMAGES = 16  # whose activations the facts are measured on
 _REPEATS = 50
 
@@ -87,9 +97,9 @@ def published(settings: PoolingSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
     """What the pair does to the activations at the first pooling, whatever was trained."""
-    del rows
+    del comparison
     settings = plan.settings
     assert isinstance(settings, PoolingSettings)
     x = _activations(plan, settings)
@@ -169,7 +179,8 @@ STUDY = Study(
     variants=variants,
     published=published,
     baseline="max element after",
-    nulls=tuple((f"{pooling} channel before", f"{pooling} channel after") for pooling in POOLINGS),
+    same=SAME,
+    claims=CLAIMS,
     findings=findings,
 )
 

@@ -6,7 +6,7 @@ Kim et al., "How to Use Dropout Correctly on Residual Networks with Batch Normal
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import jax.numpy as jnp
 
@@ -18,12 +18,36 @@ from benchmarks.harness.study import Study, Variant
 from flaxdrop.mask import parse_mask
 from flaxdrop.models.preresnet import BOTTLENECK_SLOTS, PreResNet
 from flaxdrop.placement import Placement
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.claims import Claim
+from flaxdrop.results.comparison import Comparison
 
 # Test accuracy of PreResNet-110 in the paper; its position and rate are not stated.
 SCORES = {"cifar10": 0.944367, "cifar100": 0.7398}
 
 POSITIONS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7")
+
+# Dropout commutes with a ReLU: on both sides of one it is the same network, with other masks.
+SAME = (("p6", "p5"), ("p2", "p3"))
+
+_SOURCE = "Kim et al. 2023"
+CLAIMS = (
+    Claim("P6 helps", _SOURCE, (("p6", "none"),)),
+    Claim(
+        "P6 is better than every other position, P5 apart, which is the same network",
+        f"{_SOURCE}, labels inferred",
+        tuple(("p6", other) for other in ("p0", "p1", "p2", "p4", "p7")),
+    ),
+    *(
+        Claim(f"{name} hurts", f"{_SOURCE}, labels inferred", ((slot, "none"),), sign=-1)
+        for name, slot in (
+            ("P1, before the first norm,", "p1"),
+            ("P2 = P3, between the first norm and its convolution,", "p2"),
+            ("P4, before the second norm,", "p4"),
+            ("P7, at the end of the branch,", "p7"),
+            ("P0, on the trunk,", "p0"),
+        )
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,9 +114,9 @@ def stated(settings: PreResNetSettings) -> str:
     )
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
     """How much of each position's harm was the shift of its batch norms: it is repaired."""
-    table = repair_table(plan, rows)
+    table = repair_table(plan, comparison)
     path = plan.folder.path / "repair.md"
     path.write_text(table.markdown())
     yield table.text()
@@ -109,7 +133,8 @@ STUDY = Study(
     stated=stated,
     baseline="none",
     findings=findings,
-    nulls=(("p5", "p6"), ("p2", "p3")),
+    same=SAME,
+    claims=CLAIMS,
 )
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study, Variant
 from flaxdrop.models import DenseNet
 from flaxdrop.placement import Placement
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.weights import save_pretrained
 
 _VARIANT = "densenet"
@@ -64,9 +64,9 @@ def published(settings: PretrainSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
     """The weights of every finished seed, in a file."""
-    for row in rows:
+    for row in comparison.rows:
         if row.status == "finished" and (trained := plan.trained(_VARIANT, row.seed)):
             path = plan.folder.path / f"{_VARIANT}-seed{row.seed}.safetensors"
             save_pretrained(trained, path)

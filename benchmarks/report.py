@@ -15,7 +15,7 @@ from benchmarks.harness.arguments import Parser, exit_status
 from benchmarks.reproduction.jobs import JOBS, LEDGER, Job
 from benchmarks.reproduction.page import Sections, render
 from benchmarks.reproduction.pictures import FOLDER, Picture, pictures
-from benchmarks.reproduction.progress import runs_of
+from benchmarks.reproduction.progress import progress
 from benchmarks.throughput.record import FILE, section
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
@@ -78,7 +78,7 @@ def page(
       ValueError: as `read_rows`.
     """
     rows = read_rows(jobs, folder)
-    runs = runs_of(jobs, rows)
+    runs = progress(jobs, rows)
     other = {study: sum(row.numerics != NUMERICS for row in of) for study, of in rows.items()}
     others = [
         of([json.loads(line) for line in path.read_text().splitlines()])

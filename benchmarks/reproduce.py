@@ -20,6 +20,7 @@ from benchmarks.harness.plan import Plan, make_plan
 from benchmarks.harness.run import train
 from benchmarks.harness.settings import budget_seconds
 from benchmarks.harness.workfolder import Occupied
+from benchmarks.reproduction.experiments import distinct
 from benchmarks.reproduction.jobs import JOBS, LEDGER, Cell, Job
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
@@ -163,7 +164,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
-        jobs = chosen(JOBS, options.only)
+        jobs = chosen(distinct(JOBS), options.only)
         if options.dry_run:
             print("missing, the most wanted first:")
             print("\n".join(itertools.starmap(_line, missing(jobs, LEDGER))))

@@ -7,7 +7,7 @@ and growing linearly with depth as in stochastic depth. One compiled program tra
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
@@ -15,7 +15,7 @@ from benchmarks.harness.study import Study, Variant
 from benchmarks.preresnet import PreResNetSettings
 from flaxdrop.placement import Placement
 from flaxdrop.plots.schedules import draw_schedules
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 SLOT = "p6"
@@ -45,9 +45,9 @@ def published(settings: SchedulesSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
     """The schedules themselves, as a picture."""
-    del rows
+    del comparison
     recipe, settings = plan.settings.recipe, plan.settings
     assert isinstance(settings, SchedulesSettings)
     path = plan.folder.picture("schedules")

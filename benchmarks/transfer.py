@@ -23,7 +23,8 @@ from benchmarks.pretrain import check_network
 from flaxdrop.models import DenseNet, Head
 from flaxdrop.placement import Placement
 from flaxdrop.plots.rates import draw_rates
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.regime import regime
 from flaxdrop.training.frozen import FrozenNetwork
 from flaxdrop.weights import download_pretrained, load_pretrained
 from flaxdrop.weights.download import PUBLISHED
@@ -116,16 +117,21 @@ def published(settings: TransferSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
     """The claim, our numbers, the explanation; and a picture by rate."""
-    found = answer(rows, plan.images.x_train)
+    found = answer(comparison, plan.images.x_train)
     (plan.folder.path / "answer.md").write_text(found.markdown())
     yield found.text()
     path = plan.folder.picture("rates")
     assert isinstance(plan.settings, TransferSettings)
     places = _by_place(plan.settings.rates)
-    title = f"Heads on frozen features, {plan.dataset.name}: dropout by place and rate"
-    draw_rates(rows, path, places=places, baseline="none", title=title)
+    draw_rates(
+        comparison,
+        path,
+        places=places,
+        title="Where does dropout help on the features of a frozen network, at what rate?",
+        subtitle=regime(comparison),
+    )
     yield f"answer    {plan.folder.path / 'answer.md'}, {path}"
 
 

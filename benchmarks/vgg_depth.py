@@ -6,7 +6,7 @@ N. Chlis, "Applying Dropout in Convolutional Neural Nets: Where and to what exte
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import jax.numpy as jnp
 
@@ -18,8 +18,9 @@ from benchmarks.harness.study import Study, Variant
 from flaxdrop.models.vgg import VGG
 from flaxdrop.placement import Placement
 from flaxdrop.plots.block_depth import draw_depth
-from flaxdrop.results.comparison import effects, outcomes
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.claims import Claim
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.regime import regime
 
 BASELINE = "BN"
 BLOCK_RATES = (0.2, 0.5)
@@ -47,6 +48,27 @@ PUBLISHED = {
     "block 3 only 0.2": 0.8778,
     "block 3 only 0.5": 0.8722,
 }
+
+_SOURCE = "Chlis 2017"
+CLAIMS = (
+    Claim("Dropout 0.2 after every convolution helps", _SOURCE, (("conv 0.2", BASELINE),)),
+    Claim("Dropout 0.5 after every convolution hurts", _SOURCE, (("conv 0.5", BASELINE),), sign=-1),
+    Claim(
+        "Deeper blocks bear more dropout (block 3 against block 1)",
+        _SOURCE,
+        tuple((f"block 3 only {rate}", f"block 1 only {rate}") for rate in BLOCK_RATES),
+    ),
+    Claim(
+        "Dropout after the dense layers helps a little",
+        _SOURCE,
+        (("dense 0.2", BASELINE), ("dense 0.5", BASELINE)),
+    ),
+    Claim(
+        "Half the filters are better than dropout 0.5 after every convolution",
+        _SOURCE,
+        (("half the filters", "conv 0.5"),),
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,25 +156,24 @@ def stated(settings: VGGSettings) -> str:
     )
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
     """The post's two pictures as differences to the baseline, and how many agree in their sign."""
     settings = plan.settings
     assert isinstance(settings, VGGSettings)
     beside = published(settings)
     path = plan.folder.picture("depth")
     draw_depth(
-        rows,
+        comparison,
         path,
-        order=list(plan.every_variant),
-        baseline=BASELINE,
         published=beside,
         by_block={
             rate: [_one_block(slot, rate) for slot in settings.conv_slots] for rate in BLOCK_RATES
         },
-        title=f"{plan.study.name}, {plan.dataset.name}",
+        title="At which depth of a VGG-like network does dropout help, at what rate?",
+        subtitle=regime(comparison),
     )
     yield f"by depth  {path}"
-    yield from agreement(effects(outcomes(rows, ()), "best", BASELINE, None), beside, BASELINE)
+    yield from agreement(comparison, beside)
 
 
 def _one_block(slot: str, rate: float) -> str:
@@ -168,6 +189,7 @@ STUDY = Study(
     published=published,
     stated=stated,
     baseline=BASELINE,
+    claims=CLAIMS,
     findings=findings,
 )
 

@@ -17,9 +17,11 @@ from benchmarks.harness.plan import Plan, cell_name, make_plan
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Family, Study, parameter_count
 from flaxdrop.results import ledger, provenance
+from flaxdrop.results.claims_table import claims_table
+from flaxdrop.results.regime import regime
 from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
-from flaxdrop.results.table import study_table
+from flaxdrop.results.table import accuracy_table, effect_table
 from flaxdrop.training.cells import compile_programs
 from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
@@ -232,28 +234,22 @@ def _report(plan: Plan, rows: Sequence[ledger.Row], *, complete: bool) -> None:
     from flaxdrop.plots import variants
 
     study, folder = plan.study, plan.folder
-    order = list(plan.every_variant)
-    table = study_table(
-        rows,
-        order=order,
-        published=study.published(plan.settings),
-        baseline=study.baseline,
-        nulls=study.nulls,
-    )
-    title = f"{study.name}, {plan.dataset.name}"
-    folder.table.write_text(table.markdown())
-    variants.positions(
-        rows,
-        folder.picture("positions"),
-        order=order,
-        baseline=study.baseline,
-        nulls=study.nulls,
-        title=title,
-    )
-    variants.curves(rows, folder.picture("curves"), order=order, title=title)
-    print(f"\n{table.text()}")
+    comparison = study.compare(rows, plan.every_variant)
+    tables = [
+        accuracy_table(comparison, study.published(plan.settings)),
+        effect_table(comparison),
+        *([claims_table(comparison, study.claims)] if study.claims else []),
+    ]
+    line = regime(comparison)
+    folder.table.write_text(f"{line}.\n\n" + "\n".join(table.markdown() for table in tables))
+    about = {"title": study.question, "subtitle": line}
+    variants.draw_positions(comparison, folder.picture("positions"), **about)
+    variants.draw_curves(comparison, folder.picture("curves"), **about)
+    print(f"\n{line}.\n")
+    for table in tables:
+        print(table.text())
     if complete and study.findings:  # they may take longer than a time budget leaves
-        for line in study.findings(plan, rows):
+        for line in study.findings(plan, comparison):
             print(line)
     print(f"ledger    {folder.ledger}")
     print(f"table     {folder.table}")

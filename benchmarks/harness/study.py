@@ -1,7 +1,7 @@
 """What a study declares: its question, its variants, and the published numbers beside them."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +11,8 @@ import numpy as np
 
 from benchmarks.harness.settings import Settings
 from flaxdrop.placement import Placement
+from flaxdrop.results.claims import Claim
+from flaxdrop.results.comparison import Comparison, compare
 from flaxdrop.results.ledger import Row
 from flaxdrop.schedule import schedule_index
 from flaxdrop.training.frozen import FrozenNetwork
@@ -44,14 +46,15 @@ class Study:
       variants: (settings, classes) -> name -> variant, in the table's order.
       published: settings -> variant -> published accuracy, in [0, 1].
       baseline: the variant that the others are compared with.
-      nulls: pairs of variants that are one network with different masks: their difference is noise.
+      same: groups of variants that are one network with other masks; the first one names it.
+      claims: what is published about its networks.
       frozen: settings -> the network whose features the variants are trained on; None: they are
         trained on the images.
       stated: settings -> what is published that belongs to no variant, in words without a stop.
       measure: (plan, variant, seed, variables) -> name -> number, of a trained network, for its row
         in the ledger; None: nothing.
-      findings: (plan, rows) -> lines to print; shows what the table and the general pictures do
-        not, in files of its own if need be (`plan.folder`). None: nothing.
+      findings: (plan, comparison) -> lines to print; shows what the tables and the general pictures
+        do not, in files of its own if need be (`plan.folder`). None: nothing.
     """
 
     name: str
@@ -61,11 +64,21 @@ class Study:
     variants: Callable[[Any, int], Mapping[str, Variant]]
     published: Callable[[Any], Mapping[str, float]]
     baseline: str
-    nulls: tuple[tuple[str, str], ...] = ()
+    same: tuple[tuple[str, ...], ...] = ()
+    claims: tuple[Claim, ...] = ()
     frozen: Callable[[Any], FrozenNetwork] | None = None
     stated: Callable[[Any], str] | None = None
     measure: Callable[[Any, str, int, Any], Mapping[str, float]] | None = None
-    findings: Callable[[Any, Sequence[Row]], Iterable[str]] | None = None
+    findings: Callable[[Any, Comparison], Iterable[str]] | None = None
+
+    def compare(self, rows: Iterable[Row], order: Iterable[str]) -> Comparison:
+        """Compares rows of one config of the study.
+
+        Args:
+          rows: any part of them.
+          order: all variants of the config.
+        """
+        return compare(rows, order=list(order), baseline=self.baseline, same=self.same)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,8 +74,14 @@ class Job:
     @property
     def cells(self) -> list[Cell]:
         """All that are wanted."""
-        names = self.settings.variants.split(",") if self.settings.variants else self.every_variant
+        names = self.wanted_variants
         return [(name, seed) for seed in range(self.settings.seeds) for name in names]
+
+    @property
+    def wanted_variants(self) -> list[str]:
+        """The variants of which cells are wanted."""
+        chosen = self.settings.variants
+        return chosen.split(",") if chosen else list(self.every_variant)
 
     def missing(self, rows: Iterable[Row]) -> list[Cell]:
         """The cells that are not among the rows, which may be of other cells too."""

@@ -235,17 +235,19 @@ class Comparison:
         outcome = self.by_variant[variant]
         values = np.array(list(outcome.values[measure].values()), float)
         n = len(values)
-        mean = float(values.mean()) if n else math.nan
+        if not n:
+            return Summary(0, math.nan, math.nan, math.nan, math.nan)
+        mean = float(values.mean())
         std = float(values.std(ddof=1)) if n > 1 else math.nan
         model = self.fits[measure]
-        if model.equal:
+        if model.equal and model.residual > 0:
             spread, freedom = model.residual * (1 + model.seed_ratio), float(model.freedom)
         else:
             spread, freedom = std**2, n - 1.0
         drawn = 0.0
         if UNITS.get(measure) == "points":
             drawn = 100.0**2 * image_variance(list(outcome.right.values()))
-        seeds = spread / n if n else math.nan
+        seeds = spread / n
         total = seeds + np.nan_to_num(drawn)
         if not seeds > 0:
             return Summary(n, mean, std, math.nan, math.nan)

@@ -10,11 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def mean_right(cells: Sequence[np.ndarray]) -> np.ndarray:
-    """Share of the cells that get each image right, f64 `[images]`."""
-    return np.mean(cells, axis=0, dtype=np.float64)
-
-
 def image_variance(a: Sequence[np.ndarray], b: Sequence[np.ndarray] = ()) -> float:
     """Variance, through the drawn images alone, of the mean accuracy of `a` minus that of `b`.
 
@@ -34,7 +29,7 @@ def image_variance(a: Sequence[np.ndarray], b: Sequence[np.ndarray] = ()) -> flo
     sides = [side for side in (a, b) if len(side)]
     if not len(a) or any(len(cell) == 0 for side in sides for cell in side):
         return math.nan
-    difference = mean_right(a) - (mean_right(b) if len(b) else 0.0)
+    difference = np.mean(a, axis=0) - (np.mean(b, axis=0) if len(b) else 0.0)
     within = sum(
         float(np.mean(np.var(side, axis=0, ddof=1, dtype=np.float64))) / len(side)
         for side in sides

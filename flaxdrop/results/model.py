@@ -95,7 +95,9 @@ def fit(values: Values) -> Fit:
 
     References:
       H. Patterson, R. Thompson, Recovery of inter-block information when block sizes are unequal,
-      1971. M. Bartlett, Properties of sufficiency and statistical tests, 1937. B. Welch, The generalization of Student's problem, 1947.
+      1971. M. Bartlett, Properties of sufficiency and statistical tests, 1937. B. Welch, The
+      generalization of Student's problem when several different population variances are involved,
+      1947.
 
     >>> found = fit({"a": {0: [1.0], 1: [2.0], 2: [3.0]}, "b": {0: [2.0], 1: [3.5], 2: [3.5]}})
     >>> contrast = found.contrast("b", "a")
