@@ -19,10 +19,10 @@ from flaxdrop.table import EMPTY, Table
 
 NOTES = (
     "A claim holds where the 95 % interval of each of its differences lies on its side of 0. It"
-    " does not where one lies on the other side (Bonferroni over its differences). The same: each is"
-    f" within {MARGIN:g} point, by two one-sided tests of 5 %; the margin is ours. With no effect,"
-    ' a claim would be called "holds" in at most 2.5 % of studies, and "does not" in another 2.5 %.'
-    " Over the claims nothing is corrected.",
+    " does not where one lies on the other side (Bonferroni over its differences). The same: each"
+    f" is within {MARGIN:g} point, by two one-sided tests of 5 %; the margin is ours. With no"
+    ' effect, a claim would be called "holds" in at most 2.5 % of studies, and "does not" in'
+    " another 2.5 %. Over the claims nothing is corrected.",
     "Seeds to decide: for each network, if the difference stays what it is.",
 )
 
