@@ -6,8 +6,10 @@ index): it is recomputed in the backward pass, never stored.
 """
 
 import functools
+import itertools
 import math
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -136,9 +138,10 @@ class Dropout(nn.Module):
     twice, it draws another mask.
 
     Attributes:
-      slot: the name, unique among the slots of the module around it. The layer calls itself
-        "<slot>_dropout", so that a slot may share its name with the layer it follows; blocks that
-        are written out in one module give `name=` as well.
+      slot: the name of the slot. The layer calls itself "<slot>_dropout", so that a slot may share
+        its name with the layer that it follows. Where a module has the slot several times, as in a
+        loop over blocks, the second layer is "<slot>_dropout_2", and so on: each draws its own
+        mask.
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = Dropout("p6"), jnp.ones((2, 4))
@@ -151,12 +154,19 @@ class Dropout(nn.Module):
     slot: str
 
     def __post_init__(self) -> None:
-        # An automatic name would count the dropouts before this one, and the mask hangs on it.
-        named = self.name is not None
-        if not named:
-            self.name = f"{self.slot}_dropout"
-        super().__post_init__()
-        if not named and self.parent is None:
+        if self.name is not None:
+            super().__post_init__()
+            return
+        # Flax would number all layers of this class, and then the mask, which depends on the name,
+        # would depend on the other slots. Here only the layers of this slot are numbered.
+        for number in itertools.count(1):
+            self.name = f"{self.slot}_dropout" + (f"_{number}" if number > 1 else "")
+            try:
+                super().__post_init__()
+                break
+            except flax.errors.NameInUseError:
+                continue
+        if self.parent is None:
             # Made outside of a network: a module that it is passed to adopts what has no name yet.
             object.__setattr__(self, "name", None)
 

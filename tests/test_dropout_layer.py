@@ -1,7 +1,6 @@
 """The layer, in small networks of a user's own."""
 
 import chex
-import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -89,9 +88,47 @@ def test_typed_and_legacy_keys_give_the_same_mask():
     chex.assert_trees_all_equal(typed, legacy)
 
 
-def test_one_slot_name_cannot_stand_twice_in_a_module():
-    with pytest.raises(flax.errors.NameInUseError, match='"a_dropout"'):
-        Network(("a", "a")).apply({}, X)
+class Repeated(nn.Module):
+    """Blocks that are written out in one method, each with the same slots."""
+
+    slots: tuple[str, ...]
+    blocks: int = 3
+
+    @nn.compact
+    def __call__(self, x: jax.Array, placement: Placement | None = None) -> list[jax.Array]:
+        outs = [[Dropout(slot)(x, placement) for slot in self.slots] for _ in range(self.blocks)]
+        return [block[0] for block in outs]
+
+
+class RepeatedInSetup(nn.Module):
+    def setup(self) -> None:
+        self.first = Dropout("a")
+        self.others = [Dropout("a") for _ in range(2)]
+
+    def __call__(self, x: jax.Array, placement: Placement | None = None) -> list[jax.Array]:
+        return [layer(x, placement) for layer in (self.first, *self.others)]
+
+
+class Inside(nn.Module):
+    kind: type[nn.Module]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, placement: Placement) -> list[jax.Array]:
+        return self.kind(name="inside")(x, placement)
+
+
+def test_a_slot_that_is_repeated_in_a_module_has_a_mask_for_each_place():
+    placement, rngs = Placement.parse("a=0.5"), {"dropout": KEY}
+    masks = Repeated(("a",)).apply({}, X, placement, rngs=rngs)
+    assert all(np.any(masks[i] != masks[j]) for i in range(3) for j in range(i))
+    # They are numbered by themselves, in the order of the calls: neither other slots nor later
+    # blocks change a mask, and the first is that of a slot that stands there once.
+    beside = Repeated(("a", "b")).apply({}, X, placement, rngs=rngs)
+    chex.assert_trees_all_equal(masks, beside)
+    chex.assert_trees_all_equal(masks[:1], Repeated(("a",), 1).apply({}, X, placement, rngs=rngs))
+    chex.assert_trees_all_equal(masks, RepeatedInSetup().apply({}, X, placement, rngs=rngs))
+    lifted = Inside(nn.remat(RepeatedInSetup)).apply({}, X, placement, rngs=rngs)
+    chex.assert_trees_all_equal(lifted, Inside(RepeatedInSetup).apply({}, X, placement, rngs=rngs))
 
 
 def test_a_slot_may_share_its_name_with_the_layer_it_follows():
