@@ -196,6 +196,32 @@ def test_scanned_blocks_and_stages_have_masks_and_rates_of_their_own():
     chex.assert_trees_all_equal(ramp[1], first[1])
 
 
+class Blocks(nn.Module):
+    """Blocks with a rate each, and a head whose rate the placement has too."""
+
+    blocks: int = 3
+
+    @nn.compact
+    def __call__(self, x: jax.Array, placement: Placement | None = None) -> list[jax.Array]:
+        spread = (placement or Placement()).broadcast({"p6": self.blocks})
+        outs = [Dropout("p6")(x, spread.at(block)) for block in range(self.blocks)]
+        return [*outs, Dropout("h4")(x, spread)]
+
+
+def test_blocks_take_their_own_rates_beside_a_head_that_has_one():
+    placement = Placement.parse("p6=0..1,h4=0.5")
+    *blocks, head = Blocks().apply({}, X, placement, rngs={"dropout": KEY})
+    chex.assert_trees_all_equal(blocks[0], X)
+    chex.assert_trees_all_equal(blocks[2], jnp.zeros_like(X))
+    for out in (blocks[1], head):
+        assert 0 < np.mean(np.asarray(out) == 0) < 1
+
+
+def test_a_ramp_that_is_not_spelled_out_is_refused_by_its_layer():
+    with pytest.raises(ValueError, match=r"^placement: slot 'h4' has rates for many places"):
+        Blocks().apply({}, X, Placement.parse("p6=0..1,h4=0..1"), rngs={"dropout": KEY})
+
+
 def test_a_module_with_setup_trains_with_the_same_mask_forward_and_backward():
     model, placement = Trained(), Placement.parse("hidden=0.5")
     variables = model.init(jax.random.key(0), X)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flaxdrop import Placement
-from flaxdrop.placement import NAMED
+from flaxdrop.placement import NAMED, resolve_placement
 from flaxdrop.rate import Ramp
 
 SLOTS = {"p3": 6, "p6": 6, "h4": 1}
@@ -152,7 +152,7 @@ def test_placements_stack_and_vmap_over_rates():
 
 
 def test_an_unknown_slot_is_refused_in_one_line_that_lists_the_known_ones():
-    for check in (Placement.validate, Placement.broadcast):
+    for check in (Placement.validate, resolve_placement):
         with pytest.raises(ValueError, match=r"^placement: unknown slot 'p9'.* p3, p6, h4$") as bad:
             check(Placement.parse("p6=0.1,p9=0.2"), SLOTS)
         assert one_line(bad)
@@ -168,6 +168,16 @@ def test_rates_over_blocks():
     assert spread.mask("p6") == "channel"
     listed = Placement.parse("p6=0/0.1/0.2/0.3/0.4/1").broadcast(SLOTS)
     chex.assert_trees_all_equal(listed.rate("p6"), np.float32([0, 0.1, 0.2, 0.3, 0.4, 1]))
+
+
+def test_slots_that_are_not_spelled_out_stay_as_they_are():
+    placement = Placement.parse("h4=0.2:channel,p3=0..0.1,p6=0..0.5")
+    spread = placement.broadcast({"p6": 3})
+    assert str(spread) == "p6=0/0.25/0.5,h4=0.2:channel,p3=0..0.1"
+    assert [str(spread.at(block).only(["p6", "h4"])) for block in range(3)] == [
+        f"p6={rate},h4=0.2:channel" for rate in ("0", "0.25", "0.5")
+    ]
+    assert spread.at(1).rate("p3") == Ramp(0.0, 0.1)
 
 
 def test_spelling_out_again_changes_nothing_and_the_last_block_ends_the_ramp():
@@ -213,8 +223,6 @@ def test_a_block_that_is_not_there_is_refused(block):
     spread = Placement.parse("p6=0.1,h4=0.2").broadcast(SLOTS)
     with pytest.raises(ValueError, match=rf"^block: must be in \[0, 6\).* got {block}$"):
         spread.at(block)
-    with pytest.raises(ValueError, match=r"^placement: slot 'p6' must .*, got 0..0.5; "):
-        Placement.parse("p6=0..0.5").at(0)
 
 
 @pytest.mark.parametrize("rate", [np.full(5, 0.1), np.full((6, 6), 0.1)])
