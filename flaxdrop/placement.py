@@ -102,7 +102,22 @@ class Placement:
             map(np.array_equal, jax.tree.leaves(self), jax.tree.leaves(other))
         )
 
-    __hash__ = None  # type: ignore[assignment]  # rates are data, and may be arrays
+    def __hash__(self) -> int:
+        """Equal placements have equal hashes, so a placement can be a static argument or a key.
+
+        Raises:
+          TypeError: a rate that is not known, as a traced one.
+        """
+        rates: list[Any] = []
+        for slot, rate in self.rates.items():
+            for part in jax.tree.leaves(rate):
+                if isinstance(part, jax.core.Tracer | jax.ShapeDtypeStruct):
+                    raise TypeError(
+                        f"placement: must have known rates to be hashed, got a traced one at {slot!r}"
+                    )
+                values = np.asarray(part, np.float64) + 0.0  # -0 equals 0, but has other bytes
+                rates += [values.shape, values.tobytes()]
+        return hash((jax.tree.structure(self), *rates))
 
     def __contains__(self, slot: str) -> bool:
         return slot in self.rates

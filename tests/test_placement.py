@@ -1,3 +1,5 @@
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -250,3 +252,33 @@ def test_equal_are_those_with_the_same_slots_rates_and_masks():
     assert Placement({"p6": 0.5}) == Placement({"p6": np.float32(0.5)}, {"p6": "element"})
     assert Placement({"p6": 0.5}) != Placement({"p6": 0.5}, {"p6": "channel"})
     assert Placement() != "none"
+
+
+def test_equal_placements_have_equal_hashes():
+    same = [
+        Placement({"p6": 0.5, "h4": 0}, {"h4": "channel"}),
+        Placement({"p6": np.float32(0.5), "h4": -0.0}, {"h4": "channel", "p6": "element"}),
+        Placement({"p6": jnp.float32(0.5), "h4": jnp.bfloat16(0)}, {"h4": "channel"}),
+    ]
+    assert len({*same}) == 1
+    texts = ("p6=0.5", "p6=0.25", "p5=0.5", "p6=0.5:channel", "p6=0..0.5", "p6=0/0.5", "none")
+    assert len({Placement.parse(text): text for text in texts}) == len(texts)
+    assert hash(Placement({"p6": np.zeros(2)})) != hash(Placement({"p6": np.zeros((1, 2))}))
+
+
+def test_a_placement_may_be_a_static_argument():
+    chex.clear_trace_counter()
+
+    @functools.partial(jax.jit, static_argnums=0)
+    @chex.assert_max_traces(n=2)
+    def rate(placement):
+        return placement.rate("p6")
+
+    found = [float(rate(Placement.parse(text))) for text in ("p6=0.5", "p6=0.25", "p6=0.5")]
+    assert found == [0.5, 0.25, 0.5]
+
+
+def test_a_placement_with_a_traced_rate_has_no_hash():
+    with pytest.raises(TypeError, match=r"^placement: .* known rates .*'p6'$") as refused:
+        jax.jit(hash)(Placement({"h4": 0.2, "p6": Ramp(0.0, 0.5)}).only(["p6"]))
+    assert one_line(refused)
