@@ -18,6 +18,7 @@ from flaxdrop import hashing
 from flaxdrop.mask import parse_mask
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import Ramp, check_rate
+from flaxdrop.slots import check_declared, note_reached
 
 _RESOLUTION = 1 << 24  # rates are resolved to 2^-24, the spacing of f32 below 1
 
@@ -182,12 +183,16 @@ class Dropout(nn.Module):
           An array like `x`.
 
         Raises:
-          ValueError: the slot has a rate, but no key was given (`rngs={"dropout": key}`); the
-            placement is none, or has rates for many places here; otherwise as `dropout`.
+          ValueError: the slot has a rate, but no key was given (`rngs={"dropout": key}`); it is no
+            placement, or has rates for many places here; it names a slot that is not among those
+            that the network declares by a property `slots` (slot -> places); otherwise as
+            `dropout`.
         """
+        note_reached(self.slot)
         if placement is None:
             return x
         check_placement(placement)
+        check_declared(self, placement)
         if self.slot not in placement:
             return x
         if not self.has_rng("dropout"):

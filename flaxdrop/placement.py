@@ -113,7 +113,7 @@ class Placement:
             for part in jax.tree.leaves(rate):
                 if isinstance(part, jax.core.Tracer | jax.ShapeDtypeStruct):
                     raise TypeError(
-                        f"placement: must have known rates to be hashed, got a traced one at {slot!r}"
+                        f"placement: must have known rates to be hashed, that of {slot!r} is traced"
                     )
                 values = np.asarray(part, np.float64) + 0.0  # -0 equals 0, but has other bytes
                 rates += [values.shape, values.tobytes()]
