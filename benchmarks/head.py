@@ -1,4 +1,4 @@
-"""Dropout in the head: before the pooling (H4), after it (H5), both, or on the logits?
+"""Dropout in the head: before the pooling, after it, both, or on the logits?
 
 Kim et al., UAI 2023: before global average pooling the output is more stable than after it.
 
@@ -12,15 +12,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.analysis.logits import logit_variance
 from flaxdrop.data.augment import normalise
 from flaxdrop.models import DenseNet, PreResNet
 from flaxdrop.placement import Placement
-from flaxdrop.plots.rates import draw_rates
 from flaxdrop.results.comparison import outcomes
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.statistics import summary
@@ -98,8 +97,10 @@ def published(settings: HeadSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[HeadSettings], rows: Sequence[Row]) -> Iterator[str]:
     """The gap between training and test, and how much the masks move the logits."""
+    from flaxdrop.plots.rates import draw_rates
+
     variances: dict[str, list[float]] = {}
     for row in rows:
         if VARIANCE in row.measured:
@@ -128,7 +129,6 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
     path = plan.folder.path / "head.md"
     path.write_text(table.markdown())
     yield table.text()
-    assert isinstance(plan.settings, HeadSettings)
     picture = plan.folder.picture("rates")
     title = f"head, {plan.settings.network}, {plan.dataset.name}: dropout by place and rate"
     places = _by_place(plan.settings.rates)
@@ -136,7 +136,9 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
     yield f"head      {path}, {picture}"
 
 
-def measure(plan: Plan, variant: str, seed: int, trained: Mapping[str, Any]) -> dict[str, float]:
+def measure(
+    plan: Plan[HeadSettings], variant: str, seed: int, trained: Mapping[str, Any]
+) -> dict[str, float]:
     """The variance of the logits of a trained network under its masks."""
     family = plan.family(variant)
     images = plan.images
@@ -157,7 +159,7 @@ _logit_variance = jax.jit(logit_variance, static_argnames=("model", "masks"))
 
 STUDY = Study(
     name="head",
-    question="Dropout in the head: before the pooling, after it, both, or on the logits?",
+    question=__doc__.splitlines()[0],
     example="configs/head_digits.py",
     settings=HeadSettings,
     variants=variants,
@@ -168,4 +170,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

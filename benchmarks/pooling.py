@@ -1,4 +1,4 @@
-"""Dropout before or after pooling? Element-wise or channel-wise mask, max or average pooling.
+"""Dropout before or after pooling: does the order matter, for which mask and pooling?
 
 python -m benchmarks.pooling --config configs/pooling_digits.py
 """
@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.data.augment import normalise
 from flaxdrop.models.convnet import ConvNet
 from flaxdrop.ops.pooling import POOLINGS, pool
@@ -20,7 +20,6 @@ from flaxdrop.placement import Placement
 from flaxdrop.results.ledger import Row
 from flaxdrop.table import Table
 from flaxdrop.theory.pooling import ORDERS, closed_form, measured, pair
-from flaxdrop.training.cells import to_images
 
 MASKS = ("element", "channel")
 _IMAGES = 16  # whose activations the facts are measured on
@@ -87,13 +86,11 @@ def published(settings: PoolingSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[PoolingSettings], rows: Sequence[Row]) -> Iterator[str]:
     """What the pair does to the activations at the first pooling, whatever was trained."""
     del rows
-    settings = plan.settings
-    assert isinstance(settings, PoolingSettings)
-    x = _activations(plan, settings)
-    table = facts(x, settings.rate)
+    x = _activations(plan)
+    table = facts(x, plan.settings.rate)
     path = plan.folder.path / "facts.md"
     path.write_text(table.markdown())
     yield f"What dropout and the first pooling make of {len(x)} test images, before any training:\n"
@@ -144,12 +141,11 @@ def _channel_note(x: jax.Array, rate: float) -> str:
     return f"Channel-wise at rate {rate:g}, the two orders with the same mask: {', '.join(words)}."
 
 
-def _activations(plan: Plan, settings: PoolingSettings) -> jax.Array:
+def _activations(plan: Plan[PoolingSettings]) -> jax.Array:
     """What comes to the first pooling of the untrained network of seed 0, f32."""
-    dataset, recipe = plan.dataset, settings.recipe
-    images = to_images(dataset, recipe.mean, recipe.std)
-    x = normalise(jnp.asarray(dataset.x_test[:_IMAGES]), images.mean, images.std)
-    model = settings.network(dataset.num_classes, POOLINGS[0])
+    images = plan.pixels
+    x = normalise(jnp.asarray(images.x_test[:_IMAGES]), images.mean, images.std)
+    model = plan.settings.network(plan.dataset.num_classes, POOLINGS[0])
     variables = model.init(jax.random.key(0), x[:1])
     _, state = model.apply(
         variables,
@@ -163,7 +159,7 @@ def _activations(plan: Plan, settings: PoolingSettings) -> jax.Array:
 
 STUDY = Study(
     name="pooling",
-    question="Dropout before or after pooling: does the order matter, for which mask and pooling?",
+    question=__doc__.splitlines()[0],
     example="configs/pooling_digits.py",
     settings=PoolingSettings,
     variants=variants,
@@ -174,4 +170,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

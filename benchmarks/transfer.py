@@ -15,14 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.findings.transfer import answer
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from benchmarks.pretrain import check_network
 from flaxdrop.models import DenseNet, Head
 from flaxdrop.placement import Placement
-from flaxdrop.plots.rates import draw_rates
 from flaxdrop.results.ledger import Row
 from flaxdrop.training.frozen import FrozenNetwork
 from flaxdrop.weights import download_pretrained, load_pretrained
@@ -116,13 +115,14 @@ def published(settings: TransferSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[TransferSettings], rows: Sequence[Row]) -> Iterator[str]:
     """The claim, our numbers, the explanation; and a picture by rate."""
+    from flaxdrop.plots.rates import draw_rates
+
     found = answer(rows, plan.images.x_train)
     (plan.folder.path / "answer.md").write_text(found.markdown())
     yield found.text()
     path = plan.folder.picture("rates")
-    assert isinstance(plan.settings, TransferSettings)
     places = _by_place(plan.settings.rates)
     title = f"Heads on frozen features, {plan.dataset.name}: dropout by place and rate"
     draw_rates(rows, path, places=places, baseline="none", title=title)
@@ -131,7 +131,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
 
 STUDY = Study(
     name="transfer",
-    question="Why does dropout before the classifier help on the features of a frozen network?",
+    question=__doc__.splitlines()[0],
     example="configs/transfer_digits.py",
     settings=TransferSettings,
     variants=variants,
@@ -142,4 +142,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

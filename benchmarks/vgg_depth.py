@@ -1,4 +1,4 @@
-"""Where does dropout belong in a VGG-like network, and how much of it?
+"""At which depth of a VGG-like network does dropout help or hurt, and at what rate?
 
 N. Chlis, "Applying Dropout in Convolutional Neural Nets: Where and to what extent?", 2017.
 
@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import jax.numpy as jnp
 
 from benchmarks.findings.agreement import agreement
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.models.vgg import VGG
 from flaxdrop.placement import Placement
-from flaxdrop.plots.block_depth import draw_depth
 from flaxdrop.results.comparison import effects, outcomes
 from flaxdrop.results.ledger import Row
 
@@ -134,10 +133,11 @@ def stated(settings: VGGSettings) -> str:
     )
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[VGGSettings], rows: Sequence[Row]) -> Iterator[str]:
     """The post's two pictures as differences to the baseline, and how many agree in their sign."""
+    from flaxdrop.plots.block_depth import draw_depth
+
     settings = plan.settings
-    assert isinstance(settings, VGGSettings)
     beside = published(settings)
     path = plan.folder.picture("depth")
     draw_depth(
@@ -149,7 +149,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
         by_block={
             rate: [_one_block(slot, rate) for slot in settings.conv_slots] for rate in BLOCK_RATES
         },
-        title=f"{plan.study.name}, {plan.dataset.name}",
+        title=f"{plan.name}, {plan.dataset.name}",
     )
     yield f"by depth  {path}"
     yield from agreement(effects(outcomes(rows, ()), "best", BASELINE, None), beside, BASELINE)
@@ -161,7 +161,7 @@ def _one_block(slot: str, rate: float) -> str:
 
 STUDY = Study(
     name="vgg_depth",
-    question="At which depth of a VGG-like network does dropout help or hurt, and at what rate?",
+    question=__doc__.splitlines()[0],
     example="configs/vgg_digits.py",
     settings=VGGSettings,
     variants=variants,
@@ -172,4 +172,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ _BATCH = 500
 Accuracies: TypeAlias = dict[str, dict[int, tuple[float, float]]]
 
 
-def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
+def repair_table(plan: Plan[Any], rows: Sequence[Row]) -> Table:
     """Recalibrates every trained network and evaluates it again.
 
     Cells without a checkpoint are left out.
@@ -48,10 +48,10 @@ def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
                 told = (100 * row.last_accuracy, row.last_nll)
                 before.setdefault(row.variant, {})[row.seed] = told
     order = [variant for variant in plan.every_variant if variant in after]
-    return harm_table(before, after, order, plan.study.baseline, min(EXAMPLES, plan.examples))
+    return harm_table(before, after, order, plan.baseline, min(EXAMPLES, plan.examples))
 
 
-def _batches(plan: Plan, seed: int) -> list[jax.Array]:
+def _batches(plan: Plan[Any], seed: int) -> list[jax.Array]:
     """Of the examples that the cells of a seed were trained on."""
     images, own = plan.images, plan.subsets[seed]
     places = np.arange(len(images.x_train)) if own is None else own

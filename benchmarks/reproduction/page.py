@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from benchmarks.findings.agreement import agreement
+from benchmarks.harness.workfolder import LEDGERS
 from benchmarks.reproduction.claims import (
     ACCURACY,
     CLAIMS,
@@ -16,7 +17,7 @@ from benchmarks.reproduction.claims import (
     Finding,
     judge,
 )
-from benchmarks.reproduction.jobs import LEDGER, LEFT_OUT, Cell
+from benchmarks.reproduction.jobs import LEFT_OUT, Cell
 from benchmarks.reproduction.pictures import of_rates, of_run
 from benchmarks.reproduction.progress import ByRate, Run, by_rate
 from flaxdrop.results.comparison import effects, null_of, outcomes
@@ -125,7 +126,7 @@ def _effects(found: Finding, unit: str) -> str:
 
 def _link(run: Run) -> str:
     file = f"{run.job.study.name}.jsonl"
-    return f"[{file}]({(LEDGER / file).as_posix()}), config `{run.job.config_hash}`"
+    return f"[{file}]({(LEDGERS / file).as_posix()}), config `{run.job.config_hash}`"
 
 
 def _config(runs: Sequence[Run]) -> Iterator[str]:

@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.head import VARIANCE
 from benchmarks.reproduction.claims import CLAIMS, HOLDS, LOG_VARIANCE, NOT, UNDECIDED, Claim, judge
-from benchmarks.reproduction.jobs import JOBS
+from benchmarks.reproduction.jobs import all_jobs
 
-PART = next(job for job in JOBS if job.name == "cifar10:small, rate=0.3")
+PART = next(job for job in all_jobs() if job.name == "cifar10:small, rate=0.3")
 UP = Claim("both help", "nobody", "preresnet", 1, (("p6", "none"), ("p7", "none")))
 DOWN = dataclasses.replace(UP, sign=-1)
 SAME = dataclasses.replace(UP, sign=0)
@@ -102,7 +102,7 @@ def test_diverged_cells_are_missing(rows_of_job):
 
 
 def test_the_head_is_judged_by_the_variance_of_its_logits(rows_of_job):
-    job = next(job for job in JOBS if job.name == "head_cifar10:small")
+    job = next(job for job in all_jobs() if job.name == "head_cifar10:small")
     claim = next(claim for claim in CLAIMS if claim.quantity is LOG_VARIANCE)
     rows = [
         dataclasses.replace(row, measured={VARIANCE: size ** (1 + 0.1 * (row.seed - 1))})
@@ -120,6 +120,9 @@ def test_the_head_is_judged_by_the_variance_of_its_logits(rows_of_job):
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.words)
 def test_every_contrast_is_of_variants_of_its_study(claim):
     known = {
-        variant for job in JOBS if job.study.name == claim.study for variant in job.every_variant
+        variant
+        for job in all_jobs()
+        if job.study.name == claim.study
+        for variant in job.every_variant
     }
     assert {variant for pair in claim.contrasts for variant in pair} <= known

@@ -1,11 +1,11 @@
 """The configs with the rows that are there of them, in the page's order."""
 
-from benchmarks.reproduction.jobs import JOBS
+from benchmarks.reproduction.jobs import all_jobs
 from benchmarks.reproduction.progress import by_rate, runs_of
 
 
 def part_of(name):
-    return next(job for job in JOBS if job.name == name)
+    return next(job for job in all_jobs() if job.name == name)
 
 
 LOW, MIDDLE, HIGH = (
@@ -18,16 +18,16 @@ def runs_with(rows_of_job, *jobs):
     rows = {}
     for job in jobs:
         rows.setdefault(job.study.name, []).extend(rows_of_job(job, {"none": [0.4]}))
-    return runs_of(JOBS, rows)
+    return runs_of(all_jobs(), rows)
 
 
 def test_the_fullest_form_comes_first():
-    names = [run.job.name for run in runs_of(JOBS, {})]
+    names = [run.job.name for run in runs_of(all_jobs(), {})]
     forms = ("full", "quick", "small")
     assert names[:3] == [f"cifar100:{form}, rate=0.3" for form in forms]
     assert len(set(names)) == len(names)
-    assert sum(len(run.wanted) for run in runs_of(JOBS, {})) == sum(
-        len(run.missing) for run in runs_of(JOBS, {})
+    assert sum(len(run.wanted) for run in runs_of(all_jobs(), {})) == sum(
+        len(run.missing) for run in runs_of(all_jobs(), {})
     )
 
 
