@@ -1,4 +1,4 @@
-"""Dropout in the head: before the pooling (H4), after it (H5), both, or on the logits?
+"""Dropout in the head: before the pooling, after it, both, or on the logits?
 
 Kim et al., UAI 2023: before global average pooling the output is more stable than after it.
 
@@ -13,15 +13,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.analysis.logits import logit_variance
 from flaxdrop.data.augment import normalise
 from flaxdrop.models import DenseNet, PreResNet
 from flaxdrop.placement import Placement
-from flaxdrop.plots.rates import draw_rates
 from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import LOG, Comparison
 from flaxdrop.results.regime import regime
@@ -109,8 +108,10 @@ def published(settings: HeadSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
+def findings(plan: Plan[HeadSettings], comparison: Comparison) -> Iterator[str]:
     """The gap between training and test, and how much the masks move the logits."""
+    from flaxdrop.plots.rates import draw_rates
+
     cells = []
     for outcome in comparison.outcomes:
         variance = summary(map(math.exp, outcome.values.get(LOG + VARIANCE, {}).values()))
@@ -128,7 +129,6 @@ def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
     path = plan.folder.path / "head.md"
     path.write_text(table.markdown())
     yield table.text()
-    assert isinstance(plan.settings, HeadSettings)
     picture = plan.folder.picture("rates")
     draw_rates(
         comparison,
@@ -140,7 +140,9 @@ def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
     yield f"head      {path}, {picture}"
 
 
-def measure(plan: Plan, variant: str, seed: int, trained: Mapping[str, Any]) -> dict[str, float]:
+def measure(
+    plan: Plan[HeadSettings], variant: str, seed: int, trained: Mapping[str, Any]
+) -> dict[str, float]:
     """The variance of the logits of a trained network under its masks."""
     family = plan.family(variant)
     images = plan.images
@@ -161,7 +163,7 @@ _logit_variance = jax.jit(logit_variance, static_argnames=("model", "masks"))
 
 STUDY = Study(
     name="head",
-    question="Dropout in the head: before the pooling, after it, both, or on the logits?",
+    question=__doc__.splitlines()[0],
     example="configs/head_digits.py",
     settings=HeadSettings,
     variants=variants,
@@ -173,4 +175,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

@@ -1,4 +1,4 @@
-"""Which position of dropout in a pre-activation residual network helps, and by how much?
+"""Which position of dropout in a pre-activation residual network helps, which hurts?
 
 Kim et al., "How to Use Dropout Correctly on Residual Networks with Batch Normalization", UAI 2023.
 
@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 
 import jax.numpy as jnp
 
-from benchmarks.findings.recalibration import repair_table
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.mask import parse_mask
 from flaxdrop.models.preresnet import BOTTLENECK_SLOTS, PreResNet
 from flaxdrop.placement import Placement
@@ -114,8 +113,10 @@ def stated(settings: PreResNetSettings) -> str:
     )
 
 
-def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
+def findings(plan: Plan[PreResNetSettings], comparison: Comparison) -> Iterator[str]:
     """How much of each position's harm was the shift of its batch norms: it is repaired."""
+    from benchmarks.findings.recalibration import repair_table
+
     table = repair_table(plan, comparison)
     path = plan.folder.path / "repair.md"
     path.write_text(table.markdown())
@@ -125,7 +126,7 @@ def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
 
 STUDY = Study(
     name="preresnet",
-    question="Which position of dropout in a pre-activation residual network helps, which hurts?",
+    question=__doc__.splitlines()[0],
     example="configs/digits.py",
     settings=PreResNetSettings,
     variants=variants,
@@ -138,4 +139,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

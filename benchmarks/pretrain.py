@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax.numpy as jnp
 
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.models import DenseNet
 from flaxdrop.placement import Placement
 from flaxdrop.results.comparison import Comparison
@@ -64,7 +64,7 @@ def published(settings: PretrainSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
+def findings(plan: Plan[PretrainSettings], comparison: Comparison) -> Iterator[str]:
     """The weights of every finished seed, in a file."""
     for row in comparison.rows:
         if row.status == "finished" and (trained := plan.trained(_VARIANT, row.seed)):
@@ -75,7 +75,7 @@ def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
 
 STUDY = Study(
     name="pretrain",
-    question="What weights does a DenseNet learn here, for others to be trained on its features?",
+    question=__doc__.splitlines()[0],
     example="configs/pretrain_cifar100.py:tiny",
     settings=PretrainSettings,
     variants=variants,
@@ -85,4 +85,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

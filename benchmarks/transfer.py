@@ -15,14 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.findings.transfer import answer
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from benchmarks.pretrain import check_network
 from flaxdrop.models import DenseNet, Head
 from flaxdrop.placement import Placement
-from flaxdrop.plots.rates import draw_rates
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.regime import regime
 from flaxdrop.training.frozen import FrozenNetwork
@@ -117,13 +116,14 @@ def published(settings: TransferSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
+def findings(plan: Plan[TransferSettings], comparison: Comparison) -> Iterator[str]:
     """The claim, our numbers, the explanation; and a picture by rate."""
+    from flaxdrop.plots.rates import draw_rates
+
     found = answer(comparison, plan.images.x_train)
     (plan.folder.path / "answer.md").write_text(found.markdown())
     yield found.text()
     path = plan.folder.picture("rates")
-    assert isinstance(plan.settings, TransferSettings)
     places = _by_place(plan.settings.rates)
     draw_rates(
         comparison,
@@ -137,7 +137,7 @@ def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
 
 STUDY = Study(
     name="transfer",
-    question="Why does dropout before the classifier help on the features of a frozen network?",
+    question=__doc__.splitlines()[0],
     example="configs/transfer_digits.py",
     settings=TransferSettings,
     variants=variants,
@@ -148,4 +148,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

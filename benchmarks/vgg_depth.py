@@ -1,4 +1,4 @@
-"""Where does dropout belong in a VGG-like network, and how much of it?
+"""At which depth of a VGG-like network does dropout help or hurt, and at what rate?
 
 N. Chlis, "Applying Dropout in Convolutional Neural Nets: Where and to what extent?", 2017.
 
@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping
 import jax.numpy as jnp
 
 from benchmarks.findings.agreement import agreement
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.models.vgg import VGG
 from flaxdrop.placement import Placement
-from flaxdrop.plots.block_depth import draw_depth
 from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.regime import regime
@@ -156,10 +155,11 @@ def stated(settings: VGGSettings) -> str:
     )
 
 
-def findings(plan: Plan, comparison: Comparison) -> Iterator[str]:
+def findings(plan: Plan[VGGSettings], comparison: Comparison) -> Iterator[str]:
     """The post's two pictures as differences to the baseline, and how many agree in their sign."""
+    from flaxdrop.plots.block_depth import draw_depth
+
     settings = plan.settings
-    assert isinstance(settings, VGGSettings)
     beside = published(settings)
     path = plan.folder.picture("depth")
     draw_depth(
@@ -182,7 +182,7 @@ def _one_block(slot: str, rate: float) -> str:
 
 STUDY = Study(
     name="vgg_depth",
-    question="At which depth of a VGG-like network does dropout help or hurt, and at what rate?",
+    question=__doc__.splitlines()[0],
     example="configs/vgg_digits.py",
     settings=VGGSettings,
     variants=variants,
@@ -194,4 +194,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ _BATCH = 500
 Accuracies: TypeAlias = dict[str, dict[int, tuple[float, float]]]
 
 
-def repair_table(plan: Plan, comparison: Comparison) -> Table:
+def repair_table(plan: Plan[Any], comparison: Comparison) -> Table:
     """Recalibrates every trained network and evaluates it again.
 
     Cells without a checkpoint are left out.
@@ -47,10 +47,10 @@ def repair_table(plan: Plan, comparison: Comparison) -> Table:
                 told = (100 * row.last_accuracy, row.last_nll)
                 before.setdefault(row.variant, {})[row.seed] = told
     order = [variant for variant in plan.every_variant if variant in after]
-    return harm_table(before, after, order, comparison.baseline, min(EXAMPLES, plan.examples))
+    return harm_table(before, after, order, plan.baseline, min(EXAMPLES, plan.examples))
 
 
-def _batches(plan: Plan, seed: int) -> list[jax.Array]:
+def _batches(plan: Plan[Any], seed: int) -> list[jax.Array]:
     """Of the examples that the cells of a seed were trained on."""
     images, own = plan.images, plan.subsets[seed]
     places = np.arange(len(images.x_train)) if own is None else own

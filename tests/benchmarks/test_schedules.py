@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.harness.study import families
+from benchmarks.harness.variants import families
 from benchmarks.schedules import STUDY, SchedulesSettings, variants
 from flaxdrop.schedule import DROPOUT_SCHEDULES
 

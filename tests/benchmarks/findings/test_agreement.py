@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from benchmarks.findings.agreement import agreement
-from benchmarks.reproduction.jobs import JOBS
+from benchmarks.reproduction.jobs import all_jobs
 
 PUBLISHED = {"BN": 0.85, "conv 0.2": 0.87, "conv 0.5": 0.80, "dense 0.2": 0.86}
-JOB = next(job for job in JOBS if job.name == "vgg_cifar10:small")
+JOB = next(job for job in all_jobs() if job.name == "vgg_cifar10:small")
 
 
 @pytest.fixture

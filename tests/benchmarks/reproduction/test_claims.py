@@ -4,17 +4,17 @@ import pathlib
 
 import pytest
 
-from benchmarks.reproduction.jobs import JOBS
+from benchmarks.reproduction.jobs import all_jobs
 from flaxdrop.results.claims import HOLDS, PROVED, judge
 
 ROOT = pathlib.Path(__file__).parents[3]
-STUDIES = {job.study.name: job.study for job in JOBS}
+STUDIES = {job.study.name: job.study for job in all_jobs()}
 CLAIMS = [(name, claim) for name, study in STUDIES.items() for claim in study.claims]
 
 
 @pytest.mark.parametrize(("study", "claim"), CLAIMS, ids=lambda value: getattr(value, "words", ""))
 def test_every_contrast_is_of_variants_of_its_study(study, claim):
-    known = {name for job in JOBS if job.study.name == study for name in job.every_variant}
+    known = {name for job in all_jobs() if job.study.name == study for name in job.every_variant}
     assert {variant for pair in claim.contrasts for variant in pair} <= known
     assert claim.sign in (1, -1)
 
@@ -29,7 +29,7 @@ def test_a_proof_is_a_test(study, claim):
 
 
 def test_the_head_is_judged_by_the_variance_of_its_logits(rows_of_job):
-    job = next(job for job in JOBS if job.name == "head_cifar10:small")
+    job = next(job for job in all_jobs() if job.name == "head_cifar10:small")
     (claim,) = job.study.claims
     rows = [
         row

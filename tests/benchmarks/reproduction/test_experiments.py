@@ -1,11 +1,11 @@
 """One experiment is trained once, whatever configs it is in, and shown in all of them."""
 
 from benchmarks.reproduction.experiments import distinct, experiment, origins, rows_of
-from benchmarks.reproduction.jobs import JOBS
+from benchmarks.reproduction.jobs import all_jobs
 
 
-def job_of(name, jobs=JOBS):
-    return next(job for job in jobs if job.name == name)
+def job_of(name):
+    return next(job for job in all_jobs() if job.name == name)
 
 
 LOW, HIGH = job_of("cifar100:small"), job_of("cifar100:small, rate=0.3")
@@ -33,18 +33,20 @@ def test_another_recipe_or_dataset_is_another_experiment():
 
 
 def test_no_experiment_is_wanted_of_two_configs():
-    jobs = distinct(JOBS)
+    jobs = distinct(all_jobs())
     wanted = {}
     for job in jobs:
         for name in job.wanted_variants:
             own = wanted.setdefault(experiment(job, name), (job.study.name, job.config_hash, name))
             assert own == (job.study.name, job.config_hash, name)
     # None is lost.
-    assert set(wanted) == {experiment(job, name) for job in JOBS for name in job.wanted_variants}
+    assert set(wanted) == {
+        experiment(job, name) for job in all_jobs() for name in job.wanted_variants
+    }
 
 
 def test_rows_are_shown_where_they_belong(rows_of_job):
-    first = origins(JOBS)
+    first = origins(all_jobs())
     there, _ = first[experiment(LOW, "none")]
     rows = {
         "preresnet": [*rows_of_job(there, {"none": [0.4, 0.41]}), *rows_of_job(LOW, {"p6": [0.4]})]

@@ -1,11 +1,11 @@
 """The configs with the rows that are there of them, in the page's order."""
 
-from benchmarks.reproduction.jobs import JOBS
+from benchmarks.reproduction.jobs import all_jobs
 from benchmarks.reproduction.progress import by_rate, progress
 
 
 def job_of(name):
-    return next(job for job in JOBS if job.name == name)
+    return next(job for job in all_jobs() if job.name == name)
 
 
 LOW, MIDDLE, HIGH = (
@@ -18,15 +18,15 @@ def progress_with(rows_of_job, *jobs, variant="p6"):
     rows = {}
     for job in jobs:
         rows.setdefault(job.study.name, []).extend(rows_of_job(job, {variant: [0.4]}))
-    return progress(JOBS, rows)
+    return progress(all_jobs(), rows)
 
 
 def test_the_fullest_form_comes_first():
-    names = [run.job.name for run in progress(JOBS, {})]
+    names = [run.job.name for run in progress(all_jobs(), {})]
     forms = ("full", "quick", "small")
     assert names[:3] == [f"cifar100:{form}, rate=0.3" for form in forms]
     assert len(set(names)) == len(names)
-    assert all(run.missing == sorted_by_table(run) for run in progress(JOBS, {}))
+    assert all(run.missing == sorted_by_table(run) for run in progress(all_jobs(), {}))
 
 
 def sorted_by_table(run):
@@ -52,5 +52,5 @@ def test_a_rate_of_which_there_is_no_dropout_is_no_rate(rows_of_job):
 
 
 def test_every_comparison_is_made_once():
-    run = progress(JOBS, {})[0]
+    run = progress(all_jobs(), {})[0]
     assert run.comparison is run.comparison
