@@ -39,14 +39,29 @@ CLAIMS = (
     *(
         Claim(f"{name} hurts", f"{_SOURCE}, labels inferred", ((slot, "none"),), sign=-1)
         for name, slot in (
-            ("P1, before the first norm,", "p1"),
+            ("before the first norm,", "p1"),
             ("P2 = P3, between the first norm and its convolution,", "p2"),
-            ("P4, before the second norm,", "p4"),
+            ("before the second norm,", "p4"),
             ("P7, at the end of the branch,", "p7"),
             ("P0, on the trunk,", "p0"),
         )
     ),
+    Claim(
+        "Dropout between a norm and each weight layer helps (P3 and P6, of its place: inferred)",
+        "Chen et al. 2019, IC layer",
+        (("p3", "none"), ("p6", "none")),
+    ),
 )
+LABELS = {
+    "p0": "on the trunk",
+    "p1": "before norm 1",
+    "p2": "before ReLU 1",
+    "p3": "before conv 1",
+    "p4": "before norm 2",
+    "p5": "before ReLU 2",
+    "p6": "before conv 2",
+    "p7": "after conv 2",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,6 +151,7 @@ STUDY = Study(
     findings=findings,
     same=SAME,
     claims=CLAIMS,
+    labels=LABELS,
 )
 
 if __name__ == "__main__":

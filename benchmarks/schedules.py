@@ -14,11 +14,23 @@ from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant
 from benchmarks.preresnet import PreResNetSettings
 from flaxdrop.placement import Placement
+from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 SLOT = "p6"
 OVER_DEPTH = "over depth"
+CLAIMS = (
+    Claim(
+        "Early dropout helps (of an underfitting ViT-T)", "Liu et al. 2023", (("early", "none"),)
+    ),
+    Claim(
+        "Early dropout hurts (in one epoch of pretraining)",
+        "Drop Dropout, ACL Findings 2025",
+        (("early", "none"),),
+        sign=-1,
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +75,7 @@ STUDY = Study(
     variants=variants,
     published=published,
     baseline="none",
+    claims=CLAIMS,
     findings=findings,
 )
 

@@ -268,7 +268,11 @@ def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, compl
     written = [*tables, *([claims_table(comparison, study.claims)] if study.claims else [])]
     folder.table.write_text(f"{line}.\n\n" + "\n".join(table.markdown() for table in written))
     variants.draw_positions(
-        comparison, folder.picture("positions"), title=study.question, subtitle=line
+        comparison,
+        folder.picture("positions"),
+        title=study.question,
+        subtitle=line,
+        labels=study.labels,
     )
     variants.draw_curves(comparison, folder.picture("curves"), title=study.question, subtitle=line)
     print(f"\n{line}.\n")
