@@ -1,0 +1,144 @@
+"""Calls of the modules of an NNX network, intercepted from outside.
+
+NNX has no interceptors. So a network is called by a view of it: other module objects that share its
+Variables. In the view, the class of a module is a subclass whose `__call__` runs hooks. What a hook
+computes with is a Variable of its module: `nnx.scan`, `nnx.vmap`, `nnx.jit` and the like carry it
+where they carry the parameters. What a hook is, is static: another hook is another graph, which
+`nnx.jit` traces anew. The network and its classes are never changed, so a call may fail, nest, or
+run in several threads.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import jax
+from flax import nnx
+
+from flaxdrop.analysis.paths import Path
+
+_PREFIX = "flaxdrop_"
+_HOOKS = "flaxdrop_hooks"
+_MISSING = object()
+
+
+class HookVariable(nnx.Variable):
+    """What a hook computes with, in the module that it belongs to."""
+
+
+class Hook(Protocol):
+    """What is done around the calls of one module; it must be hashable."""
+
+    def __call__(
+        self,
+        module: nnx.Module,
+        data: Mapping[str, HookVariable],
+        call: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> Any:
+        """Calls the module by `call(*arguments, **options)`, and returns what it gives."""
+
+
+def modules_of(network: Any) -> Iterator[tuple[Path, nnx.Module]]:
+    """The modules of a network with their paths; a shared one once, at its first path."""
+    for path, node in nnx.iter_graph(network):
+        if isinstance(node, nnx.Module):
+            yield tuple(map(str, path)), node
+
+
+def variables_of(network: Any) -> dict[Path, nnx.Variable[Any]]:
+    """The Variables of a network by their paths; a shared one once, at its first path."""
+    return {
+        tuple(map(str, path)): node
+        for path, node in nnx.iter_graph(network)
+        if isinstance(node, nnx.Variable)
+    }
+
+
+def call_hooked(
+    network: nnx.Module,
+    cls: type,
+    hooks: Mapping[Path, tuple[Hook, ...]],
+    data: Mapping[Path, Mapping[str, Any]],
+    arguments: tuple[Any, ...],
+    options: Mapping[str, Any],
+) -> Any:
+    """Calls a network with hooks around the calls of its modules.
+
+    Args:
+      network: the network; its Variables change as its own call changes them.
+      cls: the class whose `__call__` is meant: that of the network, or one that it is derived from.
+      hooks: path of a module -> its hooks, the outermost first.
+      data: path of a module -> name -> array, what its hooks get as Variables.
+      arguments: of the call.
+      options: its keywords.
+
+    Returns:
+      What the network returns.
+    """
+    view = nnx.merge(*nnx.split(network))
+    pairs = list(zip(modules_of(network), modules_of(view), strict=True))
+    for _, (path, module) in pairs:
+        known = cls if not path else type(module)
+        own = hooks.get(path, ())
+        object.__setattr__(module, "__class__", _hooked(known) if own else known)
+        if own:
+            setattr(module, _HOOKS, tuple(own))
+            for name, value in data.get(path, {}).items():
+                setattr(module, _PREFIX + name, HookVariable(value))
+    out = view(*arguments, **options)
+    for (_, module), (_, seen) in pairs:
+        _keep_changes(module, seen)
+    return out
+
+
+def _keep_changes(module: nnx.Module, seen: nnx.Module) -> None:
+    """Attributes that a call sets: counters, caches, what it sows."""
+    before = vars(module)
+    for name, value in list(vars(seen).items()):
+        if name.startswith((_PREFIX, "_pytree__")):
+            continue
+        known = before.get(name, _MISSING)
+        # A copied node is another object with the same Variables.
+        if value is not known and not isinstance(known, nnx.Pytree | list | tuple | dict):
+            setattr(module, name, value)
+
+
+@functools.cache
+def _hooked(cls: Any) -> Any:
+    @functools.wraps(cls.__call__)
+    def __call__(self: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N807
+        call = super(hooked, self).__call__
+        # Not there while the module runs: it may scan over its own Variables.
+        ours = {name: value for name, value in vars(self).items() if name.startswith(_PREFIX)}
+        for name in ours:
+            del vars(self)[name]
+        data = {name.removeprefix(_PREFIX): value for name, value in ours.items()}
+        for hook in reversed(data.pop("hooks", ())):
+            call = functools.partial(_through, hook, self, data, call)
+        try:
+            return call(*arguments, **options)
+        finally:
+            for name, value in ours.items():
+                vars(self).setdefault(name, value)
+
+    body = {
+        "__call__": __call__,
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+    }
+    hooked = type(cls)(cls.__name__, (cls,), body)
+    return hooked
+
+
+def _through(
+    hook: Hook,
+    module: nnx.Module,
+    data: Mapping[str, HookVariable],
+    call: Callable[..., Any],
+    *arguments: Any,
+    **options: Any,
+) -> Any:
+    return hook(module, data, call, arguments, options)

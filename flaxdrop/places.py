@@ -1,0 +1,164 @@
+"""Places for dropout in a network, by name, pattern and group, and what a placement says of them."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from flaxdrop.boundaries import Boundary, numbers, starred
+from flaxdrop.patterns import matcher, near_names
+from flaxdrop.placement import Placement, check_placement
+from flaxdrop.rate import spread_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A place for dropout in a slotted network.
+
+    Attributes:
+      boundary: where it is.
+      aliases: names of boundaries that are the same place.
+      group: name of its group.
+    """
+
+    boundary: Boundary
+    aliases: tuple[str, ...]
+    group: str
+
+    @property
+    def name(self) -> str:
+        """As "Block_0/Conv_1:in"."""
+        return self.boundary.name
+
+    @property
+    def count(self) -> int:
+        """How often it is there: the iterations of the scans around it, or 1."""
+        return math.prod(self.boundary.shape or ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a placement says of a place.
+
+    Attributes:
+      slot: the name or pattern by which the placement names it.
+      rate: f32, a scalar or one for each iteration of the scans around the place.
+      mask: what is dropped together.
+    """
+
+    slot: str
+    rate: Any
+    mask: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """All places of a network.
+
+    Attributes:
+      network: name of its class, for messages.
+      every: the places, in the order of the calls.
+      left_out: (name of a boundary, why it takes no dropout).
+    """
+
+    network: str
+    every: tuple[Place, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """Group -> number of its places: a repeated block's places are one group."""
+        groups: dict[str, int] = {}
+        for place in self.every:
+            groups[place.group] = groups.get(place.group, 0) + place.count
+        return groups
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Name of a boundary -> name of the place that it is."""
+        return {alias: place.name for place in self.every for alias in place.aliases}
+
+    def settings(self, placement: Placement) -> dict[str, Setting]:
+        """Spells a placement out over the places that its names and patterns name.
+
+        Args:
+          placement: of groups, of names ("Block_0/Conv_1:in"), of aliases, and of patterns.
+
+        Returns:
+          Name of a place -> its setting, in the order of the places.
+
+        Raises:
+          ValueError: it is no placement; it names no place, or one place twice; a rate outside
+            [0, 1], or another number of rates than places.
+        """
+        check_placement(placement)
+        found: dict[str, Setting] = {}
+        for slot in placement.slots:
+            places = self._named(slot)
+            rates = spread_rate(slot, placement.rate(slot), sum(place.count for place in places))
+            done = 0
+            for place in places:
+                if place.name in found:
+                    raise ValueError(
+                        f"placement: place {place.name} is named twice, by"
+                        f" {found[place.name].slot!r} and {slot!r}"
+                    )
+                part = rates if not jnp.ndim(rates) else rates[done : done + place.count]
+                part = part[0] if jnp.ndim(part) and place.count == 1 else part
+                done += place.count
+                found[place.name] = Setting(slot, part, placement.mask(slot))
+        return {place.name: found[place.name] for place in self.every if place.name in found}
+
+    def _named(self, pattern: str) -> list[Place]:
+        own = [place for place in self.every if place.group == pattern]
+        if own:
+            return own
+        fits = matcher(pattern)
+        found = [place for place in self.every if any(map(fits, (place.name, *place.aliases)))]
+        if found:
+            return found
+        reasons = [f"{name} {reason}" for name, reason in self.left_out if fits(name)]
+        if reasons:
+            raise ValueError(f"placement: {pattern!r} takes no dropout: {reasons[0]}")
+        names = [*self.slots, *(place.name for place in self.every), *self.aliases]
+        near = near_names(pattern, dict.fromkeys(names)) or list(self.slots)[:5]
+        raise ValueError(
+            f"placement: {pattern!r} names no place of {self.network}; near it are"
+            f" {', '.join(near) or 'none'}"
+        )
+
+
+def group_names(boundaries: Iterable[Boundary]) -> dict[str, str]:
+    """Name of a boundary -> name of its group.
+
+    A group has the places that are alike in repeated modules: their names differ in the numbers of
+    the modules around them, or in their own if they have modules inside. The numbers of layers tell
+    them apart, as of Conv_0 and Conv_1.
+    """
+    boundaries = list(boundaries)
+    around = {boundary.path[:i] for boundary in boundaries for i in range(len(boundary.path))}
+    groups: dict[tuple[Any, ...], list[Boundary]] = {}
+    for boundary in boundaries:
+        repeated = len(boundary.path) - (boundary.path not in around)
+        key = (
+            *(starred(part) for part in boundary.path[:repeated]),
+            *boundary.path[repeated:],
+            boundary.side,
+            boundary.kind,
+        )
+        groups.setdefault(key, []).append(boundary)
+    names = {}
+    for members in groups.values():
+        shared = _shared_name([member.name for member in members])
+        names.update({member.name: shared for member in members})
+    return names
+
+
+def _shared_name(names: list[str]) -> str:
+    """The name that alike names have in common, with stars where their numbers differ."""
+    columns = list(zip(*(numbers(name) for name in names), strict=True))
+    pieces = starred(names[0]).split("*")
+    middle = [f"{column[0]}" if len(set(column)) == 1 else "*" for column in columns]
+    return "".join(piece + filler for piece, filler in zip(pieces, [*middle, ""], strict=True))
