@@ -1,4 +1,4 @@
-"""Places for dropout in a network, by name, pattern and group, and what a placement says of them."""
+"""Places for dropout in a network by name, pattern and group, and what a placement says of them."""
 
 import dataclasses
 import math

@@ -15,6 +15,7 @@ LAYERS = (
     ("flaxdrop.ops",),
     ("flaxdrop.models",),
     ("flaxdrop.weights", "flaxdrop.theory", "flaxdrop.analysis", "flaxdrop.data"),
+    ("flaxdrop.nnx",),
     ("flaxdrop.training",),
     ("flaxdrop.results",),
     ("flaxdrop.plots",),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -79,14 +79,40 @@ def advise(
     >>> advice.move_to
     'p6'
     """
-    call = {"training": training, "inference": inference}
-    slots = declared_slots(model)
+
+    def probe_of(placement: Placement | None) -> Probe:
+        return probe(model, variables, batch, placement, training=training, inference=inference)
+
+    name, slots = type(model).__name__, declared_slots(model)
+    return advise_by(probe_of, name, slots, variables, batch, placement, masks)
+
+
+def advise_by(
+    probe_of: Callable[[Placement | None], Probe],
+    name: str,
+    slots: Mapping[str, int] | None,
+    variables: Any,
+    batch: Any,
+    placement: Placement | None,
+    masks: int,
+) -> tuple[Advice, ...]:
+    """`advise` for a network that is made ready to be measured by `probe_of`.
+
+    Args:
+      probe_of: placement -> `Probe`.
+      name: of the network's class.
+      slots: slot -> number of places, among which a better one is looked for; None: in words.
+      variables: of the network, as its `Probe` takes them.
+      batch: likewise.
+      placement: as in `advise`.
+      masks: likewise.
+    """
     if placement is not None:
         check_placement(placement)
         if not placement.slots:
             raise ValueError("placement: must name a slot, got none; there is nothing to advise on")
     if placement is None or slots is None:
-        made = probe(model, variables, batch, placement, **call)
+        made = probe_of(placement)
         if placement is None and slots is not None and not made.dropouts:
             raise ValueError(
                 "placement: must be given, for without one no dropout of this network is on; its"
@@ -94,7 +120,7 @@ def advise(
             )
         if not made.dropouts:
             raise ValueError(
-                f"model: must have a dropout that is on in training, {type(model).__name__} has"
+                f"model: must have a dropout that is on in training, {name} has"
                 " none; an nn.Dropout, or a flaxdrop.Dropout that the placement names"
             )
         measure = functools.partial(made.measure, variables, batch, placement, masks=masks)
@@ -104,11 +130,11 @@ def advise(
     probes: dict[Any, Probe] = {}  # slots of one kind and mask share a compilation
     for slot in placement.slots:
         own = placement.only([slot])
-        candidates = tuple(_candidates(model, variables, batch, own, call))
+        candidates = tuple(_candidates(probe_of, slots, own))
         every = _everywhere(own, slot, candidates)
         kind = jax.tree.structure(every)
         if kind not in probes:
-            probes[kind] = probe(model, variables, batch, every, **call)
+            probes[kind] = probe_of(every)
         made = probes[kind]
         found.append(_among_slots(made, variables, batch, every, slot, candidates, masks))
     return tuple(found)
@@ -119,15 +145,15 @@ def _everywhere(own: Placement, slot: str, slots: tuple[str, ...]) -> Placement:
 
 
 def _candidates(
-    model: Any, variables: Any, batch: Any, own: Placement, call: Mapping[str, Any]
+    probe_of: Callable[[Placement | None], Probe], slots: Mapping[str, int], own: Placement
 ) -> Iterator[str]:
     (slot,) = own.slots
-    for other, places in model.slots.items():
-        if places != model.slots[slot]:
+    for other, places in slots.items():
+        if places != slots[slot]:
             continue
         if other != slot and own.mask(slot) != "element":
             try:
-                probe(model, variables, batch, _everywhere(own, slot, (other,)), **call)
+                probe_of(_everywhere(own, slot, (other,)))
             except ValueError:
                 continue  # the mask does not fit there, as "block" behind the pooling
         yield other

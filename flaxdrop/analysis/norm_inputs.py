@@ -22,7 +22,7 @@ from flaxdrop.dropout import Dropout
 from flaxdrop.slots import untraced_collection
 
 _STATISTICS = "batch_stats"
-_MARK = "epsilon"  # what an intercepted norm has among its statistics, and no other module
+MARK = "epsilon"  # what an intercepted norm has among its statistics, and no other module
 
 
 @dataclasses.dataclass
@@ -91,7 +91,7 @@ class Caller:
             ) from None
         if not found.frozen:
             raise ValueError("model: calls no nn.BatchNorm")
-        found.norms = in_calling_order(list(found.frozen), paths_with(_MARK, moments))
+        found.norms = in_calling_order(list(found.frozen), paths_with(MARK, moments))
         return found
 
     def measure(
@@ -234,7 +234,7 @@ def _told(
     return {
         "mean": jnp.mean(wide, axis=others),
         "var": jnp.var(wide, axis=others),
-        _MARK: jnp.full(ones, module.epsilon, jnp.float32),
+        MARK: jnp.full(ones, module.epsilon, jnp.float32),
         "frozen": jnp.full(ones, frozen),
     }
 

@@ -171,38 +171,64 @@ def probe(
         check_placement(placement)
     training = {"train": True} if training is None else dict(training)
     inference = {"train": False} if inference is None else dict(inference)
-    variables = flax.core.unfreeze(variables)
-    keys = _keys(jax.random.key(0))
+
+    def in_training(placement: Placement | None, axes: tuple[str, ...]) -> Caller:
+        given = {} if placement is None else {"placement": placement}
+        return Caller(model, {**training, **given}, axes)
+
     at_inference = Caller(model, inference, inference=True)
+    variables = flax.core.unfreeze(variables)
+    with reached_slots() as reached:
+        made = make_probe(at_inference, in_training, variables, batch, placement)
+    if placement is not None:
+        check_reached(model, placement, reached)
+    return made
+
+
+def make_probe(
+    at_inference: Any,
+    in_training: Callable[[Placement | None, tuple[str, ...]], Any],
+    variables: Any,
+    batch: Any,
+    placement: Placement | None,
+) -> Probe:
+    """Makes a network ready to be measured, whichever way it is called.
+
+    Args:
+      at_inference: a `Caller`: how the network is called at inference.
+      in_training: (placement, names of axes) -> `Caller`: how it is called in training.
+      variables: with `batch_stats`, a nested dict with `mean` and `var` of every norm.
+      batch: the first argument of the network.
+      placement: as in `variance_shift`.
+
+    Raises:
+      ValueError: as `variance_shift`.
+    """
+    keys = _keys(jax.random.key(0))
     found = at_inference.look(variables, batch, keys)
     for path, frozen in found.frozen.items():
         if not frozen:
             raise ValueError(
                 f"inference: norm {name_of(path)} uses the batch's statistics, must use the"
-                f" running ones; got {inference}"
+                f" running ones; got {at_inference.options}"
             )
     if found.dropouts:
         raise ValueError(
-            f"inference: dropout {found.dropouts[0]} is on, must be off; got {inference}"
+            f"inference: dropout {found.dropouts[0]} is on, must be off; got {at_inference.options}"
         )
-
-    def in_training(placement: Placement | None) -> Caller:
-        given = {} if placement is None else {"placement": placement}
-        return Caller(model, {**training, **given}, tuple(found.axes))
-
-    with reached_slots() as reached:
-        seen = in_training(placement).look(variables, batch, keys)
-    if placement is not None:
-        check_reached(model, placement, reached)
+    axes = tuple(found.axes)
+    caller = in_training(placement, axes)
+    seen = caller.look(variables, batch, keys)
     for path in found.norms:
         if path not in seen.norms:
             raise ValueError(
                 f"training: norm {name_of(path)} is not called, must be, as at inference; got"
-                f" {training}"
+                f" {caller.options}"
             )
 
     def train(variables: Any, batch: Any, placement: Any, active: Any, key: jax.Array) -> Any:
-        return in_training(placement).measure(variables, batch, _keys(key), active=active)
+        caller = in_training(placement, axes)
+        return caller.measure(variables, batch, _keys(key), active=active)
 
     others = [*seen.weights, *(path for path in seen.norms if path not in found.norms)]
     leaves = beside(variables["batch_stats"], ())

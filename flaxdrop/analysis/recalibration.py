@@ -62,7 +62,13 @@ def recalibrator(
     Returns:
       A function (variables, batches) -> variables.
     """
-    caller = Caller(model, {"train": False} if inference is None else inference, inference=True)
+    return repairer(
+        Caller(model, {"train": False} if inference is None else inference, inference=True)
+    )
+
+
+def repairer(caller: Any) -> Callable[[Any, Iterable[Any]], Any]:
+    """`recalibrator` for a network that is called by a `Caller`."""
     measure = jax.jit(lambda variables, batch: caller.measure(variables, batch, {}, first=True))
     paths: list[tuple[str, ...]] = []
 

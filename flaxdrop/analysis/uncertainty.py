@@ -1,6 +1,6 @@
 """Monte-Carlo dropout: what a network does not know, from the spread of its masks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -65,7 +65,18 @@ def mc_predict(
     if samples < 1:
         raise ValueError(f"samples: must be at least 1, got {samples}")
     apply, of = masked_call(model, variables, x, placement, inference)
-    shape = of.shape
+    return predict(apply, of.shape, x, placement, key, samples)
+
+
+def predict(
+    apply: Callable[[jax.Array], jax.Array],
+    shape: tuple[int, ...],
+    x: Any,
+    placement: Placement,
+    key: jax.Array,
+    samples: int,
+) -> Prediction:
+    """`mc_predict` for a network whose output is `apply` of a key, of this shape."""
     if not placement.slots:
         raise ValueError("placement: must have a slot, for without dropout no two masks differ")
     examples = jnp.shape(jax.tree.leaves(x)[0])[0]

@@ -7,7 +7,7 @@ inside `nnx.scan` or `nnx.vmap` they have fewer axes than outside.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from flaxdrop.boundaries import (
     with_value,
 )
 from flaxdrop.nnx.dropout import Dropout
-from flaxdrop.nnx.hooks import HookVariable, call_hooked, modules_of, variables_of
+from flaxdrop.nnx.hooks import Call, call_hooked, modules_of, variables_of
 
 Shape = tuple[int, ...]
 
@@ -71,29 +71,21 @@ class _Mark:
     path: Path
     kind: type
 
-    def __call__(
-        self,
-        module: nnx.Module,
-        data: Mapping[str, HookVariable],
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        options: dict[str, Any],
-    ) -> Any:
-        del data
-        self.seen.note_turns(self.path, module)
-        if not self.path and self.kind is not Dropout:
-            return call(*arguments, **options)
-        place, reason = single_input(arguments, options)
-        value = None if place is None else value_at(place, arguments, options)
+    def __call__(self, call: Call) -> Any:
+        self.seen.note_turns(self.path, call.module)
         if self.kind is Dropout:  # a slot by its own name
             self.seen.sides.setdefault((self.path, "in"), Dropout)
-            return call(*arguments, **options)
+        if not self.path or self.kind is Dropout:
+            return call.go()
+        arguments, options = call.arguments, call.options
+        place, reason = single_input(arguments, options)
+        value = None if place is None else value_at(place, arguments, options)
         value = self.seen.mark(self.path, "in", value, reason, self.kind)
         if place is not None:
             arguments, options = with_value(place, value, arguments, options)
         # Dropout that is there already is passed by: before and behind it are one place.
         passed = place is not None and issubclass(self.kind, nnx.Dropout)
-        out = value if passed else call(*arguments, **options)
+        out = value if passed else call.proceed(*arguments, **options)
         return self.seen.mark(self.path, "out", out, output_reason(out), self.kind)
 
 
@@ -134,7 +126,7 @@ def find_boundaries(
 
 
 def _removed(outside: Shape, inside: Shape) -> Shape:
-    """The lengths of the axes that a Variable has outside of the scans around it, and not inside."""
+    """The lengths of the axes that a Variable has outside of the scans around it alone."""
     extra = len(outside) - len(inside)
     for axes in itertools.combinations(range(len(outside)), max(extra, 0)):
         if tuple(n for axis, n in enumerate(outside) if axis not in axes) == inside:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 from flax import nnx
 
 from flaxdrop.slots import note_reached
@@ -22,7 +21,7 @@ class Dropout(nnx.Module):
       slot: the name of the slot. Where a module has several layers of this slot, each draws its own
         mask: they are numbered in the order of their names.
 
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp
     >>> from flaxdrop import Placement
     >>> from flaxdrop.nnx import with_slots
     >>> layer, x = Dropout("p6"), jnp.ones((2, 4))

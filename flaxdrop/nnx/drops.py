@@ -2,20 +2,18 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.errors
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from flaxdrop import hashing
 from flaxdrop.analysis.paths import Path
 from flaxdrop.boundaries import single_input, value_at, with_value
 from flaxdrop.dropout import dropout
 from flaxdrop.nnx.dropout import Dropout
-from flaxdrop.nnx.hooks import Hook, HookVariable
+from flaxdrop.nnx.hooks import Call, Hook
 from flaxdrop.placement import Placement
 from flaxdrop.places import Place, Places
 
@@ -41,25 +39,19 @@ class Drop:
     side: str
     mask: str
 
-    def __call__(
-        self,
-        module: nnx.Module,
-        data: Mapping[str, HookVariable],
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        options: dict[str, Any],
-    ) -> Any:
+    def __call__(self, call: Call) -> Any:
         """Calls the module between the two sides."""
         if self.side == "out":
-            return self._drop(module, data, call(*arguments, **options))
+            return self._drop(call, call.go())
+        arguments, options = call.arguments, call.options
         place, _ = single_input(arguments, options)
         if place is not None:
-            x = self._drop(module, data, value_at(place, arguments, options))
+            x = self._drop(call, value_at(place, arguments, options))
             arguments, options = with_value(place, x, arguments, options)
-        return call(*arguments, **options)
+        return call.proceed(*arguments, **options)
 
-    def _drop(self, module: nnx.Module, data: Mapping[str, HookVariable], x: Any) -> Any:
-        told = data[self.side]
+    def _drop(self, call: Call, x: Any) -> Any:
+        told = call.data[self.side]
         value = told[...]
         if value.shape != (4,):
             raise ValueError(
@@ -71,9 +63,9 @@ class Drop:
             told[...] = value.at[3].add(1)
         except flax.errors.TraceContextError:
             # In a transformation of JAX, which knows no Variables: count where it is traced.
-            again = data.get(f"again_{self.side}", 0)
+            again = call.data.get(f"again_{self.side}", 0)
             calls = calls + jnp.uint32(again)
-            vars(module)[_AGAIN + self.side] = again + 1
+            vars(call.module)[_AGAIN + self.side] = again + 1
         words = jnp.where(calls > 0, hashing.fold_in(words, calls), words)
         return dropout(words, x, jax.lax.bitcast_convert_type(rate, jnp.float32), self.mask)
 

@@ -8,11 +8,11 @@ where they carry the parameters. What a hook is, is static: another hook is anot
 run in several threads.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-import jax
 from flax import nnx
 
 from flaxdrop.analysis.paths import Path
@@ -26,18 +26,34 @@ class HookVariable(nnx.Variable):
     """What a hook computes with, in the module that it belongs to."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A call of a module, that a hook is given.
+
+    Attributes:
+      module: that is called.
+      data: name -> Variable, what the hooks of this module compute with.
+      proceed: the module's own call, with the hooks that are further in.
+      arguments: of the call.
+      options: its keywords.
+    """
+
+    module: nnx.Module
+    data: Mapping[str, Any]
+    proceed: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+
+    def go(self) -> Any:
+        """Calls the module with the arguments that it was called with."""
+        return self.proceed(*self.arguments, **self.options)
+
+
 class Hook(Protocol):
     """What is done around the calls of one module; it must be hashable."""
 
-    def __call__(
-        self,
-        module: nnx.Module,
-        data: Mapping[str, HookVariable],
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        options: dict[str, Any],
-    ) -> Any:
-        """Calls the module by `call(*arguments, **options)`, and returns what it gives."""
+    def __call__(self, call: Call) -> Any:
+        """Calls the module, and returns what it gives."""
 
 
 def modules_of(network: Any) -> Iterator[tuple[Path, nnx.Module]]:
@@ -70,7 +86,8 @@ def call_hooked(
       network: the network; its Variables change as its own call changes them.
       cls: the class whose `__call__` is meant: that of the network, or one that it is derived from.
       hooks: path of a module -> its hooks, the outermost first.
-      data: path of a module -> name -> array, what its hooks get as Variables.
+      data: path of a module -> name -> array, what its hooks get as Variables; or such a Variable,
+        which is changed as they change it.
       arguments: of the call.
       options: its keywords.
 
@@ -80,13 +97,14 @@ def call_hooked(
     view = nnx.merge(*nnx.split(network))
     pairs = list(zip(modules_of(network), modules_of(view), strict=True))
     for _, (path, module) in pairs:
-        known = cls if not path else type(module)
+        plain = type(module) if path else cls
         own = hooks.get(path, ())
-        object.__setattr__(module, "__class__", _hooked(known) if own else known)
+        object.__setattr__(module, "__class__", _hooked(plain) if own else plain)
         if own:
             setattr(module, _HOOKS, tuple(own))
             for name, value in data.get(path, {}).items():
-                setattr(module, _PREFIX + name, HookVariable(value))
+                known = isinstance(value, HookVariable)
+                setattr(module, _PREFIX + name, value if known else HookVariable(value))
     out = view(*arguments, **options)
     for (_, module), (_, seen) in pairs:
         _keep_changes(module, seen)
@@ -136,9 +154,9 @@ def _hooked(cls: Any) -> Any:
 def _through(
     hook: Hook,
     module: nnx.Module,
-    data: Mapping[str, HookVariable],
-    call: Callable[..., Any],
+    data: Mapping[str, Any],
+    proceed: Callable[..., Any],
     *arguments: Any,
     **options: Any,
 ) -> Any:
-    return hook(module, data, call, arguments, options)
+    return hook(Call(module, data, proceed, arguments, options))

@@ -4,7 +4,6 @@ The names, patterns, groups and masks are those of `flaxdrop.with_slots`, which 
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen
@@ -14,8 +13,8 @@ from flax import nnx
 from flaxdrop.boundaries import Boundary
 from flaxdrop.nnx.boundaries import find_boundaries
 from flaxdrop.nnx.dropout import Dropout
-from flaxdrop.nnx.hooks import call_hooked, modules_of
 from flaxdrop.nnx.drops import drops
+from flaxdrop.nnx.hooks import call_hooked, modules_of
 from flaxdrop.placement import Placement
 from flaxdrop.places import Place, Places, group_names
 
@@ -59,7 +58,8 @@ def with_slots(model: Any, *arguments: Any, **options: Any) -> Any:
 
     A slot is at every module that takes one array (`:in`), and at every one that gives one
     (`:out`). Boundaries that are one place are one slot, which has both names. The layers
-    `flaxdrop.nnx.Dropout` of the network are slots by their own names. `nnx.Dropout` stays as it is.
+    `flaxdrop.nnx.Dropout` of the network are slots by their own names. `nnx.Dropout` stays as it
+    is.
 
     Args:
       model: any NNX network. It is traced, not computed, and stays as it is.
@@ -119,12 +119,16 @@ def with_slots(model: Any, *arguments: Any, **options: Any) -> Any:
         for boundary in found.every
         if boundary.name not in hidden
     )
-    plan = Places(cls.__name__, places, tuple(found.left_out.items()))
+    return with_plan(model, Places(cls.__name__, places, tuple(found.left_out.items())))
+
+
+def with_plan(model: Any, plan: Places) -> Any:
+    """Puts slots where they are known to be."""
     slotted = nnx.merge(*nnx.split(model))
     for name, value in vars(model).items():
         if not name.startswith("_pytree__"):
             vars(slotted)[name] = value  # the same modules, that train() and eval() of both reach
-    object.__setattr__(slotted, "__class__", _slotted_class(cls))
+    object.__setattr__(slotted, "__class__", _slotted_class(class_of(model)))
     setattr(slotted, _PLAN, plan)
     return slotted
 
