@@ -15,6 +15,9 @@ import numpy as np
 from flaxdrop.mask import parse_mask
 from flaxdrop.rate import parse_rate, print_rate, rate_at, spread_rate
 
+# A slot is a word, or a place of `flaxdrop.with_slots`, or a pattern of places.
+_WORD = re.compile(r"([A-Za-z_]\w*|[^\s:=,]+:(?:in|out))\s*=\s*([^:]+)(?::(\w+))?")
+
 # Published placements. Kim et al. 2023 recommend p6 in the branch, h4 in the head; their head's
 # rate is 0.2, their branch's is not known to us and 0.1 is ours. Wide ResNet drops at the same
 # place.
@@ -50,7 +53,7 @@ class Placement:
         Args:
           text: for example "p6=0.1", "conv1=0.2,dense=0.5", "p6=0..0.5" (linear over depth),
             "p3=0.1/0.2/0.3" (block by block), "h4=0.2:channel", or "none", "uai2023",
-            "wide_resnet".
+            "wide_resnet"; "Block_*/Conv_1:in=0.1" for a network of `flaxdrop.with_slots`.
 
         Raises:
           ValueError: a word that does not read so, a rate outside [0, 1], an unknown mask, a slot
@@ -60,7 +63,7 @@ class Placement:
         masks: dict[str, str] = {}
         text = NAMED.get(text.strip(), text.strip())
         for word in filter(None, (word.strip() for word in text.split(","))):
-            match = re.fullmatch(r"([A-Za-z_]\w*)\s*=\s*([^:]+)(?::(\w+))?", word)
+            match = _WORD.fullmatch(word)
             if not match:
                 names = ", ".join(NAMED)
                 raise ValueError(
