@@ -4,7 +4,16 @@ from flaxdrop.describe import describe
 from flaxdrop.dropout import Dropout, dropout
 from flaxdrop.placement import Placement
 from flaxdrop.slots import find_slots
+from flaxdrop.slotted import SlottedModel, with_slots
 
 __version__ = "0.1.0"
 
-__all__ = ["Dropout", "Placement", "describe", "dropout", "find_slots"]
+__all__ = [
+    "Dropout",
+    "Placement",
+    "SlottedModel",
+    "describe",
+    "dropout",
+    "find_slots",
+    "with_slots",
+]

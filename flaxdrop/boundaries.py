@@ -119,10 +119,10 @@ def find_boundaries(
     mutable = DenyList(("intermediates", untraced_collection()))
 
     def init(arrays: Sequence[Any]) -> Any:
-        return model.init(keys, *arrays, mutable=mutable, **options)
+        return model.init_with_output(keys, *arrays, mutable=mutable, **options)
 
     with nn.intercept_methods(intercept):
-        program, shapes = jax.make_jaxpr(init, return_shape=True)(tuple(arguments))
+        program, (_, shapes) = jax.make_jaxpr(init, return_shape=True)(tuple(arguments))
     marks = dict(_marks(shapes.get("params", {})))
     every = _ordered(seen, marks)
     names = {boundary.name for boundary in every}

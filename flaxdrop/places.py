@@ -1,13 +1,14 @@
 """Places for dropout in a network by name, pattern and group, and what a placement says of them."""
 
+import collections
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from flaxdrop.boundaries import Boundary, numbers, starred
+from flaxdrop.boundaries import Boundaries, Boundary, numbers, starred
 from flaxdrop.patterns import matcher, near_names
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import spread_rate
@@ -130,16 +131,61 @@ class Places:
         )
 
 
-def group_names(boundaries: Iterable[Boundary]) -> dict[str, str]:
-    """Name of a boundary -> name of its group.
+def find_places(boundaries: Boundaries, is_dropout: Callable[[type], bool]) -> tuple[Place, ...]:
+    """Makes places of boundaries: those that are one place are one, and alike ones are a group.
 
-    A group has the places that are alike in repeated modules: their names differ in the numbers of
-    the modules around them, or in their own if they have modules inside. The numbers of layers tell
-    them apart, as of Conv_0 and Conv_1.
+    Args:
+      boundaries: of a network.
+      is_dropout: whether a class of modules is one of dropout layers.
+
+    Returns:
+      The places, in the order of the calls.
+    """
+    groups = group_names(boundaries.every)
+    by_name = {boundary.name: boundary for boundary in boundaries.every}
+    sizes = collections.Counter(groups.values())
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        # The best name of a place is before a layer, and one of many alike.
+        boundary = by_name[name]
+        return is_dropout(boundary.kind), boundary.side != "in", -sizes[groups[name]]
+
+    main_name = {}
+    for chain in boundaries.chains:
+        known = [name for name in chain if name in by_name]
+        main_name.update(dict.fromkeys(known, min(known, key=rank)))
+    mains = collections.Counter(
+        groups[name] for name in by_name if main_name.get(name, name) == name
+    )
+    groups_of_places = {}
+    for name, group in groups.items():
+        if mains[group] > 1:
+            groups_of_places[name] = group  # whole, so that its name means what it says
+        elif main_name.get(name, name) == name:
+            groups_of_places[name] = name if sizes[group] > 1 else group
+    aliases = [name for name in by_name if name not in groups_of_places]
+    return tuple(
+        Place(
+            by_name[name],
+            tuple(alias for alias in aliases if main_name[alias] == name),
+            group,
+        )
+        for name, group in groups_of_places.items()
+    )
+
+
+def group_names(boundaries: Iterable[Boundary]) -> dict[str, str]:
+    """Finds the boundaries that are alike in repeated modules.
+
+    Their names differ in the numbers of the modules around them, or in their own if these have
+    modules inside. The numbers of layers tell them apart, as of Conv_0 and Conv_1.
+
+    Returns:
+      Name of a boundary -> name of its group, a pattern that names its members and no others.
     """
     boundaries = list(boundaries)
     around = {boundary.path[:i] for boundary in boundaries for i in range(len(boundary.path))}
-    groups: dict[tuple[Any, ...], list[Boundary]] = {}
+    groups: dict[tuple[Any, ...], list[str]] = {}
     for boundary in boundaries:
         repeated = len(boundary.path) - (boundary.path not in around)
         key = (
@@ -148,17 +194,37 @@ def group_names(boundaries: Iterable[Boundary]) -> dict[str, str]:
             boundary.side,
             boundary.kind,
         )
-        groups.setdefault(key, []).append(boundary)
+        groups.setdefault(key, []).append(boundary.name)
+    every = [boundary.name for boundary in boundaries]
     names = {}
     for members in groups.values():
-        shared = _shared_name([member.name for member in members])
-        names.update({member.name: shared for member in members})
+        for shared in (_with_stars(members), _with_range(members)):
+            if set(filter(matcher(shared), every)) == set(members):
+                names.update(dict.fromkeys(members, shared))
+                break
+        else:
+            names.update({member: member for member in members})
     return names
 
 
-def _shared_name(names: list[str]) -> str:
-    """The name that alike names have in common, with stars where their numbers differ."""
-    columns = list(zip(*(numbers(name) for name in names), strict=True))
-    pieces = starred(names[0]).split("*")
-    middle = [f"{column[0]}" if len(set(column)) == 1 else "*" for column in columns]
-    return "".join(piece + filler for piece, filler in zip(pieces, [*middle, ""], strict=True))
+def _with_stars(names: list[str]) -> str:
+    """What alike names have in common, with stars where their numbers differ."""
+    columns = zip(*map(numbers, names), strict=True)
+    return _filled(names[0], [str(column[0]) if len({*column}) == 1 else "*" for column in columns])
+
+
+def _with_range(names: list[str]) -> str:
+    """The same, with the first and last number in the place of a star."""
+    columns = zip(*map(numbers, names), strict=True)
+    return _filled(
+        names[0],
+        [
+            str(column[0]) if len({*column}) == 1 else f"[{min(column)}-{max(column)}]"
+            for column in columns
+        ],
+    )
+
+
+def _filled(name: str, fillers: list[str]) -> str:
+    pieces = starred(name).split("*")
+    return "".join(piece + filler for piece, filler in zip(pieces, [*fillers, ""], strict=True))

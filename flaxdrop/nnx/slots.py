@@ -3,6 +3,7 @@
 The names, patterns, groups and masks are those of `flaxdrop.with_slots`, which is for Linen.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -16,7 +17,7 @@ from flaxdrop.nnx.dropout import Dropout
 from flaxdrop.nnx.drops import drops
 from flaxdrop.nnx.hooks import call_hooked, modules_of
 from flaxdrop.placement import Placement
-from flaxdrop.places import Place, Places, group_names
+from flaxdrop.places import Place, Places, find_places
 
 _PLAN = "flaxdrop_plan"
 
@@ -89,7 +90,7 @@ def with_slots(model: Any, *arguments: Any, **options: Any) -> Any:
     >>> for slot, places in model.slots.items():
     ...     print(slot, places)
     layers/0:in 1
-    layers/*:in 2
+    layers/[1-2]:in 2
     layers/*/norm:in 2
     layers/*/norm:out 2
     layers/*/dense:in 2
@@ -105,21 +106,14 @@ def with_slots(model: Any, *arguments: Any, **options: Any) -> Any:
     cls = class_of(model)
     found = find_boundaries(model, arguments, options)
     layers = _slots_of_layers(model, found.every)
-    boundaries = [boundary for boundary in found.every if boundary.name not in layers]
-    by_name = {boundary.name: boundary for boundary in boundaries}
-    others: dict[str, tuple[str, ...]] = {}
-    for chain in found.chains:
-        known = [name for name in chain if name in by_name]
-        main = min(known, key=lambda name: _rank(by_name[name]))
-        others[main] = tuple(name for name in known if name != main)
-    hidden = {name for names in others.values() for name in names}
-    groups = {**group_names(b for b in boundaries if b.name not in hidden), **layers}
-    places = tuple(
-        Place(boundary, others.get(boundary.name, ()), groups[boundary.name])
-        for boundary in found.every
-        if boundary.name not in hidden
-    )
-    return with_plan(model, Places(cls.__name__, places, tuple(found.left_out.items())))
+    order = [boundary.name for boundary in found.every]
+    boundaries = tuple(boundary for boundary in found.every if boundary.name not in layers)
+    places = [
+        *find_places(dataclasses.replace(found, every=boundaries), _is_dropout),
+        *(Place(b, (), layers[b.name]) for b in found.every if b.name in layers),
+    ]
+    places.sort(key=lambda place: order.index(place.name))
+    return with_plan(model, Places(cls.__name__, tuple(places), tuple(found.left_out.items())))
 
 
 def with_plan(model: Any, plan: Places) -> Any:
@@ -169,5 +163,5 @@ def _slots_of_layers(model: Any, every: tuple[Boundary, ...]) -> dict[str, str]:
     return {b.name: layers[b.path] for b in every if b.path in layers}
 
 
-def _rank(boundary: Boundary) -> tuple[bool, bool]:
-    return issubclass(boundary.kind, nnx.Dropout), boundary.side != "in"
+def _is_dropout(kind: type) -> bool:
+    return issubclass(kind, nnx.Dropout)

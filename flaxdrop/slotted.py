@@ -1,0 +1,514 @@
+"""Slots in a Linen network that is not edited: before and behind every layer.
+
+The network is traced once, and its boundaries become places for dropout (`flaxdrop.boundaries`).
+When the slotted network is called, the calls of its modules are intercepted, and the arrays at the
+places that a placement names go through `flaxdrop.dropout`. A place's rate, and the words that its
+mask depends on, lie among the "params" of its module: the network threads these through `nn.scan`,
+`nn.vmap`, `nn.remat` and `nn.jit` already, or it could not be trained.
+
+The mask of a place depends on the "dropout" key, the path of the module, the side, the iterations
+of the scans around it and, in a module that is called again, the number of the call.
+
+The positions of Kim et al. 2023 in the branch of a pre-activation block, BatchNorm_0 - ReLU -
+Conv_0 - BatchNorm_1 - ReLU - Conv_1 (P6 and H4 are confirmed, the other labels are inferred):
+
+  ========  =======================  ==========================================
+  position  boundary                 what it is
+  ========  =======================  ==========================================
+  P0        Block_*:in               the trunk, before it splits
+  P1        Block_*/BatchNorm_0:in   before the first norm
+  P2        Block_*/BatchNorm_0:out  before the first ReLU
+  P3        Block_*/Conv_0:in        before the first convolution
+  P4        Block_*/BatchNorm_1:in   before the second norm, also Conv_0:out
+  P5        Block_*/BatchNorm_1:out  before the second ReLU
+  P6        Block_*/Conv_1:in        before the last convolution
+  P7        Block_*/Conv_1:out       behind it, before the addition
+  H4        (in no module)           behind the last ReLU, before the pooling
+  H5        Dense_0:in               behind the pooling, before the classifier
+  ========  =======================  ==========================================
+"""
+
+import collections
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import flax.core
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from flaxdrop import hashing
+from flaxdrop.boundaries import (
+    Boundary,
+    Path,
+    find_boundaries,
+    numbers,
+    single_input,
+    starred,
+    value_at,
+    with_value,
+)
+from flaxdrop.calling import mode_options
+from flaxdrop.dropout import Dropout, dropout
+from flaxdrop.patterns import matcher, near_names
+from flaxdrop.placement import Placement, check_placement
+from flaxdrop.rate import spread_rate
+from flaxdrop.slots import note_reached
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A place for dropout in a slotted network.
+
+    Attributes:
+      boundary: where it is.
+      aliases: names of boundaries that are the same place.
+      group: name of its group.
+    """
+
+    boundary: Boundary
+    aliases: tuple[str, ...]
+    group: str
+
+    @property
+    def name(self) -> str:
+        """As "Block_0/Conv_1:in"."""
+        return self.boundary.name
+
+    @property
+    def count(self) -> int:
+        """How often it is there: the iterations of the scans around it, or 1."""
+        return math.prod(self.boundary.shape or ())
+
+
+@dataclasses.dataclass(frozen=True)
+class SlottedModel:
+    """A Linen network with slots at its boundaries; made by `with_slots`.
+
+    It is called as the network is, with the network's own variables, and takes `placement=` beside.
+
+    Attributes:
+      model: the network.
+      places: in the order of the calls.
+      left_out: (name of a boundary, why it takes no dropout).
+    """
+
+    model: nn.Module
+    places: tuple[Place, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """Group -> number of its places: a repeated block's places are one group."""
+        groups: dict[str, int] = {}
+        for place in self.places:
+            groups[place.group] = groups.get(place.group, 0) + place.count
+        return groups
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Name of a boundary -> name of the place that it is."""
+        return {alias: place.name for place in self.places for alias in place.aliases}
+
+    def init(self, *arguments: Any, placement: Placement | None = None, **options: Any) -> Any:
+        """Calls `init` of the network, which dropout does not change."""
+        self._check(placement)
+        for slot in self.slots:
+            note_reached(slot)
+        return self.model.init(*arguments, **options)
+
+    def init_with_output(
+        self, rngs: Any, *arguments: Any, placement: Placement | None = None, **options: Any
+    ) -> tuple[Any, Any]:
+        """Calls `init_with_output` of the network, and the network once more under a placement."""
+        out, variables = self.model.init_with_output(rngs, *arguments, **options)
+        if placement is not None and placement.slots:
+            options.pop("mutable", None)
+            out = self.apply(variables, *arguments, placement=placement, rngs=rngs, **options)
+        return out, variables
+
+    def apply(
+        self,
+        variables: Any,
+        *arguments: Any,
+        placement: Placement | None = None,
+        rngs: Any = None,
+        mutable: Any = False,
+        **options: Any,
+    ) -> Any:
+        """Calls `apply` of the network, with dropout where a placement has it.
+
+        Args:
+          variables: the network's own.
+          *arguments: of the network.
+          placement: where dropout is on; None: nowhere, and the call is that of the network.
+          rngs: with a "dropout" key, where a slot has a rate.
+          mutable: as of `flax.linen.Module.apply`.
+          **options: other keywords, as `train=`, `method=`, `capture_intermediates=`.
+
+        Returns:
+          What the network gives.
+
+        Raises:
+          ValueError: a placement that is none, or names no place, or one place twice; a rate
+            outside [0, 1], or another number of rates than places; a mask that does not fit the
+            array; no "dropout" key.
+        """
+        settings = self._check(placement)
+        call: Any = self.model.apply
+        apply = functools.partial(call, mutable=mutable, rngs=rngs, **options)
+        if not settings:
+            return apply(variables, *arguments)
+        if not isinstance(rngs, Mapping) or "dropout" not in rngs:
+            raise ValueError(
+                f'slot {next(iter(settings))} has a rate: pass rngs={{"dropout": key}} to apply'
+            )
+        words = hashing.key_to_words(rngs["dropout"])
+        told, beside = _told(self.places, settings, words)
+        given = dict(flax.core.unfreeze(variables))
+        given["params"] = _merged(given.get("params", {}), told)
+        masks = {mask for _, mask in settings.values()}
+        with nn.intercept_methods(_dropping(frozenset(masks), beside)):
+            out = apply(given, *arguments)
+        if not mutable:
+            return out
+        out, changed = out
+        if "params" in changed:
+            frozen = isinstance(changed, flax.core.FrozenDict)
+            plain = dict(flax.core.unfreeze(changed))
+            plain["params"] = _stripped(plain["params"])
+            if "params" not in variables and not plain["params"]:
+                del plain["params"]
+            changed = flax.core.freeze(plain) if frozen else plain
+        return out, changed
+
+    def resolve(self, placement: Placement) -> Placement:
+        """Spells a placement out over the places that its names and patterns name.
+
+        Args:
+          placement: of names ("Block_0/Conv_1:in"), of aliases, and of patterns ("Block_*:in").
+
+        Returns:
+          A placement that names places, each with a rate, or with one for every iteration.
+
+        Raises:
+          ValueError: as `apply`.
+        """
+        settings = self._check(placement)
+        return Placement(
+            {name: rate for name, (rate, _) in settings.items()},
+            {name: mask for name, (_, mask) in settings.items()},
+        )
+
+    def _check(self, placement: Placement | None) -> dict[str, tuple[Any, str]]:
+        """Name of a place -> its rate and mask."""
+        if placement is None:
+            return {}
+        check_placement(placement)
+        settings: dict[str, tuple[Any, str]] = {}
+        named_by: dict[str, str] = {}
+        for slot in placement.slots:
+            places = self._named(slot)
+            rates = spread_rate(slot, placement.rate(slot), sum(place.count for place in places))
+            done = 0
+            for place in places:
+                if place.name in settings:
+                    raise ValueError(
+                        f"placement: place {place.name} is named twice, by"
+                        f" {named_by[place.name]!r} and {slot!r}"
+                    )
+                part = rates if not jnp.ndim(rates) else rates[done : done + place.count]
+                part = part[0] if jnp.ndim(part) and place.count == 1 else part
+                done += place.count
+                settings[place.name] = part, placement.mask(slot)
+                named_by[place.name] = slot
+            note_reached(slot)
+        return {place.name: settings[place.name] for place in self.places if place.name in settings}
+
+    def _named(self, pattern: str) -> list[Place]:
+        fits = matcher(pattern)
+        found = [place for place in self.places if any(map(fits, (place.name, *place.aliases)))]
+        if found:
+            return found
+        reasons = [f"{name} {reason}" for name, reason in self.left_out if fits(name)]
+        if reasons:
+            raise ValueError(f"placement: {pattern!r} takes no dropout: {reasons[0]}")
+        names = [*self.slots, *(place.name for place in self.places), *self.aliases]
+        near = near_names(pattern, dict.fromkeys(names)) or list(self.slots)[:5]
+        raise ValueError(
+            f"placement: {pattern!r} names no place of {type(self.model).__name__}; near it are"
+            f" {', '.join(near) or 'none'}"
+        )
+
+
+def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedModel:
+    """Puts slots before and behind every layer of a Linen network, without editing it.
+
+    A slot is at every module that takes one array (`:in`), and at every one that gives one
+    (`:out`), wherever it is called by `__call__`. Boundaries that are one place, such as
+    `Conv_0:out` and `BatchNorm_1:in` where the array goes from one to the other and nowhere else,
+    are one slot, which has both names; where only some of the repeated blocks have it so, both are
+    slots. Dropout that stands in the network stays as it is.
+
+    Args:
+      model: any Linen network. It is traced, not computed.
+      *arguments: arrays, or their shapes, that it is called with: an example.
+      **options: keywords of the call. Without them it is called as in training, if its keyword has
+        a known name, as `train` and `deterministic`.
+
+    Returns:
+      The network with slots. `placement=` of its `apply` says where dropout is on, by names and
+      patterns: "Block_*/Conv_1:in=0.1", "Block_*/Conv_1:in=0..0.3:channel" (over the blocks).
+
+    Raises:
+      ValueError: it is no Linen module.
+
+    >>> class Block(nn.Module):
+    ...     @nn.compact
+    ...     def __call__(self, x):
+    ...         return x + nn.Dense(8)(nn.relu(nn.LayerNorm()(x)))
+    >>> x = jnp.ones((2, 8))
+    >>> model = with_slots(nn.Sequential([nn.Dense(8), Block(), Block()]), x)
+    >>> for slot, places in model.slots.items():
+    ...     print(slot, places)
+    layers_0:in 1
+    layers_[1-2]:in 2
+    layers_*/LayerNorm_0:in 2
+    layers_*/LayerNorm_0:out 2
+    layers_*/Dense_0:in 2
+    layers_*/Dense_0:out 2
+    layers_2:out 1
+    >>> model.aliases["layers_0:out"]
+    'layers_1:in'
+    >>> variables = model.init(jax.random.key(0), x)
+    >>> placement, rngs = Placement.parse("layers_*/Dense_0:in=0.1"), {"dropout": jax.random.key(1)}
+    >>> model.apply(variables, x, placement=placement, rngs=rngs).shape
+    (2, 8)
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: must be a flax.linen.Module, got {type(model).__name__}")
+    found = find_boundaries(model, arguments, {**mode_options(model, train=True), **options})
+    groups = group_names(found.every)
+    by_name = {boundary.name: boundary for boundary in found.every}
+    sizes = collections.Counter(groups.values())
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        # The best name of a place is before a layer, and one of many alike.
+        boundary = by_name[name]
+        is_dropout = issubclass(boundary.kind, nn.Dropout | Dropout)
+        return is_dropout, boundary.side != "in", -sizes[groups[name]]
+
+    main_name = {}
+    for chain in found.chains:
+        known = [name for name in chain if name in by_name]
+        main_name.update(dict.fromkeys(known, min(known, key=rank)))
+    mains = collections.Counter(
+        groups[name] for name in by_name if main_name.get(name, name) == name
+    )
+    groups_of_places = {}
+    for name, group in groups.items():
+        if mains[group] > 1:
+            groups_of_places[name] = group  # whole, so that its name means what it says
+        elif main_name.get(name, name) == name:
+            groups_of_places[name] = name if sizes[group] > 1 else group
+    aliases = [name for name in by_name if name not in groups_of_places]
+    places = tuple(
+        Place(
+            by_name[name],
+            tuple(alias for alias in aliases if main_name[alias] == name),
+            group,
+        )
+        for name, group in groups_of_places.items()
+    )
+    return SlottedModel(model, places, tuple(found.left_out.items()))
+
+
+def group_names(boundaries: Iterable[Boundary]) -> dict[str, str]:
+    """Finds the boundaries that are alike in repeated modules.
+
+    Their names differ in the numbers of the modules around them, or in their own if these have
+    modules inside. The numbers of layers tell them apart, as of Conv_0 and Conv_1.
+
+    Returns:
+      Name of a boundary -> name of its group, a pattern that names its members and no others.
+    """
+    boundaries = list(boundaries)
+    around = {boundary.path[:i] for boundary in boundaries for i in range(len(boundary.path))}
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for boundary in boundaries:
+        repeated = len(boundary.path) - (boundary.path not in around)
+        key = (
+            *(starred(part) for part in boundary.path[:repeated]),
+            *boundary.path[repeated:],
+            boundary.side,
+            boundary.kind,
+        )
+        groups.setdefault(key, []).append(boundary.name)
+    every = [boundary.name for boundary in boundaries]
+    names = {}
+    for members in groups.values():
+        for shared in (_with_stars(members), _with_range(members)):
+            if set(filter(matcher(shared), every)) == set(members):
+                names.update(dict.fromkeys(members, shared))
+                break
+        else:
+            names.update({member: member for member in members})
+    return names
+
+
+def _with_stars(names: list[str]) -> str:
+    """What alike names have in common, with stars where their numbers differ."""
+    columns = zip(*map(numbers, names), strict=True)
+    return _filled(names[0], [str(column[0]) if len({*column}) == 1 else "*" for column in columns])
+
+
+def _with_range(names: list[str]) -> str:
+    """The same, with the first and last number in the place of a star."""
+    columns = zip(*map(numbers, names), strict=True)
+    return _filled(
+        names[0],
+        [
+            str(column[0]) if len({*column}) == 1 else f"[{min(column)}-{max(column)}]"
+            for column in columns
+        ],
+    )
+
+
+def _filled(name: str, fillers: list[str]) -> str:
+    pieces = starred(name).split("*")
+    return "".join(piece + filler for piece, filler in zip(pieces, [*fillers, ""], strict=True))
+
+
+def _told(
+    places: tuple[Place, ...], settings: Mapping[str, tuple[Any, str]], words: jax.Array
+) -> tuple[dict[str, Any], dict[tuple[Path, str, str], Any]]:
+    """What the places are told: through "params", and the others beside them."""
+    told: dict[str, Any] = {}
+    beside: dict[tuple[Path, str, str], Any] = {}
+    for place in places:
+        if place.name not in settings:
+            continue
+        rate, mask = settings[place.name]
+        shape = place.boundary.shape
+        own = hashing.fold_in(words, hashing.name_word(place.name))
+        if shape is None:
+            beside[place.boundary.path, place.boundary.side, mask] = _packed(rate, own)
+            continue
+        if place.count > 1:
+            turns = jnp.arange(place.count, dtype=jnp.uint32)
+            own = jax.vmap(functools.partial(hashing.fold_in, own))(turns)
+        parts = _packed(jnp.broadcast_to(jnp.asarray(rate, jnp.float32), (place.count,)), own)
+        node = told
+        for name in place.boundary.path:
+            node = node.setdefault(name, {})
+        node[f":{place.boundary.side}:{mask}"] = tuple(
+            jnp.broadcast_to(part, (place.count,)).reshape(shape) for part in parts
+        )
+    return told, beside
+
+
+def _packed(rate: Any, words: jax.Array) -> tuple[jax.Array, ...]:
+    """A rate and the halves of two words, all as f32, which whatever treats "params" leaves as is.
+
+    Args:
+      rate: scalar or [places].
+      words: uint32 [2] or [places, 2].
+    """
+    halves = jnp.stack([words >> 16, words & 0xFFFF], axis=-1).astype(jnp.float32)
+    flat = halves.reshape(*words.shape[:-1], 4)
+    return (jnp.asarray(rate, jnp.float32), *(flat[..., i] for i in range(4)))
+
+
+def _unpacked(parts: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    rate, *halves = (jnp.reshape(part, ()) for part in parts)
+    whole = [half.astype(jnp.uint32) for half in halves]
+    return rate, jnp.stack([(whole[0] << 16) | whole[1], (whole[2] << 16) | whole[3]])
+
+
+def _merged(params: Any, told: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(params)
+    for name, value in told.items():
+        inner = isinstance(value, Mapping)
+        both[name] = _merged(both.get(name, {}), value) if inner else value
+    return both
+
+
+def _stripped(params: Any) -> Any:
+    """`params` without what places were told, and without modules that have nothing else."""
+    if not isinstance(params, Mapping):
+        return params
+    kept = {}
+    for name, value in params.items():
+        if name.startswith((":in:", ":out:")):
+            continue
+        inner = _stripped(value)
+        emptied = isinstance(value, Mapping) and value and not inner
+        if not emptied:
+            kept[name] = inner
+    return kept
+
+
+def _dropping(
+    masks: frozenset[str], beside: Mapping[tuple[Path, str, str], Any]
+) -> Callable[..., Any]:
+    """An interceptor that drops at the places that are told a rate."""
+
+    def drop(module: nn.Module, side: str, x: jax.Array) -> jax.Array:
+        scope = module.scope
+        assert scope is not None
+        for mask in sorted(masks):
+            name = f":{side}:{mask}"
+            if scope.has_variable("params", name):
+                parts = scope.get_variable("params", name)
+            elif (module.path, side, mask) in beside:
+                parts = beside[module.path, side, mask]
+            else:
+                continue
+            rate, words = _unpacked(parts)
+            return dropout(place_words(module, side, words), x, rate, mask)
+        return x
+
+    def intercept(
+        call: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        module = context.module
+        if context.method_name != "__call__" or not module.path:
+            return call(*arguments, **keywords)
+        place, _ = single_input(arguments, keywords)
+        if place is not None:
+            x = drop(module, "in", value_at(place, arguments, keywords))
+            arguments, keywords = with_value(place, x, arguments, keywords)
+        out = call(*arguments, **keywords)
+        return drop(module, "out", out) if hasattr(out, "dtype") else out
+
+    return intercept
+
+
+def place_words(module: nn.Module, side: str, words: jax.Array) -> jax.Array:
+    """The words that the mask of a call depends on.
+
+    Args:
+      module: that is called.
+      side: "in" or "out".
+      words: uint32 [2], of the key, the place and the iteration.
+
+    Returns:
+      uint32 [2]. Where the network splits the "dropout" key, as in a scan whose iterations share
+      their parameters, they depend on the part that is here; in a module that is called again,
+      on the number of the call.
+    """
+    scope = module.scope
+    assert scope is not None
+    if "dropout" in scope.rngs:
+        here = hashing.key_to_words(scope.rngs["dropout"].rng)
+        words = hashing.fold_in(hashing.fold_in(words, here[0]), here[1])
+    name = f":{side}"
+    calls = scope.rng_counters.get(name, 0)
+    scope.rng_counters[name] = calls + 1
+    return hashing.fold_in(words, calls) if calls else words
