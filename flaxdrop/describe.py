@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from flaxdrop.linen import check_linen
 from flaxdrop.placement import Placement, resolve_placement
 
 _WIDTH = 80  # columns of a line
@@ -43,18 +44,37 @@ def describe(
     """
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape: must be (H, W, C), at least 1 each, got {image_shape}")
+    check_linen(model)
     for name in ("slots", "layout"):
         if not isinstance(getattr(model, name, None), Mapping):
             raise ValueError(
                 f"model: {type(model).__name__} must have {name}, a property that maps"
                 + (" slots to their numbers of places" if name == "slots" else " parts to chains")
             )
+    image = "x".join(map(str, image_shape))
+    count = f"{_parameters(model, image_shape):,} parameters for images of {image}"
+    title = f"{type(model).__name__}: {count}"
+    return "\n".join([title, *draw_layout(model.layout, model.slots, placement)])
+
+
+def draw_layout(
+    layout: Mapping[str, str], slots: Mapping[str, int], placement: Placement | None
+) -> list[str]:
+    """Draws the parts of a network, each a line that is folded at 80 columns.
+
+    Args:
+      layout: part -> chain of operations, in which every slot stands in braces.
+      slots: slot -> number of places.
+      placement: None, or what to draw.
+
+    Raises:
+      ValueError: the network cannot follow the placement.
+    """
     placement = Placement() if placement is None else placement
-    resolve_placement(placement, model.slots)  # refuses what the network cannot follow
-    drawn = {slot: _draw(slot, placement) for slot in model.slots}
-    parts = model.layout
-    margin = max(map(len, parts)) + 2
-    lines = [
+    resolve_placement(placement, slots)  # refuses what the network cannot follow
+    drawn = {slot: _draw(slot, placement) for slot in slots}
+    margin = max(map(len, layout)) + 2
+    return [
         textwrap.fill(
             chain.format_map(drawn),
             _WIDTH,
@@ -63,11 +83,8 @@ def describe(
             break_long_words=False,
             break_on_hyphens=False,
         )
-        for part, chain in parts.items()
+        for part, chain in layout.items()
     ]
-    image = "x".join(map(str, image_shape))
-    count = f"{_parameters(model, image_shape):,} parameters for images of {image}"
-    return "\n".join([f"{type(model).__name__}: {count}", *lines])
 
 
 def _draw(slot: str, placement: Placement) -> str:

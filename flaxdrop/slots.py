@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 from flax.core.scope import DenyList
 
+from flaxdrop.linen import check_linen
 from flaxdrop.placement import Placement
 
 _reached: contextvars.ContextVar[tuple[list[str], ...]] = contextvars.ContextVar(
@@ -37,6 +38,7 @@ def find_slots(model: nn.Module, *arguments: Any, **options: Any) -> tuple[str, 
     >>> find_slots(Head(num_classes=3), jax.ShapeDtypeStruct((1, 7, 7, 64), "float32"))
     ('h4', 'h5', 'logits')
     """
+    check_linen(model)
     with reached_slots() as reached:
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
         mutable = DenyList(("intermediates", untraced_collection()))

@@ -53,6 +53,7 @@ from flaxdrop.boundaries import (
 )
 from flaxdrop.calling import mode_options
 from flaxdrop.dropout import Dropout, dropout
+from flaxdrop.linen import check_linen
 from flaxdrop.patterns import matcher, near_names
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import spread_rate
@@ -288,6 +289,7 @@ def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedMode
     >>> model.apply(variables, x, placement=placement, rngs=rngs).shape
     (2, 8)
     """
+    check_linen(model)
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: must be a flax.linen.Module, got {type(model).__name__}")
     found = find_boundaries(model, arguments, {**mode_options(model, train=True), **options})

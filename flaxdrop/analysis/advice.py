@@ -10,6 +10,7 @@ import jax
 
 from flaxdrop.analysis.probing import Probe, probe
 from flaxdrop.analysis.shift import Shift
+from flaxdrop.linen import check_linen
 from flaxdrop.placement import NAMED, Placement, check_placement
 from flaxdrop.slots import declared_slots
 
@@ -79,6 +80,7 @@ def advise(
     >>> advice.move_to
     'p6'
     """
+    check_linen(model)
 
     def probe_of(placement: Placement | None) -> Probe:
         return probe(model, variables, batch, placement, training=training, inference=inference)
@@ -174,6 +176,8 @@ def _among_slots(
         words = f"{slot} shifts no batch norm"
         words += f"; {_HEAD[slot]}." if slot in _HEAD and "h4" in slots else ": it may stay."
         return Advice(slot, own, None, own.size, words)
+    if _renormalised(own):
+        return Advice(slot, own, None, own.size, _normalised_again(own))
     others = [other for other in slots if other != slot and other in made.dropouts]
     sizes = {other: measure(dropouts=[other]).size for other in others}
     best = min(sizes.values(), default=own.size)
@@ -198,7 +202,9 @@ def _in_words(own: Shift) -> Advice:
     (name,) = own.dropouts
     if _largest(own) <= TOLERANCE:
         return Advice(name, own, None, own.size, f"{name} shifts no batch norm: it may stay.")
-    last = [norm for norm in own.norms if norm.size > TOLERANCE][-1]
+    if _renormalised(own):
+        return Advice(name, own, None, own.size, _normalised_again(own))
+    last = [norm for norm in own.harmed if norm.size > TOLERANCE][-1]
     words = (
         f"{_shifted(own)} Behind {last.norm} it would shift none of these; if that is too late, put"
         " it between the last batch norm of its branch and the weight after that."
@@ -207,14 +213,28 @@ def _in_words(own: Shift) -> Advice:
 
 
 def _largest(shift: Shift) -> float:
-    return max(norm.size for norm in shift.norms)
+    return max(norm.size for norm in shift.harmed)
+
+
+def _renormalised(shift: Shift) -> bool:
+    return all(norm.renormalises for norm in shift.norms)
+
+
+def _normalised_again(shift: Shift) -> str:
+    (name,) = shift.dropouts
+    worst = shift.worst_first[0]
+    return (
+        f"{name} changes what norms see, {worst.norm} most: at inference its input has"
+        f" {worst.geometric_mean:.2g} of the variance of training. The norms of this network keep"
+        " no running statistics, and normalise it again at inference: it may stay."
+    )
 
 
 def _shifted(shift: Shift) -> str:
     (name,) = shift.dropouts
-    count = sum(norm.size > TOLERANCE for norm in shift.norms)
-    worst = shift.worst_first[0]
+    count = sum(norm.size > TOLERANCE for norm in shift.harmed)
+    worst = max(shift.harmed, key=lambda norm: norm.size)
     return (
-        f"{name} shifts {count} of {len(shift.norms)} batch norms, {worst.norm} most: at inference"
+        f"{name} shifts {count} of {len(shift.harmed)} batch norms, {worst.norm} most: at inference"
         f" its input has {worst.geometric_mean:.2g} of the variance of training."
     )

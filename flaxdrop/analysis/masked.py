@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flaxdrop.linen import check_linen
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.slots import check_reached, reached_slots, untraced_collection
 
@@ -32,6 +33,7 @@ def masked_call(
       ValueError: a placement that is none, or names a slot that the network never calls; a network
         that takes none, or not these keywords; no example, or one that is known not to be finite.
     """
+    check_linen(model)
     check_placement(placement)
     for leaf in jax.tree.leaves(x):
         if not jnp.size(leaf):

@@ -38,6 +38,7 @@ class Pass:
       axes: names of axes that norms average over.
       called: paths of all modules that were, and of them `bridged`, whose insides are of NNX.
       weights: paths of `nn.SpectralNorm`, whose statistics are of weights alone.
+      renormalising: paths of the norms that keep no running statistics.
     """
 
     norms: list[Path] = dataclasses.field(default_factory=list)
@@ -47,6 +48,7 @@ class Pass:
     called: set[Path] = dataclasses.field(default_factory=set)
     bridged: set[Path] = dataclasses.field(default_factory=set)
     weights: set[Path] = dataclasses.field(default_factory=set)
+    renormalising: set[Path] = dataclasses.field(default_factory=set)
 
 
 @dataclasses.dataclass(frozen=True)

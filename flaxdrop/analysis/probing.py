@@ -29,6 +29,7 @@ import numpy as np
 from flaxdrop.analysis.norm_inputs import Caller
 from flaxdrop.analysis.paths import Path, at, beside, name_of
 from flaxdrop.analysis.shift import Shift, in_order, shifts_of
+from flaxdrop.linen import check_linen
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import check_rate
 from flaxdrop.slots import check_reached, reached_slots
@@ -48,6 +49,7 @@ class Probe:
       placement: what it was made with.
       train: (variables, batch, placement, which are on, key) -> moments.
       infer: (variables, batch) -> moments.
+      renormalising: paths of the norms that keep no running statistics.
     """
 
     norms: tuple[Path, ...]
@@ -56,6 +58,7 @@ class Probe:
     placement: Placement | None
     train: Callable[..., Any]
     infer: Callable[..., Any]
+    renormalising: frozenset[Path] = frozenset()
 
     def measure(
         self,
@@ -117,7 +120,12 @@ class Probe:
             at(averages, path).update(at(variables["batch_stats"], path))
         inferred = jax.device_get(self.infer({**variables, "batch_stats": averages}, batch))
         shifts = {
-            path: shifts_of(path, [at(moments, path) for moments in trained], at(inferred, path))
+            path: shifts_of(
+                path,
+                [at(moments, path) for moments in trained],
+                at(inferred, path),
+                path in self.renormalising,
+            )
             for path in self.norms
         }
         return Shift(in_order(shifts), wanted, examples, masks)
@@ -167,6 +175,7 @@ def probe(
     >>> made.norms, made.dropouts
     ((('BatchNorm_0',),), ('Dropout_0',))
     """
+    check_linen(model)
     if placement is not None:
         check_placement(placement)
     training = {"train": True} if training is None else dict(training)
@@ -241,6 +250,7 @@ def make_probe(
         placement=placement,
         train=jax.jit(train),
         infer=jax.jit(lambda variables, batch: at_inference.measure(variables, batch, {})),
+        renormalising=frozenset(seen.renormalising),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from flaxdrop.analysis.norm_inputs import Caller, Pass
 from flaxdrop.analysis.paths import at, beside, name_of
+from flaxdrop.linen import check_linen
 
 
 def recalibrate(
@@ -62,6 +63,7 @@ def recalibrator(
     Returns:
       A function (variables, batches) -> variables.
     """
+    check_linen(model)
     return repairer(
         Caller(model, {"train": False} if inference is None else inference, inference=True)
     )

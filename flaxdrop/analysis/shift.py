@@ -24,12 +24,15 @@ class NormShift:
         is constant in both, 1.
       mean_shift: [C], (mean at inference - mean in training) / standard deviation in training.
       error: standard error of the logarithm of `geometric_mean`, over the masks.
+      renormalises: whether it keeps no running statistics, and so divides by the variance that is
+        there at inference, too.
     """
 
     norm: str
     ratio: np.ndarray
     mean_shift: np.ndarray
     error: float
+    renormalises: bool = False
 
     @property
     def geometric_mean(self) -> float:
@@ -69,9 +72,14 @@ class Shift:
     masks: int
 
     @property
+    def harmed(self) -> tuple[NormShift, ...]:
+        """The norms with running statistics; all norms of a network that has none of these."""
+        return tuple(norm for norm in self.norms if not norm.renormalises) or self.norms
+
+    @property
     def size(self) -> float:
-        """Mean of the norms' |log ratio|: 0 is no shift."""
-        return float(np.mean([norm.size for norm in self.norms]))
+        """Mean |log ratio| of the norms with running statistics, or of all: 0 is no shift."""
+        return float(np.mean([norm.size for norm in self.harmed]))
 
     @property
     def worst_first(self) -> tuple[NormShift, ...]:
@@ -103,6 +111,11 @@ class Shift:
             f"Dropout on: {', '.join(self.dropouts) or 'none'}. {self.examples} examples,"
             f" {self.masks} masks. Shift of the network, mean |log ratio|: {self.size:.3f}.",
         ]
+        if any(norm.renormalises for norm in self.norms):
+            notes.append(
+                "Norms without running statistics (as LayerNorm) see another variance, too, but"
+                " they normalise it again at inference."
+            )
         if len(self.norms) > rows:
             notes.insert(0, f"The {rows} most shifted of {len(self.norms)} norms.")
         columns = ("norm", "depth", "ratio", "worst channel", "mean", "error")
@@ -112,13 +125,16 @@ class Shift:
         return self.table().text()
 
 
-def shifts_of(path: Path, trained: Sequence[Any], inferred: Any) -> list[NormShift]:
+def shifts_of(
+    path: Path, trained: Sequence[Any], inferred: Any, renormalises: bool = False
+) -> list[NormShift]:
     """What became of one batch norm: a shift for each turn of the scans around it, or one.
 
     Args:
       path: of the norm.
       trained: for each mask, what `Caller.measure` tells of it in training.
       inferred: that at inference.
+      renormalises: whether it keeps no running statistics.
 
     Raises:
       ValueError: it is not finite.
@@ -145,7 +161,7 @@ def shifts_of(path: Path, trained: Sequence[Any], inferred: Any) -> list[NormShi
     spread = np.std(np.mean(np.log(variances), axis=-1), axis=0, ddof=1) / len(trained) ** 0.5
     labels = [f"[{','.join(map(str, i))}]" if i else "" for i in np.ndindex(*turns)]
     return [
-        NormShift(name_of(path) + label, ratio[i], mean_shift[i], float(spread[i]))
+        NormShift(name_of(path) + label, ratio[i], mean_shift[i], float(spread[i]), renormalises)
         for i, label in enumerate(labels)
     ]
 

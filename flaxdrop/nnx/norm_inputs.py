@@ -98,6 +98,7 @@ class _MeasureNorm(_Note):
             if module.axis_name is not None and module.axis_name not in self.found.axes:
                 self.found.axes.append(module.axis_name)
         else:
+            self.found.renormalising.add(self.path)
             frozen, mean, var, axis = self.inference, call.data["mean"], call.data["var"], -1
         self.found.frozen[self.path] = frozen
         others = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
@@ -202,7 +203,8 @@ class Caller:
         active: Mapping[str, jax.Array] | None,
     ) -> Any:
         def apply() -> Any:
-            network = nnx.merge(self.graph, variables["network"])
+            state = jax.tree.map(lambda leaf: leaf, variables["network"])  # new Variables, of here
+            network = nnx.merge(self.graph, state)
             set_statistics(network, variables["batch_stats"])
             if self.inference:
                 network.eval()
