@@ -106,7 +106,7 @@ def advise(
     """
     if placement is not None:
         check_placement(placement)
-    slotted = _slotted(model, batch, training)
+    slotted = _slotted(model, batch, inference)
     variables = variables_for(slotted)
     slots = None if placement is None else _alike(slotted, placement)
 
@@ -243,7 +243,7 @@ def _probe(
 ) -> tuple[Probe, Any]:
     if placement is not None:
         check_placement(placement)
-    slotted = _slotted(model, batch, training)
+    slotted = _slotted(model, batch, inference)
     if placement is not None:
         plan_of(slotted).settings(placement)  # refuses what names no place
     graph = nnx.graphdef(slotted)

@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+import jax
 from flax import nnx
 
 from flaxdrop.analysis.paths import Path
@@ -105,22 +106,21 @@ def call_hooked(
             for name, value in data.get(path, {}).items():
                 known = isinstance(value, HookVariable)
                 setattr(module, _PREFIX + name, value if known else HookVariable(value))
+    before = [dict(vars(module)) for _, (_, module) in pairs]
     out = view(*arguments, **options)
-    for (_, module), (_, seen) in pairs:
-        _keep_changes(module, seen)
+    for known, ((_, module), (_, seen)) in zip(before, pairs, strict=True):
+        for name, value in list(vars(seen).items()):
+            ours = name.startswith((_PREFIX, "_pytree__"))
+            if not ours and value is not known.get(name, _MISSING):
+                # The call set it: a counter, a cache, what it sows.
+                setattr(module, name, nnx.data(value) if _has_data(value) else value)
     return out
 
 
-def _keep_changes(module: nnx.Module, seen: nnx.Module) -> None:
-    """Attributes that a call sets: counters, caches, what it sows."""
-    before = vars(module)
-    for name, value in list(vars(seen).items()):
-        if name.startswith((_PREFIX, "_pytree__")):
-            continue
-        known = before.get(name, _MISSING)
-        # A copied node is another object with the same Variables.
-        if value is not known and not isinstance(known, nnx.Pytree | list | tuple | dict):
-            setattr(module, name, value)
+def _has_data(value: Any) -> bool:
+    data = (nnx.Variable, nnx.Pytree, jax.Array)
+    leaves = jax.tree.leaves(value, is_leaf=lambda leaf: isinstance(leaf, data))
+    return any(isinstance(leaf, data) for leaf in leaves)
 
 
 @functools.cache
