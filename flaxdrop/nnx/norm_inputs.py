@@ -23,7 +23,12 @@ from flaxdrop.nnx.slots import class_of, plan_of
 from flaxdrop.placement import Placement
 
 # They keep no running statistics: what dropout does to the variance, they undo at inference too.
-RENORMALISING = (nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm, nnx.InstanceNorm)
+RENORMALISING = tuple(
+    getattr(nnx, name)
+    for name in ("LayerNorm", "RMSNorm", "GroupNorm", "InstanceNorm")
+    if hasattr(nnx, name)  # the last is younger than flax 0.11.2
+)
+_SPECTRAL_NORM = getattr(nnx, "SpectralNorm", ())  # likewise
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # equal to itself alone: `nnx.jit` traces it anew
@@ -35,7 +40,7 @@ class _Note:
 
     def __call__(self, call: Call) -> Any:
         self.found.called.add(self.path)
-        if isinstance(call.module, nnx.SpectralNorm):
+        if isinstance(call.module, _SPECTRAL_NORM):
             self.found.weights.add(self.path)
         return call.go()
 

@@ -24,7 +24,7 @@ class Chain(nnx.Module):
             self.links = nnx.split_rngs(splits=3)(nnx.vmap(make, in_axes=(0,)))(nnx.Rngs(0))
         else:
             rngs = nnx.Rngs(0)
-            self.links = nnx.Dict({f"link_{i}": make(rngs) for i in range(3)})
+            self.links = Links(make, rngs)
 
     def __call__(self, x):
         if self.lift == "scan":
@@ -33,8 +33,13 @@ class Chain(nnx.Module):
             )
         call = {"none": lambda f: f, "jit": nnx.jit, "remat": nnx.remat}[self.lift](_call)
         for i in range(3):
-            x = call(self.links[f"link_{i}"], x)
+            x = call(getattr(self.links, f"link_{i}"), x)
         return x
+
+
+class Links(nnx.Module):
+    def __init__(self, make, rngs):
+        self.link_0, self.link_1, self.link_2 = (make(rngs) for _ in range(3))
 
 
 def _call(link, x):
@@ -177,15 +182,15 @@ def test_keywords_of_the_call():
 
 def test_recalibration_does_not_depend_on_what_was_there():
     first, second = Chain(), Chain()
-    for link in second.links.values():
+    for link in (second.links.link_0, second.links.link_2):
         link.norm.var[...] = 7 * link.norm.var[...]
     for model in (first, second):
         recalibrate(model, [X[:100], X[100:]])
         recalibrate(model, [X[:100], X[100:]])
-    mean = second.links["link_0"].norm.mean[...]
+    mean = second.links.link_0.norm.mean[...]
     np.testing.assert_allclose(mean, np.mean(X, axis=0), atol=1e-5)
     for name in ("link_0", "link_2"):
-        own, other = (model.links[name].norm.var[...] for model in (first, second))
+        own, other = (getattr(model.links, name).norm.var[...] for model in (first, second))
         np.testing.assert_allclose(own, other, rtol=1e-5)
 
 
@@ -237,16 +242,19 @@ REFUSED = {
     "no statistics": (lambda: recalibrate(DENSE, [X]), "model: must have an nnx.BatchNorm"),
     "no sample": (lambda: predicted(DENSE, 0), "samples: must be at least 1"),
     "no slot in it": (lambda: predicted(DENSE, 1, Placement()), "placement: must have a slot"),
-    "features": (lambda: predicted(Features(), 1), "model: must return logits"),
+    "features": (
+        lambda: predicted(Features(), 1, Placement({"head:in": 0.5})),
+        "model: must return logits",
+    ),
 }
 
 
 class Features(nnx.Module):
     def __init__(self):
-        self.layers = nnx.List([nnx.Linear(WIDTH, 3, rngs=nnx.Rngs(0))])
+        self.head = nnx.Linear(WIDTH, 3, rngs=nnx.Rngs(0))
 
     def __call__(self, x):
-        return self.layers[0](x), x
+        return self.head(x), x
 
 
 def predicted(model, samples, placement=Placement.parse("layers/0:in=0.5")):  # noqa: B008

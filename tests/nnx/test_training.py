@@ -17,14 +17,12 @@ Y = jnp.asarray(np.random.RandomState(1).randint(0, 3, 64))
 
 class Network(nnx.Module):
     def __init__(self, rngs):
-        self.layers = nnx.List([nnx.Linear(8, 8, rngs=rngs) for _ in range(2)])
-        self.norms = nnx.List([nnx.BatchNorm(8, rngs=rngs) for _ in range(2)])
+        self.dense = nnx.Linear(8, 8, rngs=rngs)
+        self.norm = nnx.BatchNorm(8, rngs=rngs)
         self.head = nnx.Linear(8, 3, rngs=rngs)
 
     def __call__(self, x):
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = nnx.relu(norm(layer(x)))
-        return self.head(x)
+        return self.head(nnx.relu(self.norm(self.dense(x))))
 
 
 def train(steps, rate_of, model=None):
@@ -66,7 +64,7 @@ def test_training_learns_and_trains_the_network_itself():
     model, losses, _ = train(30, lambda _: 0.1, with_slots(plain, X))
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
     assert (np.asarray(plain.head.kernel[...]) != before).all()
-    assert (np.asarray(plain.norms[1].mean[...]) != 0).any()
+    assert (np.asarray(plain.norm.mean[...]) != 0).any()
     model.eval()
     np.testing.assert_array_equal(model(X), plain(X))
 
@@ -96,7 +94,7 @@ def test_steps_give_the_same_result_each_time():
 def test_a_checkpoint_has_nothing_but_the_network():
     model, _, _ = train(2, lambda _: 0.3)
     state = nnx.to_pure_dict(nnx.state(model))
-    assert set(state) == {"layers", "norms", "head"}
+    assert set(state) == {"dense", "norm", "head"}
     restored = with_slots(Network(nnx.Rngs(1)), X)
     nnx.update(restored, nnx.state(model))
     np.testing.assert_array_equal(restored.head.kernel[...], model.head.kernel[...])
