@@ -9,7 +9,7 @@ from flax import nnx
 
 from flaxdrop.describe import draw_layout
 from flaxdrop.nnx.hooks import variables_of
-from flaxdrop.nnx.slots import is_slotted, plan_of, with_slots
+from flaxdrop.nnx.slots import check_module, is_slotted, plan_of, with_slots
 from flaxdrop.placement import Placement
 from flaxdrop.places import Place, Setting
 from flaxdrop.rate import print_rate
@@ -43,6 +43,7 @@ def describe(
     layers/1:in   1 place  0.1
     layers/1:out  1 place  off
     """
+    check_module(model)
     slotted = model if is_slotted(model) else with_slots(model, *arguments, **options)
     plan = plan_of(slotted)
     count = sum(
