@@ -115,7 +115,7 @@ class Point:
 
 
 def name_points(figure: Figure, axis: Axes, points: Mapping[str, Point]) -> None:
-    """Writes the names of marks beside them, where they cover neither marks nor intervals nor names.
+    """Writes the names of marks beside them, where nothing is covered.
 
     Call it last: it lays the page out.
 
