@@ -91,7 +91,7 @@ def spread(
     >>> spread([1.0, 1.0, 9.0], [2.0, 2.0, 2.0], 0.0, 10.0)
     [1.0, 3.0, 9.0]
     """
-    if not wanted:
+    if len(wanted) == 0:
         return []
     order = np.argsort(wanted, kind="stable")
     tall = np.asarray(heights, float)[order]

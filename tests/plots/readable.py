@@ -4,6 +4,7 @@ import itertools
 import os
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from flaxdrop.plots.style import SMALL
@@ -35,8 +36,12 @@ def check(figure: Figure, path: str | os.PathLike[str]) -> None:
     """A PNG of the figure; no text lies on another or outside, none is small."""
     page = figure.bbox
     texts = visible_texts(figure)
-    # Boxes of slanted texts overlap where the texts do not.
-    boxes = [(t.get_text(), t.get_window_extent()) for t in texts if not t.get_rotation() % 90]
+    # Boxes of slanted texts overlap where the texts do not. That of an annotation has its line.
+    boxes = [
+        (text.get_text(), Text.get_window_extent(text))
+        for text in texts
+        if not text.get_rotation() % 90
+    ]
     for (a, box), (b, other) in itertools.combinations(boxes, 2):
         overlap = box.intersection(box, other)
         assert overlap is None or overlap.width < 1 or overlap.height < 1, (a, b)

@@ -157,7 +157,7 @@ def test_a_panel_a_variant_and_colours_only_where_it_is_significant(study, tmp_p
         expected = verdict(effect).colour if effect.significant else INK
         assert to_hex(axis._left_title.get_color()) == expected.lower()
         assert expected in (INK, GAIN.colour, LOSS.colour)
-        assert INK == expected or to_hex(axis.get_lines()[0].get_color()) == expected.lower()
+        assert expected == INK or to_hex(axis.get_lines()[0].get_color()) == expected.lower()
 
 
 def test_a_variant_that_dwarfs_the_others_has_a_scale_of_its_own_and_says_so(make_row, tmp_path):
