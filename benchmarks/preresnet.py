@@ -39,9 +39,9 @@ CLAIMS = (
     *(
         Claim(f"{name} hurts", f"{_SOURCE}, labels inferred", ((slot, "none"),), sign=-1)
         for name, slot in (
-            ("before the first norm,", "p1"),
+            ("P1, before the first norm,", "p1"),
             ("P2 = P3, between the first norm and its convolution,", "p2"),
-            ("before the second norm,", "p4"),
+            ("P4, before the second norm,", "p4"),
             ("P7, at the end of the branch,", "p7"),
             ("P0, on the trunk,", "p0"),
         )
