@@ -236,7 +236,7 @@ def test_without_a_ledger_everything_is_not_run(tmp_path, monkeypatch):
     assert sum(line.endswith(" cells.") for line in page.splitlines()) == len(
         runs_of(all_jobs(), {})
     )
-    assert "`benchmarks.transfer` is no job" in page
+    assert "`benchmarks.transfer` is no part" in page
     assert not pathlib.Path("docs").exists()
     assert report.main(["--check"]) == 0
 
