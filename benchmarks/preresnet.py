@@ -8,8 +8,6 @@ Kim et al., "How to Use Dropout Correctly on Residual Networks with Batch Normal
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-import jax.numpy as jnp
-
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
@@ -98,7 +96,7 @@ class PreResNetSettings(Settings):
             num_classes=classes,
             block=self.block,
             widths=self.widths,
-            dtype=jnp.bfloat16 if self.precision == "bfloat16" else jnp.float32,
+            dtype=self.dtype,
         )
 
 

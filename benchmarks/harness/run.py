@@ -112,7 +112,7 @@ def train(
       OSError: a row or a checkpoint could not be written.
     """
     print(f"data: {plan.dataset.describe(plan.examples)}")
-    recipe = plan.settings.recipe
+    recipe = plan.settings
     pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
     left = sum(map(len, pending.values()))
     print(
