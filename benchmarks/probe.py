@@ -223,7 +223,8 @@ def _predict(
             if id(family) not in probes:
                 probes[id(family)] = probe(family.model, both[0], run.batch, placement)
             made = probes[id(family)]
-            sizes.append([made.measure(of, run.batch, placement, masks=masks).size for of in both])
+            measured = [made.measure(of, run.batch, placement, masks=masks) for of in both]
+            sizes.append([shift.mean_abs_log_ratio for shift in measured])
         for when, size in zip(_WHEN, np.mean(sizes, axis=0), strict=True):
             shifts[when][variant] = float(size)
     return shifts

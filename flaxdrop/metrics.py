@@ -100,7 +100,10 @@ def reliability(probabilities: jax.typing.ArrayLike, labels: jax.typing.ArrayLik
     confidence = p.max(axis=-1)
     bins = np.asarray(bin_of(jnp.asarray(confidence, jnp.float32)))
     count = np.bincount(bins, minlength=BINS)
-    sums = [np.bincount(bins, weights=of, minlength=BINS) for of in (confidence, p.argmax(-1) == y)]
+    sums = [
+        np.bincount(bins, weights=values, minlength=BINS)
+        for values in (confidence, p.argmax(-1) == y)
+    ]
     with np.errstate(invalid="ignore"):
         return Reliability(sums[0] / count, sums[1] / count, count)
 

@@ -23,11 +23,11 @@ _HEAD = {
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """What to do with one dropout.
+    """What to do with one dropout layer or slot.
 
     Attributes:
       dropout: a slot, or the path of an `nn.Dropout`.
-      shift: of the network with this dropout alone.
+      shift: of the network with dropout here alone.
       move_to: the slot that shifts less; None: it may stay, or there is no such slot.
       size: the network's shift with the dropout there; as it is where it stays.
       words: what it shifts, and what to do.
@@ -65,7 +65,7 @@ def advise(
     so fewer masks are the default, enough to tell a shift from none with some hundred examples.
 
     Returns:
-      One advice a dropout.
+      An advice for each.
 
     Raises:
       ValueError: also where no dropout is on in training.
@@ -147,23 +147,23 @@ def _among_slots(
     if slot not in made.dropouts or _largest(own) <= TOLERANCE:
         words = f"{slot} shifts no batch norm"
         words += f"; {_HEAD[slot]}." if slot in _HEAD and "h4" in slots else ": it may stay."
-        return Advice(slot, own, None, own.size, words)
+        return Advice(slot, own, None, own.mean_abs_log_ratio, words)
     others = [other for other in slots if other != slot and other in made.dropouts]
-    sizes = {other: measure(dropouts=[other]).size for other in others}
-    best = min(sizes.values(), default=own.size)
-    if best * _TIE >= own.size:
+    sizes = {other: measure(dropouts=[other]).mean_abs_log_ratio for other in others}
+    best = min(sizes.values(), default=own.mean_abs_log_ratio)
+    if best * _TIE >= own.mean_abs_log_ratio:
         words = (
             f"{_shifted(own)} No slot of its kind shifts less: a lower rate would, and"
             " recalibrating repairs it."
         )
-        return Advice(slot, own, None, own.size, words)
+        return Advice(slot, own, None, own.mean_abs_log_ratio, words)
     published = {name for text in NAMED.values() for name in Placement.parse(text).slots}
     ties = [other for other, size in sizes.items() if size <= best * _TIE]
     place = slots.index(slot)
     move_to = min(ties, key=lambda other: (other not in published, abs(slots.index(other) - place)))
     words = (
-        f"{_shifted(own)} Move it to {move_to}: the network's shift falls from {own.size:.2f} to"
-        f" {sizes[move_to]:.2f}."
+        f"{_shifted(own)} Move it to {move_to}: the network's shift falls from"
+        f" {own.mean_abs_log_ratio:.2f} to {sizes[move_to]:.2f}."
     )
     return Advice(slot, own, move_to, sizes[move_to], words)
 
@@ -171,22 +171,24 @@ def _among_slots(
 def _in_words(own: Shift) -> Advice:
     (name,) = own.dropouts
     if _largest(own) <= TOLERANCE:
-        return Advice(name, own, None, own.size, f"{name} shifts no batch norm: it may stay.")
-    last = [norm for norm in own.norms if norm.size > TOLERANCE][-1]
+        return Advice(
+            name, own, None, own.mean_abs_log_ratio, f"{name} shifts no batch norm: it may stay."
+        )
+    last = [norm for norm in own.norms if norm.abs_log_ratio > TOLERANCE][-1]
     words = (
         f"{_shifted(own)} Behind {last.norm} it would shift none of these; if that is too late, put"
         " it between the last batch norm of its branch and the weight after that."
     )
-    return Advice(name, own, None, own.size, words)
+    return Advice(name, own, None, own.mean_abs_log_ratio, words)
 
 
 def _largest(shift: Shift) -> float:
-    return max(norm.size for norm in shift.norms)
+    return max(norm.abs_log_ratio for norm in shift.norms)
 
 
 def _shifted(shift: Shift) -> str:
     (name,) = shift.dropouts
-    count = sum(norm.size > TOLERANCE for norm in shift.norms)
+    count = sum(norm.abs_log_ratio > TOLERANCE for norm in shift.norms)
     worst = shift.worst_first[0]
     return (
         f"{name} shifts {count} of {len(shift.norms)} batch norms, {worst.norm} most: at inference"

@@ -19,15 +19,15 @@ def load(
     """Loads a dataset by its name.
 
     Args:
-        spec: `digits`, `cifar10`, `cifar100`, `npz:FILE` or `folder:DIR`.
-        image_size: pixels; images are brought to image_size x image_size. None keeps them as they
-            are; for a folder, whose images may differ, it means 32.
-        data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets. A file
-            `cifar10.npz` or `cifar100.npz` in it is read in its stead.
-        test_examples: a fixed, balanced part of the test set (`Dataset.first`); None: all.
+      spec: `digits`, `cifar10`, `cifar100`, `npz:FILE` or `folder:DIR`.
+      image_size: pixels; images are brought to image_size x image_size. None keeps them as they
+        are; for a folder, whose images may differ, it means 32.
+      data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets. A file
+        `cifar10.npz` or `cifar100.npz` in it is read in its stead.
+      test_examples: a fixed, balanced part of the test set (`Dataset.first`); None: all.
 
     Raises:
-        ValueError: an unknown dataset, one that cannot be had, or one that is not as it must be.
+      ValueError: an unknown dataset, one that cannot be had, or one that is not as it must be.
 
     >>> load("digits").image_shape
     (8, 8, 1)

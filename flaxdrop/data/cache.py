@@ -31,9 +31,9 @@ def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
     What is damaged is made anew; where nothing can be written, nothing is kept.
 
     Args:
-        key: name of a folder; tells the source's content and `DECODER`.
-        name: of the dataset.
-        decode: reads the source.
+      key: name of a folder; tells the source's content and `DECODER`.
+      name: of the dataset.
+      decode: reads the source.
     """
     folder = cache_directory() / key
     try:

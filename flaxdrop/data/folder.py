@@ -25,12 +25,12 @@ def load(path: str, image_size: int) -> Dataset:
     without a word.
 
     Args:
-        path: the folder; a leading ~ is the home folder.
-        image_size: pixels: the shorter side is brought to it, the centre is kept.
+      path: the folder; a leading ~ is the home folder.
+      image_size: pixels: the shorter side is brought to it, the centre is kept.
 
     Raises:
-        ValueError: no such folder, or a file such as a .zip; no train/ or test/, no images, an
-            image that cannot be read, one class only, or one that is not in both train/ and test/.
+      ValueError: no such folder, or a file such as a .zip; no train/ or test/, no images, an
+        image that cannot be read, one class only, or one that is not in both train/ and test/.
     """
     name = f"folder:{path}"
     root = pathlib.Path(path).expanduser()

@@ -25,8 +25,8 @@ def as_value_error(name: str, problem: str) -> Iterator[None]:
     """Turns whatever goes wrong inside tensorflow-datasets into a ValueError of one line.
 
     Args:
-        name: of the dataset.
-        problem: what cannot be done, for the message.
+      name: of the dataset.
+      problem: what cannot be done, for the message.
     """
     try:
         yield
@@ -46,12 +46,12 @@ def prepare(name: str, root: pathlib.Path) -> None:
     """Downloads the archive of a dataset and writes what is in it below `root`, as array_record.
 
     Args:
-        name: `cifar10` or `cifar100`.
-        root: the data_dir of tensorflow-datasets.
+      name: `cifar10` or `cifar100`.
+      root: the data_dir of tensorflow-datasets.
 
     Raises:
-        ValueError: tensorflow-datasets is not installed, the archive cannot be reached or is not
-            the official one, or `root` cannot be written.
+      ValueError: tensorflow-datasets is not installed, the archive cannot be reached or is not
+        the official one, or `root` cannot be written.
     """
     problem = f"cannot be prepared in {root}"
     with as_value_error(name, problem):

@@ -21,7 +21,7 @@ from flaxdrop.data.augment import channel_statistics
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.training import steps
 from flaxdrop.training.environment import compiler_options
-from flaxdrop.training.steps import Cell, Images, State, Task
+from flaxdrop.training.task import Cell, Images, State, Task
 
 _AXIS = "cells"
 
@@ -57,7 +57,7 @@ def to_images(dataset: Dataset, mean: Sequence[float], std: Sequence[float]) -> 
     """
     channels = dataset.image_shape[-1]
     if not mean:
-        mean, std = (tuple(of.tolist()) for of in channel_statistics(dataset.x_train))
+        mean, std = (tuple(values.tolist()) for values in channel_statistics(dataset.x_train))
     if len(mean) != channels:
         raise ValueError(f"mean: must have one value for each of {channels} channels, got {mean}")
     return Images(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flaxdrop.data.augment import normalise
-from flaxdrop.training.steps import Images
+from flaxdrop.training.task import Images
 
 _BATCH = 100
 

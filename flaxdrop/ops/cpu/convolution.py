@@ -159,15 +159,17 @@ def _sum_of_chunks(
         return function(x, g)
 
     def add(i: jax.Array, total: Any) -> Any:
-        own = (lax.dynamic_slice_in_dim(of, i * size, size) for of in (x, g))
+        own = (lax.dynamic_slice_in_dim(array, i * size, size) for array in (x, g))
         return jax.tree.map(
             lambda total, new: total + new.astype(total.dtype), total, function(*own)
         )
 
     first = function(x[:size], g[:size])
-    total = jax.tree.map(lambda of: of.astype(jnp.promote_types(of.dtype, jnp.float32)), first)
+    total = jax.tree.map(
+        lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), first
+    )
     total = lax.fori_loop(1, len(x) // size, add, total)
-    return jax.tree.map(lambda total, of: total.astype(of.dtype), total, first)
+    return jax.tree.map(lambda total, leaf: total.astype(leaf.dtype), total, first)
 
 
 def _split(

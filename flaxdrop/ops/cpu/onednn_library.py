@@ -105,13 +105,13 @@ class Primitive:
     layouts: Mapping[str, c_void_p]
 
     @classmethod
-    def of(
+    def from_description(
         cls, description: c_void_p, names: Sequence[str], gradients: Sequence[str] = ()
     ) -> "Primitive":
-        """Makes one.
+        """Makes a primitive from the description of what it computes.
 
         Args:
-          description: of it.
+          description: a primitive descriptor of the library.
           names: of its arguments.
           gradients: those of them that are gradients.
         """
