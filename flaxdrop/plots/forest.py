@@ -155,8 +155,8 @@ def note(comparison: Comparison, effects: Sequence[Effect]) -> str:
     """What the lines and the verdicts are, and which variants are one network."""
     words = []
     if any(not np.isnan(effect.error) for effect in effects):
-        covers = "seeds and drawn test images" if comparison.images_known else "seeds alone"
-        words.append(f"Lines: 95 % intervals, over {covers}.")
+        covers = "seeds and drawn test images" if comparison.images_known else "the seeds alone"
+        words.append(f"Lines: 95 % intervals; they cover {covers}.")
     if any(not np.isnan(effect.corrected) for effect in effects):
         words.append("Significant: p < 0.05 after Holm's correction for all networks.")
     if comparison.merged:

@@ -176,11 +176,11 @@ def draw_each_place(
 def _note(rates: RateComparison, effects: Sequence[Effect]) -> str:
     if not effects:
         return ""
-    covers = "seeds and drawn test images" if rates.joint.images_known else "seeds alone"
+    covers = "seeds and drawn test images" if rates.joint.images_known else "the seeds alone"
     return (
         f"Test accuracy minus that of {rates.joint.baseline}, which is at rate 0. Lines: 95 %"
-        f" intervals, over {covers}. Significant: p < 0.05 after Holm's correction for all networks"
-        " of a rate."
+        f" intervals; they cover {covers}. Significant: p < 0.05 after Holm's correction for all"
+        " networks of a rate."
     )
 
 
