@@ -96,8 +96,7 @@ def draw_positions(
     if effects:
         draw_effects(axes[1], rows, effects)
         better = " (below 0: better)" if measure == "nll" else ""
-        words = f"difference to {comparison.baseline}, {UNITS[measure]}{better}"
-        label_axis(axes[1].xaxis, words)
+        label_axis(axes[1].xaxis, f"difference to {comparison.baseline}, {UNITS[measure]}{better}")
     if parts:
         draw_block(
             strip_of(figure, HEIGHT),
@@ -220,7 +219,10 @@ def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -
         axis.plot([low, high], [y - 0.04] * 2, clip_on=False, **line(INK))
         axis.plot([level.mean], [y - 0.04], clip_on=False, zorder=3, gid=variant, **LEVEL)
     if values:
-        axis.set_xlim(*widen(min(values), max(values), least=0.5, percent=percent))
+        axis.set_xlim(
+            *widen(min(values), max(values), least=0.5 if percent else 0.02, percent=percent)
+        )
+        axis.xaxis.set_major_locator(MaxNLocator(6))
     else:
         say(axis, "no finished cell")
     rows.shade(axis)
