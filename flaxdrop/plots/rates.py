@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flaxdrop.plots.forest import line, note
+from flaxdrop.plots.forest import covered, line, note
 from flaxdrop.plots.labels import LineEnd, name_lines
 from flaxdrop.plots.lines import FULL, draw_line
 from flaxdrop.plots.scales import OTHER_SCALE, set_scales
@@ -176,11 +176,10 @@ def draw_each_place(
 def _note(rates: RateComparison, effects: Sequence[Effect]) -> str:
     if not effects:
         return ""
-    covers = "seeds and drawn test images" if rates.joint.images_known else "seeds alone"
     return (
         f"Test accuracy minus that of {rates.joint.baseline}, which is at rate 0. Lines: 95 %"
-        f" intervals, over {covers}. Significant: p < 0.05 after Holm's correction for all networks"
-        " of a rate."
+        f" intervals; they cover {covered(effects)}. Significant: p < 0.05 after Holm's correction for all"
+        " networks of a rate."
     )
 
 

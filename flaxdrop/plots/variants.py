@@ -10,12 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flaxdrop.plots.block import HEIGHT, block_parts, draw_block
 from flaxdrop.plots.forest import Rows, draw_effects, line, make_rows, note
 from flaxdrop.plots.scales import OTHER_SCALE, set_scales
 from flaxdrop.plots.style import (
     BAND,
     BEHIND,
     INK,
+    INNER,
     SMALL,
     WIDTH,
     Entry,
@@ -26,6 +28,7 @@ from flaxdrop.plots.style import (
     panels,
     save,
     say,
+    strip_of,
     widen,
 )
 from flaxdrop.plots.verdict import LEVEL, SEED, UNDECIDED, verdict, verdict_key
@@ -48,6 +51,7 @@ def draw_positions(
     subtitle: str = "",
     measure: str = "accuracy",
     labels: Mapping[str, str] | None = None,
+    layout: str = "",
 ) -> Figure:
     """Writes a PNG of every variant's result, and of every network's difference to the baseline.
 
@@ -61,6 +65,8 @@ def draw_positions(
       subtitle: on what it was measured.
       measure: "accuracy", "best" or "nll".
       labels: variant -> what it is, in few words; they are written behind its name.
+      layout: of a block, as of `flaxdrop.plots.block.block_parts`, where variants are called as
+        their slots; a strip shows it where there is room.
 
     Returns:
       The figure.
@@ -75,6 +81,7 @@ def draw_positions(
     key = []
     if finished:
         key = [Entry("mean of a variant", LEVEL), Entry("a seed", SEED)]
+    parts, gap = block_parts(layout, rows.variants, INNER)
     figure = new_figure(
         WIDTH,
         0.75 + max(rows.height, 0.6),
@@ -82,12 +89,27 @@ def draw_positions(
         subtitle,
         key=key + verdict_key(effects.values()),
         note=note(comparison, list(effects.values())),
+        strip=HEIGHT if parts else 0.0,
     )
     [axes] = panels(figure, 1, 2 if effects else 1, sharey=True)
     _draw_levels(axes[0], rows, comparison, measure)
     if effects:
         draw_effects(axes[1], rows, effects)
-        label_axis(axes[1].xaxis, f"difference to {comparison.baseline}, {UNITS[measure]}")
+        better = " (below 0: better)" if measure == "nll" else ""
+        label_axis(axes[1].xaxis, f"difference to {comparison.baseline}, {UNITS[measure]}{better}")
+    if parts:
+        draw_block(
+            strip_of(figure, HEIGHT),
+            parts,
+            gap,
+            {
+                variant: verdict(effect)
+                if (effect := effects.get(comparison.network(variant)))
+                else None
+                for variant in rows.variants
+            },
+            width=INNER,
+        )
     axes[0].set_yticks(list(rows.middle.values()), rows.names, parse_math=False, fontsize=SMALL)
     return save(figure, path)
 
@@ -197,7 +219,10 @@ def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -
         axis.plot([low, high], [y - 0.04] * 2, clip_on=False, **line(INK))
         axis.plot([level.mean], [y - 0.04], clip_on=False, zorder=3, gid=variant, **LEVEL)
     if values:
-        axis.set_xlim(*widen(min(values), max(values), least=0.5, percent=percent))
+        axis.set_xlim(
+            *widen(min(values), max(values), least=0.5 if percent else 0.02, percent=percent)
+        )
+        axis.xaxis.set_major_locator(MaxNLocator(6))
     else:
         say(axis, "no finished cell")
     rows.shade(axis)
