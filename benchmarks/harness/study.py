@@ -30,6 +30,7 @@ class Study(Generic[S]):
         in the ledger; None: nothing.
       findings: (plan, rows) -> lines to print; shows what the table and the general pictures do
         not, in files of its own if need be (`plan.folder`). None: nothing.
+      needs: optional package -> the extra of flaxdrop that installs it; asked before training.
     """
 
     name: str
@@ -44,3 +45,4 @@ class Study(Generic[S]):
     stated: Callable[[S], str] | None = None
     measure: Callable[[Plan[S], str, int, Mapping[str, Any]], Mapping[str, float]] | None = None
     findings: Callable[[Plan[S], Sequence[Row]], Iterable[str]] | None = None
+    needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
