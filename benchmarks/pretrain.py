@@ -80,6 +80,7 @@ STUDY = Study(
     published=published,
     baseline=_VARIANT,
     findings=findings,
+    needs={"safetensors": "pretrained"},
 )
 
 if __name__ == "__main__":

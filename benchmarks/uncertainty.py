@@ -5,12 +5,13 @@ python -m benchmarks.uncertainty --run runs/FOLDER --cell p6-seed0
 
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.arguments import Flag, run_command
 from benchmarks.probe import Run, open_run
 from flaxdrop.analysis import mc_predict
 from flaxdrop.data import augment
@@ -83,19 +84,21 @@ def _split(values: np.ndarray, right: np.ndarray) -> str:
     return ", ".join(told)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs it as a command line says; returns the exit status."""
-    parser = Parser(prog="python -m benchmarks.uncertainty", description=__doc__.splitlines()[0])
-    parser.add_argument("--run", required=True, help="the folder of a run")
-    parser.add_argument("--cell", required=True, help="one network of it, as p6-seed0")
-    parser.add_argument("--samples", type=int, default=50, help="how many masks")
-    parser.add_argument("--data_dir", default="", help="where the run's data are, as it took it")
-    options = parser.parse_args(arguments)
+FLAGS = (
+    Flag("run", "", "the folder of a run", required=True),
+    Flag("cell", "", "one network of it, for example p6-seed0", required=True),
+    Flag("samples", 50, "how many dropout masks to average over"),
+    Flag("data_dir", "", "where the data of the run are; as in the run"),
+)
 
-    def run() -> None:
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the tool as a command line says; returns the exit status."""
+
+    def run(options: SimpleNamespace) -> None:
         compare(open_run(options.run, 2, options.data_dir), options.cell, options.samples)
 
-    return exit_status(run)
+    return run_command(__doc__, FLAGS, run, arguments)
 
 
 if __name__ == "__main__":

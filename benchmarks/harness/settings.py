@@ -20,7 +20,8 @@ class Settings(Recipe):
       dataset: "digits", "cifar10", "cifar100", "npz:FILE" or "folder:DIR".
       data_dir: of tensorflow-datasets, or a folder with `cifar10.npz`, `cifar100.npz`; empty:
         the default of tensorflow-datasets.
-      image_size: side in pixels to resize to; 0: as they are.
+      image_size: side in pixels to resize to; 0: as they are (those of a folder must be of one
+        size).
       train_examples: a fixed, balanced part of the training set; 0: all.
       test_examples: likewise.
       variants: names, separated by commas; empty: those of the study.

@@ -34,6 +34,7 @@ class Study(Generic[S]):
         in the ledger; None: nothing.
       findings: (plan, comparison) -> lines to print; shows what the tables and the general pictures
         do not, in files of its own if need be (`plan.folder`). None: nothing.
+      needs: optional package -> the extra of flaxdrop that installs it; asked before training.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Study(Generic[S]):
     stated: Callable[[S], str] | None = None
     measure: Callable[[Plan[S], str, int, Mapping[str, Any]], Mapping[str, float]] | None = None
     findings: Callable[[Plan[S], Comparison], Iterable[str]] | None = None
+    needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def compare(self, rows: Iterable[Row], order: Iterable[str]) -> Comparison:
         """Compares rows of one config of the study.

@@ -93,7 +93,13 @@ class WorkFolder:
 
         Raises:
           ValueError: it is of something else, damaged, or was made with other settings or data.
+          OSError: it cannot be written.
         """
+        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise OSError(f"workdir: cannot write {self.path}: {there} is no folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OSError(f"workdir: cannot write {self.path}: permission denied in {there}")
         foreign = self.path.is_dir() and not self._ours()
         if not self._settings.exists():  # asked last: another run may have just written it
             if foreign:
@@ -102,18 +108,18 @@ class WorkFolder:
                 )
             return
         try:
-            there = json.loads(self._settings.read_text())
+            recorded = json.loads(self._settings.read_text())
         except ValueError:
-            there = None
-        if not isinstance(there, dict):
+            recorded = None
+        if not isinstance(recorded, dict):
             raise ValueError(f"workdir: {self._settings} is damaged, choose another folder")
         here = {"study": study, **identity}
-        if config_hash(there) == config_hash(here):
+        if config_hash(recorded) == config_hash(here):
             return
         differing = [
-            f"{name} ({_short(there, name)} there, {_short(here, name)} now)"
-            for name in {**there, **here}
-            if there.get(name, None) != here.get(name)
+            f"{name} ({_short(recorded, name)} there, {_short(here, name)} now)"
+            for name in {**recorded, **here}
+            if recorded.get(name) != here.get(name)
         ]
         raise ValueError(
             f"workdir: {self.path} was made with other settings or data: {', '.join(differing)};"

@@ -1,13 +1,14 @@
 """Trains as flaxdrop's studies do: the programs of the position table, a cell on every device."""
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from benchmarks.harness.arguments import Flag, parse_flags
 from benchmarks.harness.precision import activation_dtype, set_matmul_precision
 from benchmarks.throughput import workload
 from benchmarks.throughput.contest import in_rounds, serve
@@ -99,7 +100,7 @@ def steps_of(
     return take
 
 
-def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles the programs; the round takes some steps of every cell."""
     configure_jax()
     set_matmul_precision(options.precision)
@@ -147,13 +148,17 @@ def _on_one_batch(
     return lambda count, cells, states: train(jnp.int32(count), x, y, cells, states)
 
 
+FLAGS = (
+    *workload.FLAGS,
+    Flag("slots", "p6", "the dropout layers of the program", SLOTS),
+    Flag("devices", 0, "how many devices train; 0: all there are"),
+    Flag("cells_per_device", 1, "how many cells train on a device, vectorised"),
+)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Takes part in a contest."""
-    parser = workload.parser(__doc__)
-    parser.add_argument("--slots", choices=SLOTS, default="p6", help="that the program has")
-    parser.add_argument("--devices", type=int, default=0, help="0: all there are")
-    parser.add_argument("--cells_per_device", type=int, default=1, help="vectorised")
-    options = parser.parse_args(arguments)
+    options = parse_flags(FLAGS, arguments)
     serve(lambda: prepare(options))
 
 

@@ -8,11 +8,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import jax
 from jax.profiler import ProfileData
 
-from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.arguments import Flag, run_command
 from benchmarks.harness.precision import set_matmul_precision
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.account import Event, account, paths
@@ -73,16 +74,18 @@ def profile(
     return Table(table.columns, table.cells, notes)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the account; the exit status."""
-    parser = Parser(prog="python -m benchmarks.throughput.profile", description=__doc__)
-    parser.add_argument("--workload", choices=workload.WORKLOADS, default="preresnet20")
-    parser.add_argument("--slots", choices=ours.SLOTS, default="p6", help="that the program has")
-    parser.add_argument("--devices", type=int, default=1, help="that train; 0: all there are")
-    parser.add_argument("--steps", type=int, default=5, help="that are traced")
-    options = parser.parse_args(arguments)
+FLAGS = (
+    Flag("workload", "preresnet20", "the network that is trained", tuple(workload.WORKLOADS)),
+    Flag("slots", "p6", "the dropout layers of the program", ours.SLOTS),
+    Flag("devices", 1, "how many devices train; 0: all there are"),
+    Flag("steps", 5, "how many steps are traced"),
+)
 
-    def run() -> None:
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the account; returns the exit status."""
+
+    def run(options: SimpleNamespace) -> None:
         if options.steps < 1:
             raise ValueError(f"steps: must be at least 1, got {options.steps}")
         configure_jax()
@@ -95,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = profile(task, ours.images_of_noise(), placement, devices, options.steps)
         print(table.markdown(), end="")
 
-    return exit_status(run)
+    return run_command(__doc__, FLAGS, run, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ The products are those of the forward pass, three times. The speed of both is me
 matrix products, and of adding to a large array in place.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from benchmarks.harness.arguments import Flag, parse_flags
 from benchmarks.harness.precision import PRECISIONS, activation_dtype, set_matmul_precision
 from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
@@ -71,7 +72,7 @@ def seconds_per_image(flops: float, moved: float, gflops: float, gigabytes: floa
     return max(flops / gflops, moved / gigabytes) / GIGA
 
 
-def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles; the round does some passes on every device, a unit is 1e9 products or bytes."""
     configure_jax()
     set_matmul_precision(options.precision)
@@ -101,13 +102,16 @@ _ONE: Mapping[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
+FLAGS = (
+    Flag("of", "products", "what is measured", tuple(_ONE)),
+    Flag("precision", "float32", "the precision of products", PRECISIONS),
+    Flag("seconds", 1.0, "how long a round lasts, about"),
+)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Takes part in a contest."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--of", choices=_ONE, required=True)
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--seconds", type=float, default=1.0, help="that a round lasts, about")
-    options = parser.parse_args(arguments)
+    options = parse_flags(FLAGS, arguments)
     serve(lambda: prepare(options))
 
 

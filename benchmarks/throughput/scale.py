@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.arguments import Flag, run_command
 from benchmarks.harness.precision import set_matmul_precision
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.contest import in_rounds
@@ -205,13 +205,20 @@ def run(sizes: Sizes, folder: pathlib.Path) -> None:
         print(f"picture   {path}\n", flush=True)
 
 
+FLAGS = (
+    Flag("quick", False, "tiny sizes, to see that it runs"),
+    Flag("folder", "docs", "the folder that the pictures go to"),
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures from the command line; the exit status."""
-    parser = Parser(prog="python -m benchmarks.throughput.scale", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--folder", type=pathlib.Path, default="docs", help="of the pictures")
-    options = parser.parse_args(arguments)
-    return exit_status(lambda: run(QUICK if options.quick else Sizes(), options.folder))
+    """Measures as a command line says; returns the exit status."""
+    return run_command(
+        __doc__,
+        FLAGS,
+        lambda options: run(QUICK if options.quick else Sizes(), pathlib.Path(options.folder)),
+        sys.argv[1:] if arguments is None else arguments,
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What everybody trains: a network, its batch and examples of the size of CIFAR's."""
 
-import argparse
 import dataclasses
 
 import numpy as np
 
+from benchmarks.harness.arguments import Flag
 from benchmarks.harness.precision import PRECISIONS
 
 EXAMPLES = 50_000
@@ -57,12 +57,11 @@ def examples(count: int = EXAMPLES, side: int = 32) -> tuple[np.ndarray, np.ndar
     return x, random.integers(0, CLASSES, count).astype(np.int32)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The arguments that all contestants take."""
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument("--workload", choices=WORKLOADS, default="preresnet20")
-    made.add_argument("--rate", type=float, default=RATE, help="of the dropout")
-    made.add_argument("--fixed_batch", action="store_true", help="leave out the data pipeline")
-    made.add_argument("--precision", choices=PRECISIONS, default="float32")
-    made.add_argument("--seconds", type=float, default=2.0, help="that a round lasts, about")
-    return made
+# What every contestant takes.
+FLAGS = (
+    Flag("workload", "preresnet20", "the network that is trained", tuple(WORKLOADS)),
+    Flag("rate", RATE, "the rate of the dropout"),
+    Flag("fixed_batch", False, "leave out the data pipeline"),
+    Flag("precision", "float32", "the precision of products", PRECISIONS),
+    Flag("seconds", 2.0, "how long a round lasts, about"),
+)

@@ -32,7 +32,7 @@ def as_value_error(name: str, problem: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ValueError(
-            f'dataset {name}: {_first_line(error)}; pip install "flaxdrop[tfds]", or use npz:FILE'
+            f'dataset {name}: {_first_line(error)}; pip install ".[tfds]", or use npz:FILE'
         ) from error
     except Exception as error:  # network, disk, checksum, format: each has a type of its own
         raise ValueError(f"dataset {name}: {problem} ({_first_line(error)})") from error

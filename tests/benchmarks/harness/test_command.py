@@ -145,7 +145,7 @@ def test_unknown_form_of_a_config(refused):
             "from benchmarks.preresnet import PreResNetSettings\n"
             "def get_config():\n"
             "    return PreResNetSettings.config()",
-            "dataset: missing in the config",
+            "epochs: missing in the config",
         ),
     ],
 )
