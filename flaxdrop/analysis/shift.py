@@ -43,7 +43,7 @@ class NormShift:
 
     @property
     def size(self) -> float:
-        """|log geometric_mean|: 0 is no shift."""
+        """Absolute value of log `geometric_mean`: 0 is no shift."""
         return abs(float(np.log(self.geometric_mean)))
 
     @property
@@ -70,7 +70,7 @@ class Shift:
 
     @property
     def size(self) -> float:
-        """Mean of the norms' |log ratio|: 0 is no shift."""
+        """Mean of the absolute log ratios of the norms: 0 is no shift."""
         return float(np.mean([norm.size for norm in self.norms]))
 
     @property
