@@ -1,5 +1,8 @@
 """The site: `make docs` builds it from these pages and the docstrings, without a network."""
 
+import pathlib
+import re
+
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -37,12 +40,34 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = "BENCHMARKS.md"  # is a page of the site, too, under the name of `results.md`
+
+
+def show_results(app: Sphinx, page: str, source: list[str]) -> None:
+    """Puts the results in their page, and lets links to them, as GitHub needs them, lead there."""
+    del app
+    if page == "results":
+        source[0] = re.sub(r"\[([^]]*)\]\(([^)#:]+)\)", from_docs, (ROOT / RESULTS).read_text())
+    else:
+        source[0] = source[0].replace(f"(../{RESULTS}", "(results.md")
+
+
+def from_docs(link: re.Match[str]) -> str:
+    """A link of a page in the root, as a page in docs/ has it; the words alone for a folder."""
+    words, path = link.groups()
+    if not (ROOT / path).is_file():
+        return f"`{words}`" if (ROOT / path).is_dir() else link[0]
+    return f"[{words}]({path.removeprefix('docs/') if path.startswith('docs/') else f'../{path}'})"
+
+
 def leave_other_libraries(
     app: Sphinx, env: object, node: pending_xref, words: nodes.Element
 ) -> nodes.Element | None:
     """Shows names of other libraries, and shapes such as `[N, H, W, C]`, as they stand."""
     del app, env
-    return None if node["reftarget"].startswith("flaxdrop") else words
+    other = node.get("refdomain") == "py" and not node["reftarget"].startswith("flaxdrop")
+    return words if other else None
 
 
 def hide_parent(
@@ -80,6 +105,7 @@ def keep_tables(
 
 def setup(app: Sphinx) -> None:
     """Connects the hooks above."""
+    app.connect("source-read", show_results)
     app.connect("missing-reference", leave_other_libraries)
     app.connect("autodoc-process-signature", hide_parent)
     app.connect("autodoc-process-docstring", keep_tables)
