@@ -4,6 +4,6 @@ from flaxdrop.describe import describe
 from flaxdrop.dropout import Dropout, dropout
 from flaxdrop.placement import Placement
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Dropout", "Placement", "describe", "dropout"]
