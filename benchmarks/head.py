@@ -1,4 +1,4 @@
-"""Dropout in the head: before the pooling (H4), after it (H5), both, or on the logits?
+"""Dropout in the head: before the pooling, after it, both, or on the logits?
 
 Kim et al., UAI 2023: before global average pooling the output is more stable than after it.
 
@@ -6,29 +6,39 @@ Kim et al., UAI 2023: before global average pooling the output is more stable th
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.analysis.logits import logit_variance
 from flaxdrop.data.augment import normalise
 from flaxdrop.models import DenseNet, PreResNet
 from flaxdrop.placement import Placement
-from flaxdrop.plots.rates import draw_rates
-from flaxdrop.results.comparison import outcomes
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.claims import Claim
+from flaxdrop.results.comparison import LOG, Comparison
+from flaxdrop.results.regime import regime
 from flaxdrop.results.statistics import summary
 from flaxdrop.table import Table
 
 NETWORKS = ("preresnet", "densenet")
 PLACES = {"h4": ("h4",), "h5": ("h5",), "h4 + h5": ("h4", "h5"), "logits": ("logits",)}
 VARIANCE = "logit_variance"
+CLAIMS = (
+    Claim(
+        "In the head, dropout before the pooling gives a more stable output than after it",
+        "Kim et al. 2023",
+        tuple((f"h4 {rate:g}", f"h5 {rate:g}") for rate in (0.1, 0.2, 0.3, 0.4, 0.5)),
+        sign=-1,
+        measure=LOG + VARIANCE,
+    ),
+)
 _IMAGES = 64  # test images that the variance of the logits is measured on
 _MASKS = 50
 
@@ -98,24 +108,15 @@ def published(settings: HeadSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[HeadSettings], comparison: Comparison) -> Iterator[str]:
     """The gap between training and test, and how much the masks move the logits."""
-    variances: dict[str, list[float]] = {}
-    for row in rows:
-        if VARIANCE in row.measured:
-            variances.setdefault(row.variant, []).append(row.measured[VARIANCE])
+    from flaxdrop.plots.rates import draw_rates
+
     cells = []
-    for outcome in outcomes(rows, plan.variants):
-        variance = summary(variances.get(outcome.variant, []))
+    for outcome in comparison.outcomes:
+        variance = summary(map(math.exp, outcome.values.get(LOG + VARIANCE, {}).values()))
         gap = summary(outcome.gap.values())
-        cells.append(
-            (
-                outcome.variant,
-                f"{gap.n}",
-                f"{gap:+.2f}",
-                f"{variance:.4f}",
-            )
-        )
+        cells.append((outcome.variant, f"{gap.n}", f"{gap:+.2f}", f"{variance:.4f}"))
     table = Table(
         columns=("variant", "n", "training - test, points", "variance of the logits"),
         cells=tuple(cells),
@@ -128,15 +129,20 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
     path = plan.folder.path / "head.md"
     path.write_text(table.markdown())
     yield table.text()
-    assert isinstance(plan.settings, HeadSettings)
     picture = plan.folder.picture("rates")
-    title = f"head, {plan.settings.network}, {plan.dataset.name}: dropout by place and rate"
-    places = _by_place(plan.settings.rates)
-    draw_rates(rows, picture, places=places, baseline="none", title=title)
+    draw_rates(
+        comparison,
+        picture,
+        places=_by_place(plan.settings.rates),
+        title=f"Where in the head of a {plan.settings.network} does dropout help, at what rate?",
+        subtitle=regime(comparison),
+    )
     yield f"head      {path}, {picture}"
 
 
-def measure(plan: Plan, variant: str, seed: int, trained: Mapping[str, Any]) -> dict[str, float]:
+def measure(
+    plan: Plan[HeadSettings], variant: str, seed: int, trained: Mapping[str, Any]
+) -> dict[str, float]:
     """The variance of the logits of a trained network under its masks."""
     family = plan.family(variant)
     images = plan.images
@@ -157,15 +163,18 @@ _logit_variance = jax.jit(logit_variance, static_argnames=("model", "masks"))
 
 STUDY = Study(
     name="head",
-    question="Dropout in the head: before the pooling, after it, both, or on the logits?",
+    question=__doc__.splitlines()[0],
     example="configs/head_digits.py",
     settings=HeadSettings,
     variants=variants,
     published=published,
     baseline="none",
+    claims=CLAIMS,
     measure=measure,
     findings=findings,
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

@@ -1,28 +1,37 @@
-"""Dropout before or after pooling? Element-wise or channel-wise mask, max or average pooling.
+"""Dropout before or after pooling: does the order matter, for which mask and pooling?
 
 python -m benchmarks.pooling --config configs/pooling_digits.py
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.data.augment import normalise
 from flaxdrop.models.convnet import ConvNet
 from flaxdrop.ops.pooling import POOLINGS, pool
 from flaxdrop.placement import Placement
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.claims import Claim
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.table import Table
 from flaxdrop.theory.pooling import ORDERS, closed_form, measured, pair
-from flaxdrop.training.cells import to_images
 
 MASKS = ("element", "channel")
+SAME = tuple((f"{pooling} channel after", f"{pooling} channel before") for pooling in POOLINGS)
+CLAIMS = (
+    Claim(
+        "Channel-wise, the order of dropout and pooling makes no difference",
+        "the question on pooling",
+        tuple((before, after) for after, before in SAME),
+        proof="tests/theory/test_pooling.py::test_with_a_channel_mask_both_orders_are_one_function",
+    ),
+)
 _IMAGES = 16  # whose activations the facts are measured on
 _REPEATS = 50
 
@@ -87,13 +96,11 @@ def published(settings: PoolingSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[PoolingSettings], comparison: Comparison) -> Iterator[str]:
     """What the pair does to the activations at the first pooling, whatever was trained."""
-    del rows
-    settings = plan.settings
-    assert isinstance(settings, PoolingSettings)
-    x = _activations(plan, settings)
-    table = facts(x, settings.rate)
+    del comparison
+    x = _activations(plan)
+    table = facts(x, plan.settings.rate)
     path = plan.folder.path / "facts.md"
     path.write_text(table.markdown())
     yield f"What dropout and the first pooling make of {len(x)} test images, before any training:\n"
@@ -144,12 +151,11 @@ def _channel_note(x: jax.Array, rate: float) -> str:
     return f"Channel-wise at rate {rate:g}, the two orders with the same mask: {', '.join(words)}."
 
 
-def _activations(plan: Plan, settings: PoolingSettings) -> jax.Array:
+def _activations(plan: Plan[PoolingSettings]) -> jax.Array:
     """What comes to the first pooling of the untrained network of seed 0, f32."""
-    dataset, recipe = plan.dataset, settings.recipe
-    images = to_images(dataset, recipe.mean, recipe.std)
-    x = normalise(jnp.asarray(dataset.x_test[:_IMAGES]), images.mean, images.std)
-    model = settings.network(dataset.num_classes, POOLINGS[0])
+    images = plan.pixels
+    x = normalise(jnp.asarray(images.x_test[:_IMAGES]), images.mean, images.std)
+    model = plan.settings.network(plan.dataset.num_classes, POOLINGS[0])
     variables = model.init(jax.random.key(0), x[:1])
     _, state = model.apply(
         variables,
@@ -163,15 +169,18 @@ def _activations(plan: Plan, settings: PoolingSettings) -> jax.Array:
 
 STUDY = Study(
     name="pooling",
-    question="Dropout before or after pooling: does the order matter, for which mask and pooling?",
+    question=__doc__.splitlines()[0],
     example="configs/pooling_digits.py",
     settings=PoolingSettings,
     variants=variants,
     published=published,
     baseline="max element after",
-    nulls=tuple((f"{pooling} channel before", f"{pooling} channel after") for pooling in POOLINGS),
+    same=SAME,
+    claims=CLAIMS,
     findings=findings,
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

@@ -1,4 +1,4 @@
-"""Which position of dropout in a pre-activation residual network helps, and by how much?
+"""Which position of dropout in a pre-activation residual network helps, which hurts?
 
 Kim et al., "How to Use Dropout Correctly on Residual Networks with Batch Normalization", UAI 2023.
 
@@ -6,24 +6,47 @@ Kim et al., "How to Use Dropout Correctly on Residual Networks with Batch Normal
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import jax.numpy as jnp
 
-from benchmarks.findings.recalibration import repair_table
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.mask import parse_mask
 from flaxdrop.models.preresnet import BOTTLENECK_SLOTS, PreResNet
 from flaxdrop.placement import Placement
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.claims import Claim
+from flaxdrop.results.comparison import Comparison
 
 # Test accuracy of PreResNet-110 in the paper; its position and rate are not stated.
 SCORES = {"cifar10": 0.944367, "cifar100": 0.7398}
 
 POSITIONS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7")
+
+# Dropout commutes with a ReLU: on both sides of one it is the same network, with other masks.
+SAME = (("p6", "p5"), ("p2", "p3"))
+
+_SOURCE = "Kim et al. 2023"
+CLAIMS = (
+    Claim("P6 helps", _SOURCE, (("p6", "none"),)),
+    Claim(
+        "P6 is better than every other position, P5 apart, which is the same network",
+        f"{_SOURCE}, labels inferred",
+        tuple(("p6", other) for other in ("p0", "p1", "p2", "p4", "p7")),
+    ),
+    *(
+        Claim(f"{name} hurts", f"{_SOURCE}, labels inferred", ((slot, "none"),), sign=-1)
+        for name, slot in (
+            ("P1, before the first norm,", "p1"),
+            ("P2 = P3, between the first norm and its convolution,", "p2"),
+            ("P4, before the second norm,", "p4"),
+            ("P7, at the end of the branch,", "p7"),
+            ("P0, on the trunk,", "p0"),
+        )
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,9 +113,11 @@ def stated(settings: PreResNetSettings) -> str:
     )
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[PreResNetSettings], comparison: Comparison) -> Iterator[str]:
     """How much of each position's harm was the shift of its batch norms: it is repaired."""
-    table = repair_table(plan, rows)
+    from benchmarks.findings.recalibration import repair_table
+
+    table = repair_table(plan, comparison)
     path = plan.folder.path / "repair.md"
     path.write_text(table.markdown())
     yield table.text()
@@ -101,7 +126,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
 
 STUDY = Study(
     name="preresnet",
-    question="Which position of dropout in a pre-activation residual network helps, which hurts?",
+    question=__doc__.splitlines()[0],
     example="configs/digits.py",
     settings=PreResNetSettings,
     variants=variants,
@@ -109,8 +134,11 @@ STUDY = Study(
     stated=stated,
     baseline="none",
     findings=findings,
-    nulls=(("p5", "p6"), ("p2", "p3")),
+    same=SAME,
+    claims=CLAIMS,
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax.numpy as jnp
 
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.models import DenseNet
 from flaxdrop.placement import Placement
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.weights import save_pretrained
 
 _VARIANT = "densenet"
@@ -64,9 +64,9 @@ def published(settings: PretrainSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[PretrainSettings], comparison: Comparison) -> Iterator[str]:
     """The weights of every finished seed, in a file."""
-    for row in rows:
+    for row in comparison.rows:
         if row.status == "finished" and (trained := plan.trained(_VARIANT, row.seed)):
             path = plan.folder.path / f"{_VARIANT}-seed{row.seed}.safetensors"
             save_pretrained(trained, path)
@@ -75,7 +75,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
 
 STUDY = Study(
     name="pretrain",
-    question="What weights does a DenseNet learn here, for others to be trained on its features?",
+    question=__doc__.splitlines()[0],
     example="configs/pretrain_cifar100.py:tiny",
     settings=PretrainSettings,
     variants=variants,
@@ -85,4 +85,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

@@ -6,7 +6,6 @@ python -m benchmarks.probe --run runs/FOLDER --cell p4-seed0      one network, n
 
 import dataclasses
 import functools
-import importlib
 import json
 import pathlib
 import sys
@@ -18,7 +17,9 @@ import ml_collections
 import numpy as np
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.harness.plan import Plan, cell_name, make_plan, settings_in
+from benchmarks.harness.catalog import load_study
+from benchmarks.harness.plan import Plan, cell_name, settings_in
+from benchmarks.harness.planning import make_plan
 from flaxdrop.analysis import Probe, advise, probe, variance_shift
 from flaxdrop.data import augment
 from flaxdrop.plots.shift import draw_prediction, draw_shift
@@ -44,7 +45,7 @@ class Run:
       batch: normalised training examples `[N, H, W, C]` to measure on.
     """
 
-    plan: Plan
+    plan: Plan[Any]
     rows: Sequence[ledger.Row]
     images: Images
     batch: jax.Array
@@ -103,8 +104,8 @@ def open_run(folder: str, examples: int, data_dir: str) -> Run:
         raise ValueError(f"run: {folder} is not the folder of a run, it has no settings.json")
     try:
         fields = settings_in(json.loads(path.read_text()))
-        study = importlib.import_module(f"benchmarks.{fields.pop('study')}").STUDY
-    except (ValueError, TypeError, KeyError, AttributeError, ImportError):
+        study = load_study(fields.pop("study"))
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise ValueError(f"run: {path} is damaged, or of a newer flaxdrop") from None
     trained, _ = ledger.read(path.with_name("ledger.jsonl"))
     seeds = 1 + max((row.seed for row in trained), default=0)
@@ -133,14 +134,14 @@ def probe_cell(run: Run, cell: str, masks: int) -> None:
     variant = run.plan.every_variant[row.variant]
     _, variables = run.variables(row.variant, row.seed)
     shift = variance_shift(variant.model, variables, run.batch, variant.placement, masks=masks)
-    print(f"{run.plan.study.name}, {cell}: {variant.placement}\n\n{shift}")
+    print(f"{run.plan.name}, {cell}: {variant.placement}\n\n{shift}")
     if variant.placement.slots:
         for advice in advise(variant.model, variables, run.batch, variant.placement, masks=masks):
             print(advice)
     else:
         print("No dropout is on: no batch norm is shifted.")
     path = run.plan.folder.picture(f"shift-{cell}")
-    draw_shift(shift, path, title=f"{run.plan.study.name}, {cell}: {variant.placement}")
+    draw_shift(shift, path, title=f"{run.plan.name}, {cell}: {variant.placement}")
     print(f"picture   {path}")
 
 
@@ -152,7 +153,7 @@ def probe_table(run: Run, masks: int) -> None:
     Raises:
       ValueError: there is nothing to compare.
     """
-    baseline = run.plan.study.baseline
+    baseline = run.plan.baseline
     accuracy: dict[str, dict[int, float]] = {}
     for row in run.rows:
         accuracy.setdefault(row.variant, {})[row.seed] = 100 * row.last_accuracy
@@ -197,7 +198,7 @@ def probe_table(run: Run, masks: int) -> None:
         effects,
         path,
         baseline=baseline,
-        title=f"{run.plan.study.name}, {run.plan.dataset.name}: does the shift predict the harm?",
+        title=f"{run.plan.name}, {run.plan.dataset.name}: does the shift predict the harm?",
     )
     print(f"picture   {path}")
 

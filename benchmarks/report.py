@@ -12,10 +12,11 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.reproduction.jobs import JOBS, LEDGER, Job
+from benchmarks.harness.workfolder import LEDGERS
+from benchmarks.reproduction.jobs import Job, all_jobs
 from benchmarks.reproduction.page import Sections, render
 from benchmarks.reproduction.pictures import FOLDER, Picture, pictures
-from benchmarks.reproduction.progress import runs_of
+from benchmarks.reproduction.progress import progress
 from benchmarks.throughput.record import FILE, section
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
@@ -78,7 +79,7 @@ def page(
       ValueError: as `read_rows`.
     """
     rows = read_rows(jobs, folder)
-    runs = runs_of(jobs, rows)
+    runs = progress(jobs, rows)
     other = {study: sum(row.numerics != NUMERICS for row in of) for study, of in rows.items()}
     others = [
         of([json.loads(line) for line in path.read_text().splitlines()])
@@ -126,13 +127,15 @@ def _others(pictures: Sequence[Picture]) -> list[pathlib.Path]:
 
 
 def main(
-    arguments: Sequence[str], jobs: Sequence[Job] = JOBS, sections: Sections = SECTIONS
+    arguments: Sequence[str], jobs: Sequence[Job] | None = None, sections: Sections = SECTIONS
 ) -> int:
     """Runs it as a command line says; returns the exit status."""
     parser = Parser(prog="python -m benchmarks.report", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; 2 if it is stale")
     options = parser.parse_args(arguments)
-    return exit_status(lambda: (check if options.check else write)(*page(jobs, LEDGER, sections)))
+    found = all_jobs() if jobs is None else jobs
+    run = check if options.check else write
+    return exit_status(lambda: run(*page(found, LEDGERS, sections)))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,16 @@ import pathlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from benchmarks.harness.arguments import Parser
-from benchmarks.harness.plan import Plan, make_plan
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.planning import make_plan
 from benchmarks.harness.run import train
 from benchmarks.harness.settings import budget_seconds
-from benchmarks.harness.workfolder import Occupied
-from benchmarks.reproduction.jobs import JOBS, LEDGER, Cell, Job
+from benchmarks.harness.workfolder import LEDGERS, Occupied
+from benchmarks.reproduction.experiments import distinct
+from benchmarks.reproduction.jobs import Cell, Job, all_jobs
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
 from flaxdrop.training.stopping import Stop
@@ -51,11 +54,12 @@ def reproduce(jobs: Sequence[Job], folder: pathlib.Path, stop: Stop, data_dir: s
     begun = False
     while not stop.reason:
         with contextlib.ExitStack() as claims:
-            plan = _claim_next(jobs, folder, data_dir, unavailable, claims)
-            if plan is None:
+            claimed = _claim_next(jobs, folder, data_dir, unavailable, claims)
+            if claimed is None:
                 break
             begun = True
-            train(plan, plan.recorded()[0], stop)
+            job, plan = claimed
+            train(job.study, plan, plan.recorded()[0], stop)
     left = missing(jobs, folder)
     ended = stop.reason or ("nothing more can be begun here" if left else "done")
     print(
@@ -71,7 +75,7 @@ def _claim_next(
     data_dir: str,
     unavailable: dict[str, str],
     claims: contextlib.ExitStack,
-) -> Plan | None:
+) -> tuple[Job, Plan[Any]] | None:
     """The first job that lacks cells and is free, its folder claimed; None: there is none.
 
     Datasets that cannot be had are said once and added to `unavailable`.
@@ -90,12 +94,12 @@ def _claim_next(
         with contextlib.suppress(Occupied):
             claims.enter_context(plan.folder.claimed(job.study.name, plan.identity))
             if job.missing(_rows(folder, job)):  # read again: it may have been trained meanwhile
-                return plan
+                return job, plan
             claims.close()
     return None
 
 
-def _check_data(plan: Plan, job: Job) -> None:
+def _check_data(plan: Plan[Any], job: Job) -> None:
     found, right = plan.content.data, job.content.data
     if found != right:
         raise ValueError(
@@ -163,14 +167,14 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
-        jobs = chosen(JOBS, options.only)
+        jobs = chosen(distinct(all_jobs()), options.only)
         if options.dry_run:
             print("missing, the most wanted first:")
-            print("\n".join(itertools.starmap(_line, missing(jobs, LEDGER))))
+            print("\n".join(itertools.starmap(_line, missing(jobs, LEDGERS))))
             return 0
         stop = Stop(budget_seconds(options.time_budget))
         with stop.listening():
-            return reproduce(jobs, LEDGER, stop, options.data_dir)
+            return reproduce(jobs, LEDGERS, stop, options.data_dir)
     except (ValueError, OSError) as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return _USER_ERROR

@@ -7,15 +7,14 @@ and growing linearly with depth as in stochastic depth. One compiled program tra
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from benchmarks.preresnet import PreResNetSettings
 from flaxdrop.placement import Placement
-from flaxdrop.plots.schedules import draw_schedules
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 SLOT = "p6"
@@ -45,11 +44,12 @@ def published(settings: SchedulesSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[SchedulesSettings], comparison: Comparison) -> Iterator[str]:
     """The schedules themselves, as a picture."""
-    del rows
+    from flaxdrop.plots.schedules import draw_schedules
+
+    del comparison
     recipe, settings = plan.settings.recipe, plan.settings
-    assert isinstance(settings, SchedulesSettings)
     path = plan.folder.picture("schedules")
     draw_schedules(path, rate=settings.rate, switch=recipe.dropout_switch, epochs=recipe.epochs)
     yield f"schedules {path}"
@@ -57,7 +57,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
 
 STUDY = Study(
     name="schedules",
-    question="Dropout at P6 that changes during training, or with depth: does a schedule help?",
+    question=__doc__.splitlines()[0],
     example="configs/schedules_digits.py",
     settings=SchedulesSettings,
     variants=variants,
@@ -67,4 +67,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

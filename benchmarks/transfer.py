@@ -15,15 +15,15 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.findings.transfer import answer
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from benchmarks.pretrain import check_network
 from flaxdrop.models import DenseNet, Head
 from flaxdrop.placement import Placement
-from flaxdrop.plots.rates import draw_rates
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.regime import regime
 from flaxdrop.training.frozen import FrozenNetwork
 from flaxdrop.weights import download_pretrained, load_pretrained
 from flaxdrop.weights.download import PUBLISHED
@@ -116,22 +116,28 @@ def published(settings: TransferSettings) -> Mapping[str, float]:
     return {}
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[TransferSettings], comparison: Comparison) -> Iterator[str]:
     """The claim, our numbers, the explanation; and a picture by rate."""
-    found = answer(rows, plan.images.x_train)
+    from flaxdrop.plots.rates import draw_rates
+
+    found = answer(comparison, plan.images.x_train)
     (plan.folder.path / "answer.md").write_text(found.markdown())
     yield found.text()
     path = plan.folder.picture("rates")
-    assert isinstance(plan.settings, TransferSettings)
     places = _by_place(plan.settings.rates)
-    title = f"Heads on frozen features, {plan.dataset.name}: dropout by place and rate"
-    draw_rates(rows, path, places=places, baseline="none", title=title)
+    draw_rates(
+        comparison,
+        path,
+        places=places,
+        title="Where does dropout help on the features of a frozen network, at what rate?",
+        subtitle=regime(comparison),
+    )
     yield f"answer    {plan.folder.path / 'answer.md'}, {path}"
 
 
 STUDY = Study(
     name="transfer",
-    question="Why does dropout before the classifier help on the features of a frozen network?",
+    question=__doc__.splitlines()[0],
     example="configs/transfer_digits.py",
     settings=TransferSettings,
     variants=variants,
@@ -142,4 +148,6 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

@@ -70,10 +70,10 @@ def compare(run: Run, cell: str, samples: int) -> None:
         for of, values in (("Predictive entropy", entropy), ("Mutual information", information))
     ]
     columns = ("prediction", "accuracy, %", "NLL, nats", "Brier score", "calibration error, %")
-    print(f"{run.plan.study.name}, {cell}: {variant.placement}, {len(y)} test images\n")
+    print(f"{run.plan.name}, {cell}: {variant.placement}, {len(y)} test images\n")
     print(Table(columns, tuple(cells), tuple(notes)).text())
     path = run.plan.folder.picture(f"reliability-{cell}")
-    draw_reliability(bins, path, title=f"{run.plan.study.name}, {cell}: {variant.placement}")
+    draw_reliability(bins, path, title=f"{run.plan.name}, {cell}: {variant.placement}")
     print(f"picture   {path}")
 
 

@@ -1,4 +1,4 @@
-"""Where does dropout belong in a VGG-like network, and how much of it?
+"""At which depth of a VGG-like network does dropout help or hurt, and at what rate?
 
 N. Chlis, "Applying Dropout in Convolutional Neural Nets: Where and to what extent?", 2017.
 
@@ -6,20 +6,20 @@ N. Chlis, "Applying Dropout in Convolutional Neural Nets: Where and to what exte
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import jax.numpy as jnp
 
 from benchmarks.findings.agreement import agreement
-from benchmarks.harness.command import main
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.models.vgg import VGG
 from flaxdrop.placement import Placement
-from flaxdrop.plots.block_depth import draw_depth
-from flaxdrop.results.comparison import effects, outcomes
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.claims import Claim
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.regime import regime
 
 BASELINE = "BN"
 BLOCK_RATES = (0.2, 0.5)
@@ -47,6 +47,27 @@ PUBLISHED = {
     "block 3 only 0.2": 0.8778,
     "block 3 only 0.5": 0.8722,
 }
+
+_SOURCE = "Chlis 2017"
+CLAIMS = (
+    Claim("Dropout 0.2 after every convolution helps", _SOURCE, (("conv 0.2", BASELINE),)),
+    Claim("Dropout 0.5 after every convolution hurts", _SOURCE, (("conv 0.5", BASELINE),), sign=-1),
+    Claim(
+        "Deeper blocks bear more dropout (block 3 against block 1)",
+        _SOURCE,
+        tuple((f"block 3 only {rate}", f"block 1 only {rate}") for rate in BLOCK_RATES),
+    ),
+    Claim(
+        "Dropout after the dense layers helps a little",
+        _SOURCE,
+        (("dense 0.2", BASELINE), ("dense 0.5", BASELINE)),
+    ),
+    Claim(
+        "Half the filters are better than dropout 0.5 after every convolution",
+        _SOURCE,
+        (("half the filters", "conv 0.5"),),
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,25 +155,25 @@ def stated(settings: VGGSettings) -> str:
     )
 
 
-def findings(plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
+def findings(plan: Plan[VGGSettings], comparison: Comparison) -> Iterator[str]:
     """The post's two pictures as differences to the baseline, and how many agree in their sign."""
+    from flaxdrop.plots.block_depth import draw_depth
+
     settings = plan.settings
-    assert isinstance(settings, VGGSettings)
     beside = published(settings)
     path = plan.folder.picture("depth")
     draw_depth(
-        rows,
+        comparison,
         path,
-        order=list(plan.every_variant),
-        baseline=BASELINE,
         published=beside,
         by_block={
             rate: [_one_block(slot, rate) for slot in settings.conv_slots] for rate in BLOCK_RATES
         },
-        title=f"{plan.study.name}, {plan.dataset.name}",
+        title="At which depth of a VGG-like network does dropout help, at what rate?",
+        subtitle=regime(comparison),
     )
     yield f"by depth  {path}"
-    yield from agreement(effects(outcomes(rows, ()), "best", BASELINE, None), beside, BASELINE)
+    yield from agreement(comparison, beside)
 
 
 def _one_block(slot: str, rate: float) -> str:
@@ -161,15 +182,18 @@ def _one_block(slot: str, rate: float) -> str:
 
 STUDY = Study(
     name="vgg_depth",
-    question="At which depth of a VGG-like network does dropout help or hurt, and at what rate?",
+    question=__doc__.splitlines()[0],
     example="configs/vgg_digits.py",
     settings=VGGSettings,
     variants=variants,
     published=published,
     stated=stated,
     baseline=BASELINE,
+    claims=CLAIMS,
     findings=findings,
 )
 
 if __name__ == "__main__":
+    from benchmarks.harness.command import main
+
     main(STUDY)

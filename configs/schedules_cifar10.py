@@ -15,4 +15,6 @@ from configs.cifar10 import get_config as cifar10
 
 
 def get_config(form: str = "full") -> ml_collections.ConfigDict:
-    return cifar10(form)
+    config = cifar10(form)
+    config.dropout_switch = 1 / 6  # as published: 50 of 300 epochs
+    return config

@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.train_examples = 300
     config.depth = 8
     config.rate = 0.5
+    config.dropout_switch = 1 / 6  # as published: 50 of 300 epochs
     config.seeds = 8
     config.epochs = 30
     config.batch = 50

@@ -6,8 +6,10 @@ index): it is recomputed in the backward pass, never stored.
 """
 
 import functools
+import itertools
 import math
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from flaxdrop import hashing
 from flaxdrop.mask import parse_mask
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import Ramp, check_rate
+from flaxdrop.slots import check_declared, note_reached
 
 _RESOLUTION = 1 << 24  # rates are resolved to 2^-24, the spacing of f32 below 1
 
@@ -136,9 +139,10 @@ class Dropout(nn.Module):
     twice, it draws another mask.
 
     Attributes:
-      slot: the name, unique among the slots of the module around it. The layer calls itself
-        "<slot>_dropout", so that a slot may share its name with the layer it follows; blocks that
-        are written out in one module give `name=` as well.
+      slot: the name of the slot. The layer calls itself "<slot>_dropout", so that a slot may share
+        its name with the layer that it follows. Where a module has the slot several times, as in a
+        loop over blocks, the second layer is "<slot>_dropout_2", and so on: each draws its own
+        mask.
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = Dropout("p6"), jnp.ones((2, 4))
@@ -151,12 +155,19 @@ class Dropout(nn.Module):
     slot: str
 
     def __post_init__(self) -> None:
-        # An automatic name would count the dropouts before this one, and the mask hangs on it.
-        named = self.name is not None
-        if not named:
-            self.name = f"{self.slot}_dropout"
-        super().__post_init__()
-        if not named and self.parent is None:
+        if self.name is not None:
+            super().__post_init__()
+            return
+        # Flax would number all layers of this class, and then the mask, which depends on the name,
+        # would depend on the other slots. Here only the layers of this slot are numbered.
+        for number in itertools.count(1):
+            self.name = f"{self.slot}_dropout" + (f"_{number}" if number > 1 else "")
+            try:
+                super().__post_init__()
+                break
+            except flax.errors.NameInUseError:
+                continue
+        if self.parent is None:
             # Made outside of a network: a module that it is passed to adopts what has no name yet.
             object.__setattr__(self, "name", None)
 
@@ -172,12 +183,16 @@ class Dropout(nn.Module):
           An array like `x`.
 
         Raises:
-          ValueError: the slot has a rate, but no key was given (`rngs={"dropout": key}`); the
-            placement is none, or has rates for many places here; otherwise as `dropout`.
+          ValueError: the slot has a rate, but no key was given (`rngs={"dropout": key}`); it is no
+            placement, or has rates for many places here; it names a slot that is not among those
+            that the network declares by a property `slots` (slot -> places); otherwise as
+            `dropout`.
         """
+        note_reached(self.slot)
         if placement is None:
             return x
         check_placement(placement)
+        check_declared(self, placement)
         if self.slot not in placement:
             return x
         if not self.has_rng("dropout"):

@@ -102,7 +102,22 @@ class Placement:
             map(np.array_equal, jax.tree.leaves(self), jax.tree.leaves(other))
         )
 
-    __hash__ = None  # type: ignore[assignment]  # rates are data, and may be arrays
+    def __hash__(self) -> int:
+        """Equal placements have equal hashes, so a placement can be a static argument or a key.
+
+        Raises:
+          TypeError: a rate that is not known, as a traced one.
+        """
+        rates: list[Any] = []
+        for slot, rate in self.rates.items():
+            for part in jax.tree.leaves(rate):
+                if isinstance(part, jax.core.Tracer | jax.ShapeDtypeStruct):
+                    raise TypeError(
+                        f"placement: must have known rates to be hashed, that of {slot!r} is traced"
+                    )
+                values = np.asarray(part, np.float64) + 0.0  # -0 equals 0, but has other bytes
+                rates += [values.shape, values.tobytes()]
+        return hash((jax.tree.structure(self), *rates))
 
     def __contains__(self, slot: str) -> bool:
         return slot in self.rates
@@ -158,45 +173,48 @@ class Placement:
                 )
 
     def broadcast(self, slots: Mapping[str, int]) -> Self:
-        """Spells every rate out: `[blocks]` for a slot of the blocks, a scalar for one place.
+        """Spells the rates of some slots out, a rate for each of their places.
 
-        The slots come in the network's order, so that the order of writing changes nothing.
+        These slots come first, in the order of `slots`: so the order of writing changes nothing
+        where they are all slots of a network. The other slots stay as they are.
 
         Args:
-          slots: slot -> how many places the network has for it, `model.slots`.
+          slots: slot -> how many places the network has for it; `model.slots`, or a part of it.
 
         Returns:
-          A placement of f32 arrays; two placements with the same slots and masks have the same
-          structure and shapes.
+          A placement with f32 arrays for these slots: `[places]`, or a scalar for one place.
+          Placements with the same slots and masks then have the same structure and shapes.
 
         Raises:
-          ValueError: an unknown slot, a known rate outside [0, 1], or a list of rates that is not
-            one for every block.
+          ValueError: a known rate outside [0, 1], or a list of rates that is not one for every
+            place.
+
+        >>> print(Placement.parse("p6=0..0.5,h4=0.2").broadcast({"p6": 3}))
+        p6=0/0.25/0.5,h4=0.2
         """
-        self.validate(slots)
-        return type(self)(
-            {
-                slot: spread_rate(slot, self.rates[slot], places)
-                for slot, places in slots.items()
-                if slot in self
-            },
-            self.masks,
-        )
+        spelled = {
+            slot: spread_rate(slot, self.rates[slot], places)
+            for slot, places in slots.items()
+            if slot in self
+        }
+        others = {slot: rate for slot, rate in self.rates.items() if slot not in spelled}
+        return type(self)({**spelled, **others}, self.masks)
 
     def at(self, block: Any) -> Self:
-        """The rates of one block, or of some.
+        """Takes the rates of one block, or of a slice of blocks.
 
         Args:
-          block: its number, from 0, or a slice of blocks; a traced number is not checked.
+          block: the number of the block, from 0, or a slice of blocks; a traced number is not
+            checked.
 
         Returns:
-          A placement with the same slots. Of `[blocks]` rates it has this block's; a scalar, which
-          is the rate of every block, or of the only one, stays.
+          A placement with the same slots. Where a slot has rates `[blocks]`, it has the rate of
+          this block. A slot that is not spelled out over the blocks stays as it is.
 
         Raises:
-          ValueError: a block that is not there, or a rate that is not spelled out over the blocks.
+          ValueError: a known block that is not there.
 
-        >>> placement = Placement.parse("p6=0..0.5,h4=0.2").broadcast({"p6": 3, "h4": 1})
+        >>> placement = Placement.parse("p6=0..0.5,h4=0.2").broadcast({"p6": 3})
         >>> [str(placement.at(block)) for block in range(3)]
         ['p6=0,h4=0.2', 'p6=0.25,h4=0.2', 'p6=0.5,h4=0.2']
         """
@@ -221,15 +239,20 @@ def check_placement(placement: Any) -> None:
 
 
 def resolve_placement(placement: Placement | None, slots: Mapping[str, int]) -> Placement:
-    """The placement that a network was called with, over its blocks; None names no slot.
+    """Spells out, over all slots of a network, the placement that it was called with.
 
     Args:
-      placement: or None.
-      slots: of the network, as in `Placement.broadcast`.
+      placement: a placement, or None for one without slots.
+      slots: slot -> how many places the network has for it, `model.slots`.
+
+    Returns:
+      The placement with a rate for every place, as of `Placement.broadcast`.
 
     Raises:
-      ValueError: it is none; otherwise as `Placement.broadcast`.
+      ValueError: it is no placement, or it names a slot that the network does not have; otherwise
+        as `Placement.broadcast`.
     """
     placement = Placement() if placement is None else placement
     check_placement(placement)
+    placement.validate(slots)
     return placement.broadcast(slots)

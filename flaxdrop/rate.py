@@ -119,24 +119,19 @@ def spread_rate(slot: str, rate: Any, places: int) -> jax.Array:
 
 
 def rate_at(slot: str, rate: Any, block: Any) -> Any:
-    """The rate of a block.
+    """Takes the rate of a block.
 
     Args:
-      slot: what the message names.
-      rate: a scalar, which stays, or `[blocks]`.
+      slot: the slot, which the message names.
+      rate: `[blocks]`; or a scalar or a `Ramp`, which stays as it is.
       block: as in `Placement.at`.
 
     Raises:
-      ValueError: a known block that is not there, or a `Ramp`.
+      ValueError: a known block that is not there.
     """
-    if isinstance(rate, Ramp):
-        raise ValueError(
-            f"placement: slot {slot!r} must have its rates spelled out, got {print_rate(rate)};"
-            f' broadcast({{"{slot}": places}}) does it'
-        )
-    rates = jnp.asarray(rate)
-    if not rates.ndim:
+    if isinstance(rate, Ramp) or not jnp.ndim(rate):
         return rate
+    rates = jnp.asarray(rate)
     known = not isinstance(block, slice | jax.core.Tracer)
     if known and not 0 <= block < len(rates):
         raise ValueError(f"block: must be in [0, {len(rates)}) at slot {slot!r}, got {block}")

@@ -35,24 +35,29 @@ def rate_share(
     |---|---|
     | constant | 1 |
     | linear | t |
-    | early | 1 before the switch, then 0 (Liu et al. 2023, Dropout Reduces Underfitting) |
-    | late | 0 before the switch, then 1 (the same) |
-    | curriculum | 1 - exp(-10 t) (Morerio et al. 2017, Curriculum Dropout, with their gamma) |
+    | early | from 1 linearly to 0 at the switch, then 0 |
+    | late | 0 before the switch, then 1 |
+    | curriculum | 1 - exp(-10 t) |
 
     Args:
       schedule: index into `DROPOUT_SCHEDULES`, may be traced.
       fraction: t, in [0, 1), may be traced.
-      switch: where "early" and "late" change, in (0, 1).
+      switch: where "early" ends and "late" begins, in (0, 1); 1/6 as published (50 of 300 epochs).
 
     Returns:
       f32, in [0, 1].
 
-    >>> [float(rate_share(schedule_index("early"), t, 0.5)) for t in (0.0, 0.49, 0.5, 0.9)]
-    [1.0, 1.0, 0.0, 0.0]
+    References:
+      Z. Liu et al., Dropout Reduces Underfitting, 2023: early and late. P. Morerio et al.,
+      Curriculum Dropout, 2017: curriculum, with their gamma.
+
+    >>> [float(rate_share(schedule_index("early"), t, 0.5)) for t in (0.0, 0.25, 0.5, 0.9)]
+    [1.0, 0.5, 0.0, 0.0]
     >>> float(rate_share(schedule_index("linear"), 0.25, 0.5))
     0.25
     """
     t = jnp.asarray(fraction, jnp.float32)
     late = (t >= switch).astype(jnp.float32)
-    shares = (jnp.ones_like(t), t, 1 - late, late, -jnp.expm1(-CURRICULUM_GAMMA * t))
+    early = jnp.maximum(1 - t / switch, 0)
+    shares = (jnp.ones_like(t), t, early, late, -jnp.expm1(-CURRICULUM_GAMMA * t))
     return jnp.select([jnp.asarray(schedule) == i for i in range(len(shares))], shares)

@@ -1,3 +1,5 @@
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 
 from flaxdrop import Placement
-from flaxdrop.placement import NAMED
+from flaxdrop.placement import NAMED, resolve_placement
 from flaxdrop.rate import Ramp
 
 SLOTS = {"p3": 6, "p6": 6, "h4": 1}
@@ -152,7 +154,7 @@ def test_placements_stack_and_vmap_over_rates():
 
 
 def test_an_unknown_slot_is_refused_in_one_line_that_lists_the_known_ones():
-    for check in (Placement.validate, Placement.broadcast):
+    for check in (Placement.validate, resolve_placement):
         with pytest.raises(ValueError, match=r"^placement: unknown slot 'p9'.* p3, p6, h4$") as bad:
             check(Placement.parse("p6=0.1,p9=0.2"), SLOTS)
         assert one_line(bad)
@@ -168,6 +170,16 @@ def test_rates_over_blocks():
     assert spread.mask("p6") == "channel"
     listed = Placement.parse("p6=0/0.1/0.2/0.3/0.4/1").broadcast(SLOTS)
     chex.assert_trees_all_equal(listed.rate("p6"), np.float32([0, 0.1, 0.2, 0.3, 0.4, 1]))
+
+
+def test_slots_that_are_not_spelled_out_stay_as_they_are():
+    placement = Placement.parse("h4=0.2:channel,p3=0..0.1,p6=0..0.5")
+    spread = placement.broadcast({"p6": 3})
+    assert str(spread) == "p6=0/0.25/0.5,h4=0.2:channel,p3=0..0.1"
+    assert [str(spread.at(block).only(["p6", "h4"])) for block in range(3)] == [
+        f"p6={rate},h4=0.2:channel" for rate in ("0", "0.25", "0.5")
+    ]
+    assert spread.at(1).rate("p3") == Ramp(0.0, 0.1)
 
 
 def test_spelling_out_again_changes_nothing_and_the_last_block_ends_the_ramp():
@@ -213,8 +225,6 @@ def test_a_block_that_is_not_there_is_refused(block):
     spread = Placement.parse("p6=0.1,h4=0.2").broadcast(SLOTS)
     with pytest.raises(ValueError, match=rf"^block: must be in \[0, 6\).* got {block}$"):
         spread.at(block)
-    with pytest.raises(ValueError, match=r"^placement: slot 'p6' must .*, got 0..0.5; "):
-        Placement.parse("p6=0..0.5").at(0)
 
 
 @pytest.mark.parametrize("rate", [np.full(5, 0.1), np.full((6, 6), 0.1)])
@@ -242,3 +252,36 @@ def test_equal_are_those_with_the_same_slots_rates_and_masks():
     assert Placement({"p6": 0.5}) == Placement({"p6": np.float32(0.5)}, {"p6": "element"})
     assert Placement({"p6": 0.5}) != Placement({"p6": 0.5}, {"p6": "channel"})
     assert Placement() != "none"
+
+
+def test_equal_placements_have_equal_hashes():
+    same = [
+        Placement({"p6": 0.5, "h4": 0}, {"h4": "channel"}),
+        Placement({"p6": np.float32(0.5), "h4": -0.0}, {"h4": "channel", "p6": "element"}),
+        Placement({"p6": jnp.float32(0.5), "h4": jnp.bfloat16(0)}, {"h4": "channel"}),
+    ]
+    assert len({*same}) == 1
+    texts = ("p6=0.5", "p6=0.25", "p5=0.5", "p6=0.5:channel", "p6=0..0.5", "p6=0/0.5", "none")
+    assert len({Placement.parse(text): text for text in texts}) == len(texts)
+    assert hash(Placement({"p6": np.zeros(2)})) != hash(Placement({"p6": np.zeros((1, 2))}))
+
+
+def test_a_placement_may_be_a_static_argument():
+    chex.clear_trace_counter()
+
+    @functools.partial(jax.jit, static_argnums=0)
+    @chex.assert_max_traces(n=2)
+    def rate(placement):
+        return placement.rate("p6")
+
+    found = [float(rate(Placement.parse(text))) for text in ("p6=0.5", "p6=0.25", "p6=0.5")]
+    assert found == [0.5, 0.25, 0.5]
+
+
+def test_a_placement_with_a_traced_rate_has_no_hash():
+    def traced(placement):
+        with pytest.raises(TypeError, match=r"^placement: must have known rates .*'p6'") as refused:
+            hash(placement)
+        assert one_line(refused)
+
+    jax.jit(traced)(Placement({"p6": Ramp(0.0, 0.5)}))

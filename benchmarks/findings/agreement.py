@@ -2,34 +2,31 @@
 
 from collections.abc import Mapping
 
-from flaxdrop.results.comparison import Effect
+from flaxdrop.results.comparison import Comparison
 
 
-def agreement(
-    effects: Mapping[str, Effect], published: Mapping[str, float], baseline: str
-) -> list[str]:
+def agreement(comparison: Comparison, published: Mapping[str, float]) -> list[str]:
     """Sorts the variants by what their difference says about the published one, in words.
 
-    A difference counts when it stands out (`Effect.stands_out`): agrees where its sign is the
-    published one, does not where it is the other; all others are undecided.
+    A significant difference agrees where its sign is the published one, and does not where it is
+    the other; all others are undecided.
 
     Args:
-      effects: variant -> its difference of the best accuracy to the baseline's.
+      comparison: of the rows; the best accuracy is compared, as the sources report it.
       published: variant -> published accuracy, a run each; may be empty.
-      baseline: the variant that the others are compared with.
 
     Returns:
       A line for each kind that has variants; none where nothing is to be compared.
     """
+    baseline = comparison.baseline
     found: dict[str, list[str]] = {"agrees": [], "does not agree": [], "undecided": []}
-    for variant, effect in effects.items():
-        if variant not in published or baseline not in published or not effect.difference.n:
+    for name, effect in comparison.effects["best"].items():
+        if name not in published or baseline not in published:
             continue
-        theirs = 100 * (published[variant] - published[baseline])
-        words = f"{variant} ({effect.difference.mean:+.2f} points, published {theirs:+.2f})"
-        same = effect.difference.mean * theirs > 0
-        kind = ("agrees" if same else "does not agree") if effect.stands_out else "undecided"
-        found[kind].append(words)
+        theirs = 100 * (published[name] - published[baseline])
+        same = effect.mean * theirs > 0
+        kind = ("agrees" if same else "does not agree") if effect.significant else "undecided"
+        found[kind].append(f"{name} ({effect.mean:+.2f} points, published {theirs:+.2f})")
     return [
         f"Best accuracy against {baseline}, {kind}: {', '.join(words)}."
         for kind, words in found.items()

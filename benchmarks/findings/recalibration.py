@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,7 @@ import numpy as np
 from benchmarks.harness.plan import Plan
 from flaxdrop.analysis import recalibrator
 from flaxdrop.data.augment import normalise
-from flaxdrop.results.comparison import CONFIDENCE
-from flaxdrop.results.ledger import Row
+from flaxdrop.results.comparison import CONFIDENCE, Comparison
 from flaxdrop.results.statistics import BySeed, Paired, paired
 from flaxdrop.table import Table
 from flaxdrop.training import steps
@@ -23,14 +22,14 @@ _BATCH = 500
 Accuracies: TypeAlias = dict[str, dict[int, tuple[float, float]]]
 
 
-def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
+def repair_table(plan: Plan[Any], comparison: Comparison) -> Table:
     """Recalibrates every trained network and evaluates it again.
 
     Cells without a checkpoint are left out.
 
     Args:
       plan: of a study of networks with batch norm.
-      rows: of finished cells.
+      comparison: of its rows.
     """
     before: Accuracies = {}
     after: Accuracies = {}
@@ -39,7 +38,7 @@ def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
     for family in plan.families:
         repair = recalibrator(family.model)
         evaluate = jax.jit(functools.partial(steps.evaluate, family.model))
-        for row in rows:
+        for row in comparison.rows:
             if row.variant not in family.placements or row.status != "finished":
                 continue
             if trained := plan.trained(row.variant, row.seed):
@@ -48,10 +47,10 @@ def repair_table(plan: Plan, rows: Sequence[Row]) -> Table:
                 told = (100 * row.last_accuracy, row.last_nll)
                 before.setdefault(row.variant, {})[row.seed] = told
     order = [variant for variant in plan.every_variant if variant in after]
-    return harm_table(before, after, order, plan.study.baseline, min(EXAMPLES, plan.examples))
+    return harm_table(before, after, order, plan.baseline, min(EXAMPLES, plan.examples))
 
 
-def _batches(plan: Plan, seed: int) -> list[jax.Array]:
+def _batches(plan: Plan[Any], seed: int) -> list[jax.Array]:
     """Of the examples that the cells of a seed were trained on."""
     images, own = plan.images, plan.subsets[seed]
     places = np.arange(len(images.x_train)) if own is None else own

@@ -1,72 +1,68 @@
 """The answer of the transfer study: the claim, our numbers, the explanation."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from flaxdrop.results.comparison import CONFIDENCE, Outcome, outcomes
-from flaxdrop.results.ledger import Row
-from flaxdrop.results.statistics import BySeed, Paired, paired, summary
+from flaxdrop.results.comparison import UNITS, Comparison, Effect, Outcome
+from flaxdrop.results.statistics import BySeed, summary
 from flaxdrop.table import Table
 from flaxdrop.theory.head import pooling_noise
 from flaxdrop.theory.variance import Moments, noise_factor
 
 RATE = 0.5  # of the question
-_ACCURACY = ("accuracy, points", lambda outcome: outcome.accuracy["last"])
-_NLL = ("loss, nats", lambda outcome: outcome.nll)
 
-# Claim, variant, what is measured, sign of the claim.
-_CLAIMS: tuple[tuple[str, str, tuple[str, Callable[[Outcome], BySeed]], int], ...] = (
-    ("before the classifier it raises accuracy", "before classifier", _ACCURACY, 1),
-    ("before the classifier it lowers the loss", "before classifier", _NLL, -1),
-    ("after the classifier it hurts accuracy", "after classifier", _ACCURACY, -1),
-    ("after the classifier it hurts the loss", "after classifier", _NLL, 1),
+CLAIMS = (
+    ("before the classifier it raises accuracy", "before classifier", "accuracy", 1),
+    ("before the classifier it lowers the loss", "before classifier", "nll", -1),
+    ("after the classifier it hurts accuracy", "after classifier", "accuracy", -1),
+    ("after the classifier it hurts the loss", "after classifier", "nll", 1),
 )
 
 
-def answer(rows: Sequence[Row], features: np.ndarray) -> Table:
+def answer(comparison: Comparison, features: np.ndarray) -> Table:
     """Our numbers on the claims of the question, and what explains them.
 
     Args:
-      rows: of the study, any part of it.
+      comparison: of the rows of the study.
       features: `[N, h, w, C]`, of the training images.
     """
-    found = {outcome.variant: outcome for outcome in outcomes(rows, ())}
     cells = []
-    for claim, place, (unit, values), sign in _CLAIMS:
+    for words, place, measure, sign in CLAIMS:
         variant = f"{place} {RATE:g}"
-        if not {variant, "none"} <= found.keys():
+        if not (comparison.has(variant) and comparison.has("none")):
             continue
-        ours = paired(values(found[variant]), values(found["none"]), CONFIDENCE)
-        cells.append((claim, unit, f"{ours:+.3f}", f"{ours.n}", verdict(ours, sign)))
+        ours = comparison.effect(variant, "none", measure)
+        cells.append((words, UNITS[measure], f"{ours:+.3f}", f"{ours.n[0]}", verdict(ours, sign)))
     return Table(
-        columns=(f"claim, rate {RATE:g}", "of", "ours", "n", "verdict"),
+        columns=(f"claim, rate {RATE:g}", "unit", "ours", "n", "verdict"),
         cells=tuple(cells),
         notes=(
             "The question reports 94.49 % without dropout and 96.82 % with rate 0.5 before the"
             " classifier, and a loss lower by about 0.02: one run on 9 classes of its own images,"
             " weights from ImageNet. They are its context, not numbers of these images. Ours:"
-            " differences to no dropout, test set, last epoch, paired by seed [95 % t interval"
-            " over seeds, which differ in initial weights, order and masks]. A claim holds, or does"
-            " not, where the interval leaves out 0.",
-            *_explanation(found, features),
+            " differences to no dropout, test set, last epoch [95 % interval over seeds, which"
+            " differ in initial weights, order and masks, and, for accuracy, over the drawn test"
+            " images]. A claim holds, or does not, where the interval leaves out 0.",
+            *_explanation(comparison.by_variant, features),
         ),
     )
 
 
-def verdict(difference: Paired, sign: int) -> str:
+def verdict(effect: Effect, sign: int) -> str:
     """What an interval says of a claim about the sign of a difference.
 
     Args:
-      difference: ours.
+      effect: ours.
       sign: that of the claim, 1 or -1.
     """
-    if not difference.low * difference.high > 0:
+    low, high = effect.interval()
+    if not low * high > 0:
         return "undecided"
-    return "holds" if sign * difference.mean > 0 else "does not hold"
+    return "holds" if sign * effect.mean > 0 else "does not hold"
 
 
-def _explanation(found: dict[str, Outcome], features: np.ndarray) -> Iterator[str]:
+def _explanation(found: Mapping[str, Outcome], features: np.ndarray) -> Iterator[str]:
     if base := found.get("none"):
         gap = summary(base.gap.values())
         if gap.low > 0:

@@ -8,7 +8,7 @@ import pathlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import flags
 from ml_collections import config_flags
@@ -21,12 +21,12 @@ from flaxdrop.training.recipe import Recipe
 _USER_ERROR = 2
 
 
-def main(study: Study) -> NoReturn:
+def main(study: Study[Any]) -> NoReturn:
     """Runs a study from the command line and exits."""
     sys.exit(execute(study, sys.argv))
 
 
-def execute(study: Study, arguments: Sequence[str]) -> int:
+def execute(study: Study[Any], arguments: Sequence[str]) -> int:
     """Runs a study as a command line says.
 
     Args:
@@ -86,7 +86,7 @@ def _fail(error: Exception) -> int:
     return _USER_ERROR
 
 
-def _check_words(study: Study, arguments: Sequence[str]) -> None:
+def _check_words(study: Study[Any], arguments: Sequence[str]) -> None:
     """Finds the two commonest mistakes first: the config's parser says them in 10 lines."""
     known = [field.name for field in dataclasses.fields(study.settings)]
     for argument, following in itertools.pairwise([*arguments, ""]):
@@ -110,7 +110,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(lines) or type(error).__name__
 
 
-def _help(study: Study) -> str:
+def _help(study: Study[Any]) -> str:
     fields = "\n\n".join(map(inspect.cleandoc, _field_docs(study)))
     return f"""{study.question}
 
@@ -126,6 +126,6 @@ The same command goes on where a run was stopped. Fields:
 {fields}"""
 
 
-def _field_docs(study: Study) -> list[str]:
+def _field_docs(study: Study[Any]) -> list[str]:
     kinds = [kind for kind in study.settings.__mro__ if issubclass(kind, Settings)]
     return [kind.__doc__ or "" for kind in (*kinds, Recipe)]

@@ -5,14 +5,15 @@ import time
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.plan import Plan
-from benchmarks.harness.study import parameter_count
+from benchmarks.harness.plan import Plan, S
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import parameter_count
 from flaxdrop.models.cost import flops_per_image
 
 _PROGRAMS = 3  # start, train, evaluate
 
 
-def describe_plan(plan: Plan) -> str:
+def describe_plan(study: Study[S], plan: Plan[S]) -> str:
     """Cells, parameters, FLOPs, compilations and an estimate of the time, as text.
 
     The estimate takes the speed of one convolution, measured now, for that of all: it is rough.
@@ -23,7 +24,7 @@ def describe_plan(plan: Plan) -> str:
     train = recipe.steps_per_epoch(plan.examples) * recipe.batch * recipe.epochs
     test = len(plan.dataset.x_test) * recipe.epochs
     lines = [
-        f"study          {plan.study.name}: {plan.study.question}",
+        f"study          {study.name}: {study.question}",
         f"data           {plan.dataset.describe(plan.examples)}",
         f"cells          {plan.total}: {', '.join(plan.variants)} x {plan.settings.seeds} seeds",
         f"devices        {len(plan.devices)} x {plan.devices[0].device_kind}",

@@ -1,56 +1,59 @@
-"""A run before it starts: its data, networks, cells and devices, all checked, nothing written."""
+"""A run before it starts: its data, networks, cells and devices."""
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import jax
 import numpy as np
 
-import flaxdrop.data
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Family, Study, Variant, families, parameter_count, restrict
-from benchmarks.harness.workfolder import WorkFolder, default_folder
+from benchmarks.harness.variants import Family, Variant
+from benchmarks.harness.workfolder import WorkFolder
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
-from flaxdrop.results.provenance import config_hash
 from flaxdrop.training import steps
-from flaxdrop.training.cells import choose_devices, to_images
-from flaxdrop.training.checkpoint import Checkpoints
-from flaxdrop.training.content import NUMERICS, Content
-from flaxdrop.training.environment import configure_jax
+from flaxdrop.training.content import Content
 from flaxdrop.training.frozen import FrozenNetwork
 from flaxdrop.training.steps import Cell, Images, Task
 
+if TYPE_CHECKING:
+    from flaxdrop.training.checkpoint import Checkpoints
+
+S = TypeVar("S", bound=Settings)
+
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(Generic[S]):
     """A study with its settings and its data, ready to train.
 
     Attributes:
-      study: the study.
+      name: of the study.
+      baseline: the variant that the others are compared with.
       settings: of the run.
       dataset: the examples, of which a cell may be trained on a part.
       pixels: those of them that some cell uses, with mean and standard deviation.
       subsets: seed -> places in `pixels` of the examples that its cells are trained on; None: all.
       frozen: the network whose features the cells are trained on; None: on the pixels.
       content: what its cells are, but for their variants and seeds.
-      families: of all variants of the study.
+      every_variant: all of the study's, in the table's order.
+      families: of all of them.
       variants: the names of those to train.
       devices: one cell trains on each.
       folder: where results go.
     """
 
-    study: Study
-    settings: Settings
+    name: str
+    baseline: str
+    settings: S
     dataset: Dataset
     pixels: Images
     subsets: tuple[np.ndarray | None, ...]
     frozen: FrozenNetwork | None
     content: Content
+    every_variant: Mapping[str, Variant]
     families: list[Family]
     variants: tuple[str, ...]
     devices: list[jax.Device]
@@ -71,11 +74,6 @@ class Plan:
     def total(self) -> int:
         """How many cells the settings ask for."""
         return len(self.variants) * self.settings.seeds
-
-    @property
-    def every_variant(self) -> Mapping[str, Variant]:
-        """All of the study's, in the table's order."""
-        return self.study.variants(self.settings, self.dataset.num_classes)
 
     def placement(self, variant: str) -> Placement:
         """What is on in a variant."""
@@ -101,11 +99,14 @@ class Plan:
     @property
     def identity(self) -> dict[str, Any]:
         """Its content with the settings spelled out: what its folder is made for."""
-        return _identity(self.settings, self.content)
+        return identity(self.settings, self.content)
 
     @property
-    def checkpoints(self) -> Checkpoints:
+    def checkpoints(self) -> "Checkpoints":
         """Those of its cells."""
+        # Imported where it is used: configs and studies are read without it.
+        from flaxdrop.training.checkpoint import Checkpoints
+
         return Checkpoints(self.folder.checkpoints, self.content)
 
     def recorded(self) -> tuple[list[ledger.Row], list[str]]:
@@ -138,85 +139,12 @@ def cell_name(variant: str, seed: int) -> str:
     return f"{variant}-seed{seed}"
 
 
-def make_plan(
-    study: Study,
-    settings: Settings,
-    workdir: str | None,
-    shared_ledger: pathlib.Path | None = None,
-) -> Plan:
-    """Loads the data and checks everything that can be wrong, writing nothing.
-
-    Args:
-      study: what to run.
-      settings: of the run.
-      workdir: where results go; None: a folder of the config's own.
-      shared_ledger: where finished cells go instead.
-
-    Raises:
-      ValueError, OSError: what the user got wrong.
-    """
-    configure_jax()
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[settings.precision])
-    devices = choose_devices(settings.devices)
-    dataset = flaxdrop.data.load(
-        settings.dataset,
-        image_size=settings.image_size or None,
-        data_dir=settings.data_dir or None,
-        test_examples=settings.test_examples or None,
-    )
-    recipe = settings.recipe
-    recipe.steps_per_epoch(settings.train_examples or len(dataset.x_train))
-    pixels, subsets = _draw(to_images(dataset, recipe.mean, recipe.std), dataset, settings)
-    frozen = study.frozen(settings) if study.frozen else None
-    chosen = restrict(study, settings, dataset.num_classes)
-    every = families(study.variants(settings, dataset.num_classes), recipe.dropout_schedule)
-    content = Content(
-        config_hash=config_hash(settings.identity()),
-        numerics=NUMERICS,
-        data=dataset.digest,
-        weights=frozen.digest if frozen else "",
-    )
-    path = (
-        pathlib.Path(workdir)
-        if workdir
-        else default_folder(study.name, settings.dataset, _identity(settings, content))
-    )
-    plan = Plan(
-        study=study,
-        settings=settings,
-        dataset=dataset,
-        pixels=pixels,
-        subsets=subsets,
-        frozen=frozen,
-        content=content,
-        families=every,
-        variants=tuple(chosen),
-        devices=devices,
-        folder=WorkFolder(path, shared_ledger),
-    )
-    for family in every:
-        if chosen.keys() & family.placements.keys():
-            parameter_count(family.model, plan.input_shape)  # refuses images that do not fit it
-    return plan
-
-
-def _draw(
-    images: Images, dataset: Dataset, settings: Settings
-) -> tuple[Images, tuple[np.ndarray | None, ...]]:
-    """The images that some seed is trained on, and which of them each seed is."""
-    if settings.train_examples in (0, len(dataset.x_train)):
-        return images, (None,) * settings.seeds
-    drawn = [dataset.drawn(settings.train_examples, seed) for seed in range(settings.seeds)]
-    used = np.unique(np.concatenate(drawn))
-    own = images.replace(x_train=images.x_train[used], y_train=images.y_train[used])
-    return own, tuple(np.searchsorted(used, part).astype(np.int32) for part in drawn)
-
-
 # What is beside the settings in the file of a work folder; a study has settings of like names.
 _CONTENT = {"numerics": "numerics", "data": "data_digest", "weights": "weights_digest"}
 
 
-def _identity(settings: Settings, content: Content) -> dict[str, Any]:
+def identity(settings: Settings, content: Content) -> dict[str, Any]:
+    """What a work folder is made for: the settings spelled out, numerics, data and weights."""
     named = {name: getattr(content, field) for field, name in _CONTENT.items()}
     return {**settings.identity(), **named}
 
@@ -224,6 +152,3 @@ def _identity(settings: Settings, content: Content) -> dict[str, Any]:
 def settings_in(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in what a work folder was made for (`Plan.identity`)."""
     return {name: value for name, value in fields.items() if name not in _CONTENT.values()}
-
-
-MATMUL_PRECISION = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}

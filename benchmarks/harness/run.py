@@ -13,13 +13,16 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.harness.estimate import describe_plan
-from benchmarks.harness.plan import Plan, cell_name, make_plan
-from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Family, Study, parameter_count
+from benchmarks.harness.plan import Plan, S, cell_name
+from benchmarks.harness.planning import make_plan
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Family, parameter_count
 from flaxdrop.results import ledger, provenance
+from flaxdrop.results.claims_table import claims_table
+from flaxdrop.results.regime import regime
 from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
-from flaxdrop.results.table import study_table
+from flaxdrop.results.table import accuracy_table, effect_table
 from flaxdrop.training.cells import compile_programs
 from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
@@ -33,7 +36,7 @@ class UsageError(Exception):
     """What the user can put right; the message is one line that says how."""
 
 
-def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool) -> int:
+def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> int:
     """Trains what is missing and reports.
 
     Returns:
@@ -48,7 +51,7 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
         try:
             plan = make_plan(study, settings, workdir)
             if dry_run:
-                print(describe_plan(plan))
+                print(describe_plan(study, plan))
                 return 0
             stack.enter_context(plan.folder.claimed(study.name, plan.identity))
             rows, warnings = plan.recorded()
@@ -57,8 +60,8 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
         try:
-            rows, interrupted = train(plan, rows, stop)
-            _report(plan, rows, complete=not interrupted)
+            rows, interrupted = train(study, plan, rows, stop)
+            _report(study, plan, rows, complete=not interrupted)
         except OSError as error:
             raise UsageError(
                 f"{error}; the finished cells are in {plan.folder.ledger}:"
@@ -73,10 +76,13 @@ def run(study: Study, settings: Settings, *, workdir: str | None, dry_run: bool)
     return stop.exit_status
 
 
-def train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.Row], bool]:
+def train(
+    study: Study[S], plan: Plan[S], rows: list[ledger.Row], stop: Stop
+) -> tuple[list[ledger.Row], bool]:
     """Trains the pending cells of a plan whose folder is claimed.
 
     Args:
+      study: whose plan it is.
       plan: what to train.
       rows: what its ledger holds of it (`plan.recorded`), read after the folder was claimed.
       stop: asked between steps.
@@ -92,7 +98,7 @@ def train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.R
     pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
     left = sum(map(len, pending.values()))
     print(
-        f"{plan.study.name} on {plan.dataset.name}: {left} cells to train,"
+        f"{plan.name} on {plan.dataset.name}: {left} cells to train,"
         f" {len(plan.finished(rows))} finished before,"
         f" {len(plan.devices) * plan.settings.cells_per_device} at a time on"
         f" {plan.devices[0].device_kind}; results in {plan.folder.path}",
@@ -114,7 +120,7 @@ def train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.R
             if not pending[i]:
                 continue
             try:
-                for row in _train_family(plan, family, pending[i], stop, bar):
+                for row in _train_family(study, plan, family, pending[i], stop, bar):
                     rows = [*rows, row]
                     bar.write(_line(row, len(plan.finished(rows)), plan.total))
             except TrainingStopped:
@@ -123,7 +129,8 @@ def train(plan: Plan, rows: list[ledger.Row], stop: Stop) -> tuple[list[ledger.R
 
 
 def _train_family(
-    plan: Plan,
+    study: Study[S],
+    plan: Plan[S],
     family: Family,
     pending: Sequence[tuple[str, int]],
     stop: Stop,
@@ -155,7 +162,7 @@ def _train_family(
         advance=bar.update,
     ):
         variant, seed = named[finished.name]
-        row = _row(plan, task, variant, seed, finished, provenance_of_run)
+        row = _row(study, plan, task, variant, seed, finished, provenance_of_run)
         ledger.append(plan.folder.ledger, row)
         plan.checkpoints.forget(finished.name, int(finished.state.step))
         yield row
@@ -168,7 +175,8 @@ def _revision() -> str:
 
 
 def _row(
-    plan: Plan,
+    study: Study[S],
+    plan: Plan[S],
     task: Task,
     variant: str,
     seed: int,
@@ -183,9 +191,9 @@ def _row(
     accuracy = curve[:, METRICS.index("test_accuracy")]
     last = dict(zip(METRICS, curve[-1], strict=True))
     trained = {"params": state.params, "batch_stats": state.batch_stats}
-    measure = None if lost else plan.study.measure
+    measure = None if lost else study.measure
     return ledger.Row(
-        study=plan.study.name,
+        study=plan.name,
         config=plan.settings.identity(),
         **plan.content._asdict(),
         variant=variant,
@@ -225,35 +233,30 @@ def _line(row: ledger.Row, done: int, total: int) -> str:
     return f"[{done}/{total}] {row.variant}, seed {row.seed}: {result}, {row.wall_seconds:.1f} s"
 
 
-def _report(plan: Plan, rows: Sequence[ledger.Row], *, complete: bool) -> None:
+def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, complete: bool) -> None:
     rows = plan.finished(rows)
     if not rows:
         return
     from flaxdrop.plots import variants
 
-    study, folder = plan.study, plan.folder
-    order = list(plan.every_variant)
-    table = study_table(
-        rows,
-        order=order,
-        published=study.published(plan.settings),
-        baseline=study.baseline,
-        nulls=study.nulls,
+    folder = plan.folder
+    comparison = study.compare(rows, plan.every_variant)
+    tables = [
+        accuracy_table(comparison, study.published(plan.settings)),
+        effect_table(comparison),
+        *([claims_table(comparison, study.claims)] if study.claims else []),
+    ]
+    line = regime(comparison)
+    folder.table.write_text(f"{line}.\n\n" + "\n".join(table.markdown() for table in tables))
+    variants.draw_positions(
+        comparison, folder.picture("positions"), title=study.question, subtitle=line
     )
-    title = f"{study.name}, {plan.dataset.name}"
-    folder.table.write_text(table.markdown())
-    variants.positions(
-        rows,
-        folder.picture("positions"),
-        order=order,
-        baseline=study.baseline,
-        nulls=study.nulls,
-        title=title,
-    )
-    variants.curves(rows, folder.picture("curves"), order=order, title=title)
-    print(f"\n{table.text()}")
+    variants.draw_curves(comparison, folder.picture("curves"), title=study.question, subtitle=line)
+    print(f"\n{line}.\n")
+    for table in tables:
+        print(table.text())
     if complete and study.findings:  # they may take longer than a time budget leaves
-        for line in study.findings(plan, rows):
+        for line in study.findings(plan, comparison):
             print(line)
     print(f"ledger    {folder.ledger}")
     print(f"table     {folder.table}")

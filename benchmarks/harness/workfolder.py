@@ -12,6 +12,7 @@ from typing import Any
 from flaxdrop.results.provenance import config_hash
 from flaxdrop.training.system_files import is_system_file
 
+LEDGERS = pathlib.Path("benchmarks/ledger")  # of the reproduction: a file a study
 _ASIDE = ".tmp"
 
 

@@ -5,20 +5,20 @@
 
 import dataclasses
 import functools
-import importlib
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from benchmarks import head, pooling, preresnet, schedules, vgg_depth
+from benchmarks.harness.catalog import load_settings
 from benchmarks.harness.settings import Settings
-from benchmarks.harness.study import Study, Variant
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.provenance import config_hash
 from flaxdrop.training.content import NUMERICS, Content
 
 Cell: TypeAlias = tuple[str, int]  # variant, seed
-LEDGER = pathlib.Path("benchmarks/ledger")  # a file a study
 FORMS = ("small", "quick", "full")
 _SEEDS = 3
 _BASELINE_SEEDS = 6  # every difference has it: they pay most
@@ -49,7 +49,7 @@ class Job:
       changes: fields of the config that are overridden, the seeds and variants apart.
     """
 
-    study: Study
+    study: Study[Any]
     config: str
     form: str
     settings: Settings
@@ -74,8 +74,14 @@ class Job:
     @property
     def cells(self) -> list[Cell]:
         """All that are wanted."""
-        names = self.settings.variants.split(",") if self.settings.variants else self.every_variant
+        names = self.wanted_variants
         return [(name, seed) for seed in range(self.settings.seeds) for name in names]
+
+    @property
+    def wanted_variants(self) -> list[str]:
+        """The variants of which cells are wanted."""
+        chosen = self.settings.variants
+        return chosen.split(",") if chosen else list(self.every_variant)
 
     def missing(self, rows: Iterable[Row]) -> list[Cell]:
         """The cells that are not among the rows, which may be of other cells too."""
@@ -86,8 +92,8 @@ class Job:
     def name(self) -> str:
         """The config with its form and changes, for people.
 
-        >>> from benchmarks.reproduction.jobs import JOBS
-        >>> JOBS[0].name
+        >>> from benchmarks.reproduction.jobs import all_jobs
+        >>> all_jobs()[0].name
         'cifar100:small, rate=0.3'
         """
         changes = [f"{field}={value}" for field, value in self.changes.items()]
@@ -106,11 +112,16 @@ class Job:
 
 
 def _job(
-    study: Study, config: str, form: str, variants: str = "", seeds: int = _SEEDS, **changes: Any
+    study: Study[Any],
+    config: str,
+    form: str,
+    variants: str = "",
+    seeds: int = _SEEDS,
+    **changes: Any,
 ) -> Job:
-    values = importlib.import_module(f"configs.{config}").get_config(form)
-    values.update(changes, variants=variants, seeds=seeds)
-    return Job(study, f"configs/{config}.py", form, study.settings.of(values), changes)
+    file = f"configs/{config}.py"
+    fields = {**changes, "variants": variants, "seeds": seeds}
+    return Job(study, file, form, load_settings(study, f"{file}:{form}", **fields), changes)
 
 
 def _positions(config: str, form: str, **changes: Any) -> list[Job]:
@@ -169,11 +180,13 @@ def _rates_and_others(form: str) -> list[Job]:
     return [*_others(form), *rates]
 
 
-# In the order in which they are wanted: there is a whole table early, and it gets better.
-JOBS = (
-    *_small(),
-    *_named("quick"),
-    *_named("full"),
-    *_rates_and_others("quick"),
-    *_rates_and_others("full"),
-)
+@functools.cache
+def all_jobs() -> tuple[Job, ...]:
+    """Every job, the most wanted first: there is a whole table early, and it gets better."""
+    return (
+        *_small(),
+        *_named("quick"),
+        *_named("full"),
+        *_rates_and_others("quick"),
+        *_rates_and_others("full"),
+    )

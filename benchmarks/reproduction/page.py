@@ -6,24 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from benchmarks.findings.agreement import agreement
-from benchmarks.reproduction.claims import (
-    ACCURACY,
-    CLAIMS,
-    HOLDS,
-    MARGIN,
-    NOT,
-    UNDECIDED,
-    Finding,
-    judge,
-)
-from benchmarks.reproduction.jobs import LEDGER, LEFT_OUT, Cell
+from benchmarks.reproduction.grid import grids
+from benchmarks.reproduction.jobs import LEFT_OUT, Cell
 from benchmarks.reproduction.pictures import of_rates, of_run
-from benchmarks.reproduction.progress import ByRate, Run, by_rate
-from flaxdrop.results.comparison import effects, null_of, outcomes
+from benchmarks.reproduction.progress import ByRate, Progress, by_rate
+from flaxdrop.results.claims_table import claims_table
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.rate_table import rate_table
-from flaxdrop.results.table import study_table
-from flaxdrop.table import EMPTY, Table
+from flaxdrop.results.rates import rate_table
+from flaxdrop.results.regime import regime
+from flaxdrop.results.table import accuracy_table, effect_table
 
 # A section of its own for a ledger that is not of a study: name of the file -> (rows -> Markdown).
 Sections: TypeAlias = Mapping[str, Callable[[Sequence[Mapping[str, Any]]], str]]
@@ -34,101 +25,31 @@ What is published and what we measured, beside each other. This page is rendered
 is not edited. `python -m benchmarks.reproduce --time_budget 9m` trains the next cells that are
 missing. Forms of a config: *full* is the published recipe, as far as it is known; *quick* the same
 network with fewer epochs; *small* a network of depth 20, or the published one, on 10,000 of the
-images, another job for every seed, for a CPU.
+images, another part for every seed, for a CPU.
 """
 
 
-def render(runs: Sequence[Run], others: Sequence[str], not_shown: Mapping[str, int]) -> str:
-    """The page.
+def render(runs: Sequence[Progress], others: Sequence[str], not_shown: Mapping[str, int]) -> str:
+    """Renders the page: verdicts first, then every table with what it was made on.
 
     Args:
-      runs: as `runs_of` gives them.
+      runs: as `progress` gives them.
       others: sections that are not of a study, in Markdown.
       not_shown: study -> how many rows of its ledger are of another version of the numerics.
     """
-    blocks = [_HEAD, *_meaning(runs)]
+    blocks = [_HEAD, *grids(runs)]
     every = by_rate(runs)
     for title in dict.fromkeys(run.title for run in runs):
-        of = [run for run in runs if run.title == title]
-        if any(run.rows for run in of):
-            blocks += [f"## {title}\n", *_config(of)]
+        own = [run for run in runs if run.title == title]
+        if any(run.rows for run in own):
+            blocks += [f"## {title}\n", *_config(own)]
         for rates in every:
-            if rates.last in of:
+            if rates.last in own:
                 blocks += [f"## {rates.last.job.study.name}, {rates.name}\n", *_rates(rates)]
     return "\n".join([*blocks, *others, *_not_run(runs, not_shown)])
 
 
-def _meaning(runs: Sequence[Run]) -> Iterator[str]:
-    """Every claim beside every config of its study, the fullest form that has rows first."""
-    cells: list[tuple[str, ...]] = []
-    leading: dict[str, dict[str, None]] = {}
-    for claim in CLAIMS:
-        seen: set[str] = set()
-        for run in runs:
-            if run.job.study.name != claim.study or not run.rows:
-                continue
-            found = judge(claim, run.rows, run.job.every_variant, run.job.study.nulls)
-            if not found.effects:
-                continue
-            cells.append(
-                (
-                    f"{claim.words} ({claim.source})",
-                    _verdict(found),
-                    run.job.name,
-                    _effects(found, claim.quantity.unit),
-                    _link(run),
-                )
-            )
-            if run.title not in seen:
-                leading.setdefault(found.verdict, {})[f"{claim.words} ({run.job.name})"] = None
-            seen.add(run.title)
-        if not seen:
-            leading.setdefault("not run", {})[claim.words] = None
-            cells.append((f"{claim.words} ({claim.source})", "not run", EMPTY, EMPTY, EMPTY))
-    yield "## What it means\n"
-    for verdict, words in {
-        HOLDS: "What agrees",
-        NOT: "What does not",
-        UNDECIDED: "Undecided",
-        "not run": "Not run",
-    }.items():
-        yield f"- **{words}:** {'; '.join(leading.get(verdict, ())) or 'nothing'}."
-    notes = (
-        "Differences are of the accuracy after the last epoch unless told otherwise, paired by seed"
-        " [95 % t interval].",
-        "A claim holds where all its differences lie on its side of 0, and does not where one lies"
-        " on the other (after Bonferroni), each beyond the noise of the study's null where it has"
-        " one: chance alone brings either about in at most 2.5 % of the cases, a claim; over the"
-        " claims nothing is corrected. No difference: all intervals within"
-        f" ± {MARGIN:g} points, a margin of ours; that it does not hold has a chance of 5 %.",
-        "At several rates the baseline of a study is one network with the same seeds: what is found"
-        " at one rate is not independent of what is found at another.",
-        "A small form answers for its own network and images; the verdict of the fullest form is"
-        " the one that counts.",
-    )
-    columns = ("published claim", "verdict", "scale", "ours", "rows")
-    yield "\n" + Table(columns, tuple(cells), notes).markdown()
-
-
-def _verdict(found: Finding) -> str:
-    missing = f", not run: {', '.join(found.missing)}" if found.missing else ""
-    return f"{found.verdict} at n = {found.n}{missing}"
-
-
-def _effects(found: Finding, unit: str) -> str:
-    words = []
-    for name, effect in found.effects.items():
-        of = "" if found.n == f"{effect.n}" else f" (n = {effect.n})"
-        words.append(f"{name}{of}: {effect:+.2f}")
-    return f"{'; '.join(words)} {unit}"
-
-
-def _link(run: Run) -> str:
-    file = f"{run.job.study.name}.jsonl"
-    return f"[{file}]({(LEDGER / file).as_posix()}), config `{run.job.config_hash}`"
-
-
-def _config(runs: Sequence[Run]) -> Iterator[str]:
+def _config(runs: Sequence[Progress]) -> Iterator[str]:
     """The sections of one config, in all its forms."""
     study, settings = runs[0].job.study, runs[0].job.settings
     yield f"{study.question}\n"
@@ -140,28 +61,17 @@ def _config(runs: Sequence[Run]) -> Iterator[str]:
             yield from _form(run)
 
 
-def _form(run: Run) -> Iterator[str]:
-    job, study = run.job, run.job.study
-    order = list(job.every_variant)
+def _form(run: Progress) -> Iterator[str]:
+    job, study, comparison = run.job, run.job.study, run.comparison
     published = study.published(job.settings)
     yield f"```\n{job.command}\n```\n"
+    yield f"{regime(comparison)}.\n"
     yield "\n".join(f"- {line}" for line in _provenance(run.rows)) + "\n"
-    yield study_table(
-        run.rows,
-        order=order,
-        published=dict.fromkeys(order) | dict(published),
-        baseline=study.baseline,
-        nulls=study.nulls,
-    ).markdown()
-    found = outcomes(run.rows, order)
-    null = null_of(found, "best", study.nulls)
-    lines = agreement(effects(found, "best", study.baseline, null), published, study.baseline)
-    for claim in CLAIMS:
-        if claim.study == study.name:
-            verdict = judge(claim, run.rows, job.every_variant, study.nulls)
-            if verdict.effects:
-                of = "" if claim.quantity is ACCURACY else f" ({claim.quantity.unit})"
-                lines.append(f"{claim.words}{of}: {_verdict(verdict)}.")
+    if study.claims:
+        yield claims_table(comparison, study.claims).markdown()
+    yield effect_table(comparison).markdown()
+    yield accuracy_table(comparison, dict.fromkeys(job.every_variant) | dict(published)).markdown()
+    lines = agreement(comparison, published)
     lines += [f"Not run yet: {_words(run.missing)}."] if run.missing else []
     if lines:
         yield "\n".join(f"- {line}" for line in lines) + "\n"
@@ -170,14 +80,8 @@ def _form(run: Run) -> Iterator[str]:
 
 def _rates(rates: ByRate) -> Iterator[str]:
     """The section on all rates of one form of a config."""
-    study = rates.last.job.study
     yield "How much of it does each place bear?\n"
-    yield rate_table(
-        {rate: run.rows for rate, run in rates.runs.items()},
-        order=list(rates.last.job.every_variant),
-        baseline=study.baseline,
-        nulls=study.nulls,
-    ).markdown()
+    yield rate_table(rates.comparison).markdown()
     yield of_rates(rates).markdown()
 
 
@@ -217,7 +121,7 @@ def _words(cells: Sequence[Cell]) -> str:
     return f"{len(cells)} cells ({by_variant})"
 
 
-def _not_run(runs: Sequence[Run], not_shown: Mapping[str, int]) -> Iterator[str]:
+def _not_run(runs: Sequence[Progress], not_shown: Mapping[str, int]) -> Iterator[str]:
     yield "## What was not run\n"
     for run in runs:
         if run.missing:

@@ -1,22 +1,21 @@
-"""The pictures of BENCHMARKS.md; each tells which rows it was drawn from, and by which code."""
+"""The pictures of BENCHMARKS.md; each tells which rows it was drawn from, and by which version."""
 
 import dataclasses
-import functools
 import hashlib
-import inspect
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from benchmarks.reproduction.progress import ByRate, Run, by_rate
-from flaxdrop.plots import rates, style, variants
+from benchmarks.reproduction.progress import ByRate, Progress, by_rate
+from flaxdrop.plots import rates, variants
 from flaxdrop.results.ledger import Row
+from flaxdrop.results.regime import regime
 
 FOLDER = pathlib.Path("docs/benchmarks")
+_VERSION = 2  # raise it with every change of what a picture of the same rows shows
 _DIGEST = "drawn from"  # key in a picture's metadata
 
 
@@ -69,55 +68,42 @@ class Picture:
 
 
 def digest(rows: Sequence[Row]) -> str:
-    """SHA-256 of the rows, whatever their order, and of the code that draws them."""
+    """SHA-256 of the rows, whatever their order, and of the version of what draws them."""
     lines = sorted(row.to_json() for row in rows)
-    return hashlib.sha256("\n".join([_code(), *lines]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([f"{_VERSION}", *lines]).encode()).hexdigest()
 
 
-@functools.cache
-def _code() -> str:
-    modules = (sys.modules[__name__], style, variants, rates)
-    return "".join(inspect.getsource(module) for module in modules)
-
-
-def of_run(run: Run) -> Picture:
-    """Its variants beside each other."""
+def of_run(run: Progress) -> Picture:
+    """The picture of a config's variants beside each other."""
     study = run.job.study
     return Picture(
         study.name,
         run.job.name,
         f"Accuracy by variant, and differences to {study.baseline}",
         run.rows,
-        lambda path: variants.positions(
-            run.rows,
-            path,
-            order=list(run.job.every_variant),
-            baseline=study.baseline,
-            nulls=study.nulls,
-            title=f"{study.name}, {run.job.name}",
+        lambda path: variants.draw_positions(
+            run.comparison, path, title=study.question, subtitle=regime(run.comparison)
         ),
     )
 
 
 def of_rates(group: ByRate) -> Picture:
-    """Every variant over the rates."""
+    """The picture of every network over the rates."""
     study = group.last.job.study
     return Picture(
         study.name,
         group.name,
-        f"Differences to {study.baseline} by rate, a panel a variant",
+        f"Differences to {study.baseline} by rate, a panel a network",
         [row for run in group.runs.values() for row in run.rows],
         lambda path: rates.draw_each_place(
-            {rate: run.rows for rate, run in group.runs.items()},
+            group.comparison,
             path,
-            order=list(group.last.job.every_variant),
-            baseline=study.baseline,
-            nulls=study.nulls,
-            title=f"{study.name}, {group.name}",
+            title="How much dropout does each place bear?",
+            subtitle=regime(group.last.comparison),
         ),
     )
 
 
-def pictures(runs: Sequence[Run]) -> list[Picture]:
+def pictures(runs: Sequence[Progress]) -> list[Picture]:
     """All that the page of these runs shows."""
     return [*(of_run(run) for run in runs if run.rows), *map(of_rates, by_rate(runs))]

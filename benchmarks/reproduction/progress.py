@@ -1,21 +1,25 @@
 """The configs of the reproduction, each with the rows that are there of it."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
+from benchmarks.reproduction.experiments import distinct, origins, rows_of
 from benchmarks.reproduction.jobs import FORMS, Cell, Job
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.provenance import config_hash
+from flaxdrop.results.rates import RateComparison, compare_rates
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Progress:
     """One config of the reproduction with the rows that are there of it.
 
     Attributes:
       job: the config.
-      wanted: all its cells, of every job of it.
-      rows: of its cells (`Job.content`), in the ledger's order.
+      wanted: all cells that are trained for it, of every job of it.
+      rows: of its variants, those that another config trained among them.
     """
 
     job: Job
@@ -36,44 +40,44 @@ class Run:
         lacking = [cell for cell in self.wanted if cell not in done]
         return sorted(lacking, key=lambda cell: (order.index(cell[0]), cell[1]))
 
+    @functools.cached_property
+    def comparison(self) -> Comparison:
+        """Of its rows: computed once, for all that the page says of them."""
+        return self.job.study.compare(self.rows, self.job.every_variant)
 
-def runs_of(jobs: Sequence[Job], rows: Mapping[str, Sequence[Row]]) -> list[Run]:
+
+def progress(jobs: Sequence[Job], rows: Mapping[str, Sequence[Row]]) -> list[Progress]:
     """The configs of the jobs, by study as the jobs come, the fullest form of each first.
 
     Args:
-      jobs: of the reproduction.
+      jobs: of the reproduction, with what they share.
       rows: study -> all rows of its ledger.
     """
+    first = origins(jobs)
     cells: dict[tuple[str, str], dict[Cell, None]] = {}
-    first: dict[tuple[str, str], Job] = {}
-    for job in jobs:
-        key = job.study.name, job.config_hash
-        first.setdefault(key, job)
-        cells.setdefault(key, {}).update(dict.fromkeys(job.cells))
-    runs = [
-        Run(
-            job,
-            tuple(cells[key]),
-            tuple(row for row in rows.get(key[0], ()) if row.content == job.content),
-        )
-        for key, job in first.items()
+    for job in distinct(jobs):
+        cells.setdefault((job.study.name, job.config_hash), {}).update(dict.fromkeys(job.cells))
+    every = {(job.study.name, job.config_hash): job for job in reversed(jobs)}
+    found = [
+        Progress(job, tuple(cells.get(key, ())), tuple(rows_of(job, first, rows)))
+        for key, job in reversed(every.items())
     ]
-    titles = list(dict.fromkeys(run.title for run in runs))
-    return sorted(runs, key=lambda run: (titles.index(run.title), -FORMS.index(run.job.form)))
+    titles = list(dict.fromkeys(one.title for one in found))
+    return sorted(found, key=lambda one: (titles.index(one.title), -FORMS.index(one.job.form)))
 
 
 @dataclasses.dataclass(frozen=True)
 class ByRate:
-    """Runs that differ in nothing but the rate of the dropout.
+    """Configs that differ in nothing but the rate of dropout.
 
     Attributes:
-      runs: rate -> run, from the lowest rate to the highest; two or more, all with rows.
+      runs: rate -> config with its rows, from the lowest rate to the highest; two or more.
     """
 
-    runs: Mapping[float, Run]
+    runs: Mapping[float, Progress]
 
     @property
-    def last(self) -> Run:
+    def last(self) -> Progress:
         """That of the highest rate."""
         return list(self.runs.values())[-1]
 
@@ -84,17 +88,29 @@ class ByRate:
         changes = {field: value for field, value in job.changes.items() if field != "rate"}
         return f"{dataclasses.replace(job, changes=changes).name}, by rate"
 
+    @functools.cached_property
+    def comparison(self) -> RateComparison:
+        """Of the rows of all rates."""
+        study = self.last.job.study
+        return compare_rates(
+            {rate: run.rows for rate, run in self.runs.items()},
+            order=list(self.last.job.every_variant),
+            baseline=study.baseline,
+            same=study.same,
+        )
 
-def by_rate(runs: Sequence[Run]) -> list[ByRate]:
-    """Those of the runs that have rows, where there are some at more than one rate.
+
+def by_rate(runs: Sequence[Progress]) -> list[ByRate]:
+    """The configs that have rows of dropout at more than one rate, with their other rates.
 
     Args:
-      runs: as `runs_of` gives them.
+      runs: as `progress` gives them.
     """
-    groups: dict[tuple[str, str], dict[float, Run]] = {}
+    groups: dict[tuple[str, str], dict[float, Progress]] = {}
     for run in runs:
         identity = dict(run.job.settings.identity())
-        if run.rows and "rate" in identity:
+        has_dropout = any(row.variant != run.job.study.baseline for row in run.rows)
+        if has_dropout and "rate" in identity:
             rate = identity.pop("rate")
             groups.setdefault((run.job.study.name, config_hash(identity)), {})[rate] = run
     return [ByRate(dict(sorted(group.items()))) for group in groups.values() if len(group) > 1]

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.reproduction.jobs import LEDGER
+from benchmarks.harness.workfolder import LEDGERS
 from benchmarks.throughput import contests, first_step, workload
 from benchmarks.throughput.contest import Result, run_interleaved
 from benchmarks.throughput.contests import InterleavedBenchmark, Measurement
@@ -98,10 +98,10 @@ def run(options: argparse.Namespace) -> None:
     }
     row = record(about, measurements, results)
     print(section([row]))
-    LEDGER.mkdir(parents=True, exist_ok=True)
-    with open(LEDGER / FILE, "a") as ledger:
+    LEDGERS.mkdir(parents=True, exist_ok=True)
+    with open(LEDGERS / FILE, "a") as ledger:
         ledger.write(json.dumps(row) + "\n")
-    print(f"\nledger    {LEDGER / FILE}")
+    print(f"\nledger    {LEDGERS / FILE}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from benchmarks.harness.plan import make_plan
+from benchmarks.harness.catalog import load_settings
+from benchmarks.harness.planning import make_plan
 from benchmarks.preresnet import STUDY
 from benchmarks.throughput import workload
-from configs.cifar100 import get_config
 from flaxdrop.training.cells import compile_programs, make_mesh, on_every_device
 
 Seconds = Mapping[str, float]
@@ -66,10 +66,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("cache", help="folder of compiled programs")
     options = parser.parse_args(arguments)
     jax.config.update("jax_compilation_cache_dir", options.cache)
-    config = get_config()
-    config.dataset = options.dataset
+    settings = load_settings(STUDY, "configs/cifar100.py", dataset=options.dataset)
     began = time.perf_counter()
-    plan = make_plan(STUDY, STUDY.settings.of(config), None)
+    plan = make_plan(STUDY, settings, None)
     images = jax.block_until_ready(on_every_device(make_mesh(plan.devices), plan.images))
     data = time.perf_counter() - began
     (family,) = plan.families

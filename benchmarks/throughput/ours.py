@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.plan import MATMUL_PRECISION
+from benchmarks.harness.planning import MATMUL_PRECISION
 from benchmarks.throughput import workload
 from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload

@@ -13,7 +13,7 @@ import jax
 from jax.profiler import ProfileData
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.harness.plan import MATMUL_PRECISION
+from benchmarks.harness.planning import MATMUL_PRECISION
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.account import Event, account, paths
 from flaxdrop.placement import Placement

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.harness.plan import MATMUL_PRECISION
+from benchmarks.harness.planning import MATMUL_PRECISION
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.contest import in_rounds
 from benchmarks.throughput.workload import Workload

@@ -8,10 +8,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from flaxdrop.analysis.masked import slots_of
 from flaxdrop.analysis.probing import Probe, probe
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.placement import NAMED, Placement, check_placement
+from flaxdrop.slots import declared_slots
 
 TOLERANCE = 0.05  # of |log ratio|: a norm within it counts as unshifted
 _TIE = 1.1  # shifts within this factor are one: p5 and p6, say, are one network
@@ -80,7 +80,7 @@ def advise(
     'p6'
     """
     call = {"training": training, "inference": inference}
-    slots = slots_of(model)
+    slots = declared_slots(model)
     if placement is not None:
         check_placement(placement)
         if not placement.slots:

@@ -1,8 +1,6 @@
 """A network at inference with its dropout on, made sure that it can be called so."""
 
-import contextlib
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flaxdrop.dropout import Dropout
 from flaxdrop.placement import Placement, check_placement
+from flaxdrop.slots import check_reached, reached_slots, untraced_collection
 
 
 def masked_call(
@@ -47,11 +45,10 @@ def masked_call(
     def apply(key: jax.Array, **more: Any) -> Any:
         return model.apply(variables, x, **options, rngs={"dropout": key}, **more)
 
-    # `nn.jit` keeps what it once traced, without listing, for the same collections.
-    anew = [uuid.uuid4().hex]
+    untraced = [untraced_collection()]
     try:
-        with _listed() as called:
-            shape, _ = jax.eval_shape(lambda key: apply(key, mutable=anew), jax.random.key(0))
+        with reached_slots() as reached:
+            shape, _ = jax.eval_shape(lambda key: apply(key, mutable=untraced), jax.random.key(0))
     except TypeError as error:
         if "unexpected keyword argument 'placement'" in str(error):
             raise ValueError(
@@ -64,39 +61,5 @@ def masked_call(
                 ' inference={"train": False}'
             ) from None
         raise
-    check_slots(model, placement, called)
+    check_reached(model, placement, reached)
     return apply, shape
-
-
-def check_slots(model: Any, placement: Placement, called: list[str]) -> None:
-    """Refuses a slot that a network neither calls nor says that it has: it is misspelt.
-
-    Raises:
-      ValueError: there is one.
-    """
-    placement.validate([*(slots_of(model) or ()), *called])
-
-
-def slots_of(model: Any) -> Mapping[str, int] | None:
-    """The slots that a network says it has: slot -> how many places; None: it says nothing."""
-    slots = getattr(model, "slots", None)
-    return slots if isinstance(slots, Mapping) else None
-
-
-@contextlib.contextmanager
-def _listed() -> Iterator[list[str]]:
-    """The slots that are called within."""
-    called: list[str] = []
-
-    def intercept(
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        options: dict[str, Any],
-        context: nn.module.InterceptorContext,
-    ) -> Any:
-        if isinstance(context.module, Dropout) and context.module.slot not in called:
-            called.append(context.module.slot)
-        return call(*arguments, **options)
-
-    with nn.intercept_methods(intercept):
-        yield called

@@ -8,10 +8,8 @@ already, or it could not be trained.
 import contextlib
 import dataclasses
 import functools
-import re
 import sys
-import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.core
@@ -19,9 +17,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from flaxdrop.analysis.paths import Path, in_calling_order, name_of, paths_with
 from flaxdrop.dropout import Dropout
+from flaxdrop.slots import untraced_collection
 
-Path = tuple[str, ...]
 _STATISTICS = "batch_stats"
 _MARK = "epsilon"  # what an intercepted norm has among its statistics, and no other module
 
@@ -36,7 +35,6 @@ class Pass:
         once, for the first.
       dropouts: those that were on: a slot's name for `flaxdrop.Dropout`, which may stand for many
         places; the module's path for `nn.Dropout`.
-      slots: those of `flaxdrop.Dropout`, on or off.
       axes: names of axes that norms average over.
       called: paths of all modules that were, and of them `bridged`, whose insides are of NNX.
       weights: paths of `nn.SpectralNorm`, whose statistics are of weights alone.
@@ -45,7 +43,6 @@ class Pass:
     norms: list[Path] = dataclasses.field(default_factory=list)
     frozen: dict[Path, bool] = dataclasses.field(default_factory=dict)
     dropouts: list[str] = dataclasses.field(default_factory=list)
-    slots: list[str] = dataclasses.field(default_factory=list)
     axes: list[str] = dataclasses.field(default_factory=list)
     called: set[Path] = dataclasses.field(default_factory=set)
     bridged: set[Path] = dataclasses.field(default_factory=set)
@@ -94,7 +91,7 @@ class Caller:
             ) from None
         if not found.frozen:
             raise ValueError("model: calls no nn.BatchNorm")
-        found.norms = _in_order(list(found.frozen), _marked(moments))
+        found.norms = in_calling_order(list(found.frozen), paths_with(_MARK, moments))
         return found
 
     def measure(
@@ -135,8 +132,7 @@ class Caller:
     ) -> Any:
         variables = flax.core.unfreeze(variables)
         mutable = [collection for collection in variables if collection != "params"]
-        # `nn.jit` keeps what it once traced, without this interceptor, for the same collections.
-        mutable.append(uuid.uuid4().hex)
+        mutable.append(untraced_collection())
 
         def apply() -> Any:
             asked = _immutable() if self.inference else contextlib.nullcontext()
@@ -149,21 +145,6 @@ class Caller:
         for name in self.axes:
             apply = jax.vmap(apply, in_axes=None, out_axes=None, axis_size=1, axis_name=name)
         return apply()
-
-
-def at(tree: Any, path: Path) -> Any:
-    """The part of a nested dict at a path."""
-    return functools.reduce(lambda part, name: part[name], path, tree)
-
-
-def beside(statistics: Any, paths: Collection[Path]) -> dict[Path, Any]:
-    """The leaves of `batch_stats` that none of these modules has, by path."""
-    others = {}
-    for keys, leaf in jax.tree_util.tree_leaves_with_path(statistics):
-        place = tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
-        if not any(place[: len(path)] == path for path in paths):
-            others[place] = leaf
-    return others
 
 
 @contextlib.contextmanager
@@ -266,8 +247,6 @@ def _switched(
     arguments: tuple[Any, ...],
     options: Mapping[str, Any],
 ) -> Any:
-    if isinstance(module, Dropout) and module.slot not in found.slots:
-        found.slots.append(module.slot)
     out = call(*arguments, **options)
     x = arguments[0] if arguments else options.get("inputs", options.get("x"))
     if out is x:  # it is off
@@ -276,30 +255,3 @@ def _switched(
     if name not in found.dropouts:
         found.dropouts.append(name)
     return out if active is None else jnp.where(active[name], out, x)
-
-
-def name_of(path: Path) -> str:
-    """A path as it is printed."""
-    return "/".join(path) or "the network itself"
-
-
-def _marked(moments: Any, path: Path = ()) -> list[Path]:
-    if not isinstance(moments, Mapping):
-        return []
-    if _MARK in moments:
-        return [path]
-    return [found for name in moments for found in _marked(moments[name], (*path, name))]
-
-
-def _in_order(seen: list[Path], every: list[Path]) -> list[Path]:
-    """All paths; those of one trace, which differ in numbers, behind the one that was seen."""
-
-    def split(path: Path) -> tuple[list[int], str]:
-        name = "/".join(path)
-        return [int(number) for number in re.findall(r"\d+", name)], re.sub(r"\d+", "", name)
-
-    order = list(seen)
-    for path in sorted(set(every) - set(seen), key=split):
-        alike = [i for i, other in enumerate(order) if split(other)[1] == split(path)[1]]
-        order.insert(alike[-1] + 1 if alike else len(order), path)
-    return order

@@ -26,11 +26,12 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from flaxdrop.analysis.masked import check_slots
-from flaxdrop.analysis.norm_inputs import Caller, Path, at, beside, name_of
+from flaxdrop.analysis.norm_inputs import Caller
+from flaxdrop.analysis.paths import Path, at, beside, name_of
 from flaxdrop.analysis.shift import Shift, in_order, shifts_of
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import check_rate
+from flaxdrop.slots import check_reached, reached_slots
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Probe:
             at(averages, path).update(at(variables["batch_stats"], path))
         inferred = jax.device_get(self.infer({**variables, "batch_stats": averages}, batch))
         shifts = {
-            path: shifts_of(path, [at(of, path) for of in trained], at(inferred, path))
+            path: shifts_of(path, [at(moments, path) for moments in trained], at(inferred, path))
             for path in self.norms
         }
         return Shift(in_order(shifts), wanted, examples, masks)
@@ -137,8 +138,9 @@ def _static(placement: Placement | None) -> Any:
     return placement and (set(placement.slots), placement.masks)
 
 
-def _average(*of: np.ndarray) -> np.ndarray:
-    return np.mean(np.stack(of), axis=0) if np.issubdtype(of[0].dtype, np.inexact) else of[0]
+def _average(*values: np.ndarray) -> np.ndarray:
+    inexact = np.issubdtype(values[0].dtype, np.inexact)
+    return np.mean(np.stack(values), axis=0) if inexact else values[0]
 
 
 def probe(
@@ -188,9 +190,10 @@ def probe(
         given = {} if placement is None else {"placement": placement}
         return Caller(model, {**training, **given}, tuple(found.axes))
 
-    seen = in_training(placement).look(variables, batch, keys)
+    with reached_slots() as reached:
+        seen = in_training(placement).look(variables, batch, keys)
     if placement is not None:
-        check_slots(model, placement, seen.slots)
+        check_reached(model, placement, reached)
     for path in found.norms:
         if path not in seen.norms:
             raise ValueError(

@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from flaxdrop.analysis.norm_inputs import Caller, Pass, at, beside, name_of
+from flaxdrop.analysis.norm_inputs import Caller, Pass
+from flaxdrop.analysis.paths import at, beside, name_of
 
 
 def recalibrate(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flaxdrop.analysis.norm_inputs import Path, name_of
+from flaxdrop.analysis.paths import Path, name_of
 from flaxdrop.table import Table
 
 _SMALLEST = 1e-12  # of a norm that adds nothing to the variance itself

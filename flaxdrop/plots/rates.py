@@ -1,195 +1,230 @@
-"""Pictures by rate of dropout: all places of it in one panel, or a panel for every place."""
+"""Pictures by rate of dropout: all places of it in one panel, or a panel for every network."""
 
+import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
-from flaxdrop.plots.style import BAND, INK, legend_below, new_figure, save, say
-from flaxdrop.results.comparison import (
-    CONFIDENCE,
-    Effect,
-    Outcome,
-    effects_by_rate,
-    outcomes,
+from flaxdrop.plots.forest import line, note
+from flaxdrop.plots.labels import LineEnd, name_lines
+from flaxdrop.plots.lines import FULL, draw_line
+from flaxdrop.plots.scales import OTHER_SCALE, set_scales
+from flaxdrop.plots.style import (
+    BAND,
+    COLOURS,
+    FAINT,
+    INK,
+    MARKERS,
+    WIDTH,
+    columns_for,
+    head,
+    new_figure,
+    panels,
+    save,
+    say,
+    widen,
 )
-from flaxdrop.results.ledger import Row
-from flaxdrop.results.statistics import BySeed, Paired, paired
+from flaxdrop.plots.verdict import ends, verdict, verdict_key
+from flaxdrop.results.comparison import UNITS, Comparison, Effect
+from flaxdrop.results.rates import RateComparison, at_rate
 
-# Colour, marker, line.
-_STYLES = (
-    ("#332288", "o", "-"),
-    ("#CC6677", "s", "--"),
-    ("#117733", "^", "-."),
-    ("#AA7700", "D", ":"),
-)
-_LINEAR = 5  # points
-_TICKS = (-100, -50, -20, -10, -5, -2.5, 0, 2.5, 5, 10, 20, 50, 100)
-_NOISE = "noise"
-_INTERVAL = "mean [95 % t interval]"
-_TOLD, _NOT_TOLD = "significant (Holm), above known noise", "not told from chance"
-_PANELS: tuple[tuple[str, Callable[[Outcome], BySeed]], ...] = (
-    ("last accuracy minus that of {}, points", lambda outcome: outcome.accuracy["last"]),
-    ("NLL minus that of {}, nats", lambda outcome: outcome.nll),
-)
+_HEIGHT = 3.3  # of the panels of `draw_rates`, inches
+_ROW = 1.9  # of a row of panels, inches
+_NAMES = {"accuracy": "test accuracy", "nll": "negative log-likelihood"}
 
 
 def draw_rates(
-    rows: Iterable[Row],
+    comparison: Comparison,
     path: str | os.PathLike[str],
     *,
     places: Mapping[str, Mapping[float, str]],
-    baseline: str,
     title: str,
+    subtitle: str = "",
 ) -> Figure:
-    """Writes a PNG of the differences to the baseline by rate; bands are 95 % t intervals.
+    """Writes a PNG of the differences to the baseline by rate, a line for every place.
 
-    Left: test accuracy after the last epoch, in points. Right: negative log-likelihood of the test
-    set, in nats. Differences are paired by seed.
+    Left: test accuracy, in points. Right: negative log-likelihood of the test set, in nats.
 
     Args:
-      rows: of the study, any part of it.
+      comparison: of the rows; its baseline is drawn at rate 0.
       path: of the PNG.
-      places: place -> rate -> variant; at most four places.
-      baseline: the variant without dropout, which is drawn at rate 0.
-      title: above the picture.
+      places: place -> rate -> variant; at most five places.
+      title: the question.
+      subtitle: on what it was measured.
 
     Returns:
       The figure.
 
     Raises:
-      ValueError: a variant has two rows of one seed.
       OSError: `path` cannot be written.
     """
-    found = {outcome.variant: outcome for outcome in outcomes(rows, ())}
-    figure = new_figure(10, 4.6, title)
-    axes = figure.subplots(1, len(_PANELS))
-    for axis, (label, values) in zip(axes, _PANELS, strict=True):
-        axis.set_xlabel("rate of the dropout")
-        axis.set_ylabel(label.format(baseline), parse_math=False)
-        _draw_places(axis, found, places, baseline, values)
-    legend_below(figure, axes[0], "outside lower center", len(places), line=3)
+    found = {
+        measure: {
+            place: {
+                rate: effect
+                for rate, variant in sorted(variants.items())
+                if (effect := comparison.effects[measure].get(comparison.network(variant)))
+            }
+            for place, variants in places.items()
+        }
+        for measure in _NAMES
+    }
+    every = [
+        effect for by_place in found.values() for own in by_place.values() for effect in own.values()
+    ]
+    figure = new_figure(
+        WIDTH,
+        _HEIGHT + 0.5,
+        title,
+        subtitle,
+        note=f"{note(comparison, every)} {FULL}" if every else "",
+    )
+    [axes] = panels(figure, 1, len(_NAMES) if every else 1)
+    if not every:
+        say(axes[0], f"nothing to compare with {comparison.baseline}")
+        return save(figure, path)
+    named = {}
+    for axis, (measure, by_place) in zip(axes, found.items(), strict=True):
+        better = "above 0: better" if measure == "accuracy" else "below 0: better"
+        axis.set_xlabel("rate of dropout")
+        axis.set_ylabel(
+            f"difference to {comparison.baseline}, {UNITS[measure]}\n({better})", parse_math=False
+        )
+        head(axis, _NAMES[measure])
+        named[axis] = _draw_places(axis, by_place)
+    name_lines(figure, named, width=1.1)
     return save(figure, path)
 
 
 def draw_each_place(
-    rows: Mapping[float, Iterable[Row]],
+    rates: RateComparison,
     path: str | os.PathLike[str],
     *,
-    order: Sequence[str],
-    baseline: str,
-    nulls: Sequence[tuple[str, str]],
     title: str,
+    subtitle: str = "",
 ) -> Figure:
-    """Writes a PNG with a panel a variant: its difference to the baseline over the rates.
+    """Writes a PNG with a panel a network: its difference to the baseline over the rates.
 
-    Test accuracy after the last epoch, in points (linear up to 5, logarithmic beyond), paired by
-    seed, with its 95 % t interval; a grey bar is the noise of a rate, where a null tells it. A full
-    mark stands out: it is significant after Holm over the variants of its rate, and larger than
-    that noise.
+    Test accuracy, in points, with 95 % intervals, coloured by the verdict of each rate. All panels
+    have one scale, but where a network would make the others flat: its panel is shaded and says it.
 
     Args:
-      rows: rate -> the rows of one config.
+      rates: the comparison; its baseline is drawn at rate 0.
       path: of the PNG.
-      order: the variants, in the panels' order.
-      baseline: the variant without dropout, which is drawn at rate 0.
-      nulls: pairs of variants that are one network with different masks.
-      title: above the picture.
+      title: the question.
+      subtitle: on what it was measured.
 
     Returns:
       The figure.
 
     Raises:
-      ValueError: a variant has two rows of one seed at one rate.
       OSError: `path` cannot be written.
     """
-    effects = effects_by_rate(rows, "last", baseline, nulls)
-    shown = [v for v in order if any(v in of and of[v].difference.n for of in effects.values())]
-    columns = 4
-    lines = max(1, -(-len(shown) // columns))
-    figure = new_figure(10, 0.9 + 2.3 * lines, title)
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axis, variant in zip(panels, shown, strict=False):
-        of = {rate: found[variant] for rate, found in sorted(effects.items()) if variant in found}
-        there = {rate: effect for rate, effect in of.items() if effect.difference.n}
-        _draw_place(axis, variant, there, width=0.08 * max(effects))
-    panels[0].set_xlim(0, 1.08 * max(effects))  # of all panels, whichever rates they have
-    panels[0].set_xticks([0.0, *effects])
-    # One place may do a hundred times the harm of another, whose effects are to be seen too.
-    low, high = panels[0].get_ylim()
-    panels[0].set_yscale("symlog", linthresh=_LINEAR)
-    panels[0].set_yticks([y for y in _TICKS if low <= y <= high], minor=False)
-    panels[0].yaxis.set_minor_locator(NullLocator())
-    panels[0].yaxis.set_major_formatter("{x:g}")
-    legend_below(figure, panels[0], "outside lower center", columns, line=2)
-    for axis in panels[len(shown) :]:
+    found = {
+        network: {
+            rate: rates.effects[rate][network]
+            for rate in rates.rates
+            if network in rates.effects[rate]
+        }
+        for network in rates.networks
+    }
+    found = {network: own for network, own in found.items() if own}
+    every = [effect for own in found.values() for effect in own.values()]
+    columns = columns_for(len(found))
+    lines = max(1, math.ceil(len(found) / columns))
+    key = verdict_key(every)
+    figure = new_figure(
+        WIDTH if columns > 1 else 6.0,
+        0.5 + _ROW * lines,
+        title,
+        subtitle,
+        key=key if len(key) > 1 else (),
+        note=_note(rates, every) + (f" Every one is: {key[0].label}." if len(key) == 1 else ""),
+    )
+    grid = panels(figure, lines, columns, sharex=True)
+    flat = [axis for row in grid for axis in row]
+    if not found:
+        say(flat[0], f"nothing to compare with {rates.joint.baseline}")
+        return save(figure, path)
+    spans = {
+        axis: _draw_network(axis, own, rates.rates)
+        for axis, own in zip(flat, found.values(), strict=False)
+    }
+    apart = set_scales(spans, columns, least=1.0)
+    for axis, network, other in zip(spans, found, apart, strict=True):
+        words = " and ".join(_variants(rates, network)) + (OTHER_SCALE if other else "")
+        head(axis, words, width=9.0 / columns)
+    flat[0].set_xlim(0, 1.06 * max(rates.rates))
+    flat[0].set_xticks([0.0, *rates.rates], [f"{rate:g}" for rate in (0.0, *rates.rates)])
+    for axis in flat[len(found) :]:
         axis.set_axis_off()
-    for axis in panels[-columns:]:
-        axis.set_xlabel("rate")
-    label = f"last accuracy minus that of {baseline}, points"
-    figure.supylabel(f"{label} (beyond ± {_LINEAR}: logarithmic)", fontsize=10, color=INK)
+    for i, axis in enumerate(spans):
+        axis.tick_params(labelbottom=i + columns >= len(found))
+        if i // columns == lines - 1:
+            axis.set_xlabel("rate of dropout")
+        if i % columns == 0:
+            axis.set_ylabel("points")
     return save(figure, path)
 
 
-def _draw_place(axis: Axes, variant: str, effects: Mapping[float, Effect], width: float) -> None:
-    colour, marker, _ = _STYLES[0]
-    rates = list(effects)
-    means = [effect.difference.mean for effect in effects.values()]
-    noise = np.array([effect.noise for effect in effects.values()])  # NaN draws nothing
-    axis.bar(rates, 2 * noise, width, bottom=-noise, color=BAND, label=_NOISE)
-    axis.axhline(0, color=INK, linewidth=0.8)
-    axis.plot([0.0, *rates], [0.0, *means], color=colour, linewidth=1.2)
-    # A single seed has no interval: half-width 0, which draws nothing.
-    half = np.nan_to_num([e.difference.mean - e.difference.low for e in effects.values()])
-    axis.errorbar(
-        rates, means, half, linestyle="none", color=colour, label=_INTERVAL, capsize=3, zorder=2
+def _note(rates: RateComparison, effects: Sequence[Effect]) -> str:
+    if not effects:
+        return ""
+    covers = "seeds and drawn test images" if rates.joint.images_known else "seeds alone"
+    return (
+        f"Test accuracy minus that of {rates.joint.baseline}, which is at rate 0. Lines: 95 %"
+        f" intervals, over {covers}. Significant: p < 0.05 after Holm's correction for all networks"
+        " of a rate."
     )
-    for label, face, stands_out in ((_TOLD, colour, True), (_NOT_TOLD, "white", False)):
-        marks = [(r, e.difference.mean) for r, e in effects.items() if e.stands_out is stands_out]
-        style: dict[str, Any] = {"color": colour, "markerfacecolor": face, "label": label}
-        axis.plot(*np.array(marks).reshape(-1, 2).T, marker, zorder=3, **style)
-    axis.set_title(variant, fontsize=10, color=INK, parse_math=False)
 
 
-def _draw_places(
-    axis: Axes,
-    found: Mapping[str, Outcome],
-    places: Mapping[str, Mapping[float, str]],
-    baseline: str,
-    values: Callable[[Outcome], BySeed],
-) -> None:
-    drawn = False
-    for (place, variants), style in zip(places.items(), _STYLES, strict=False):
-        line: list[tuple[float, Paired]] = []
-        for rate, variant in sorted(variants.items()):
-            if variant in found and baseline in found:
-                difference = paired(values(found[variant]), values(found[baseline]), CONFIDENCE)
-                line += [(rate, difference)] if difference.n else []
-        if line:
-            drawn = True
-            _draw_line(axis, place, line, style)
-    if not drawn:
-        say(axis, "nothing to compare")
-        axis.set_yticks([])
-        return
+def _variants(rates: RateComparison, network: str) -> list[str]:
+    """The variants that are a network, without their rate."""
+    for rate in rates.rates:
+        if own := rates.joint.networks.get(at_rate(network, rate)):
+            return sorted(name.removesuffix(at_rate("", rate)) for name in own)
+    return [network]
+
+
+def _draw_network(
+    axis: Axes, effects: Mapping[float, Effect], rates: Sequence[float]
+) -> tuple[float, float]:
+    """Draws one network's effects; returns the smallest and the largest value."""
     axis.grid(axis="y", color=BAND, linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.axhline(0, color=INK, linewidth=0.8)
-    axis.set_xlim(left=0)
+    axis.axhline(0, color=INK, linewidth=0.9)
+    means = [effects[rate].mean if rate in effects else math.nan for rate in rates]
+    axis.plot([0.0, *rates], [0.0, *means], color=FAINT, linewidth=1.1)
+    values = [0.0]
+    for rate, effect in effects.items():
+        style, limits = verdict(effect), ends(effect)
+        values += [*limits, effect.mean]
+        axis.plot([rate, rate], limits, zorder=2.5, **line(style.colour))
+        axis.plot([rate], [effect.mean], zorder=3, gid=effect.name, **style.style)
+    return min(values), max(values)
 
 
-def _draw_line(
-    axis: Axes, place: str, line: list[tuple[float, Paired]], style: tuple[str, str, str]
-) -> None:
-    colour, marker, dashes = style
-    options: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes}
-    rates = [0.0, *(rate for rate, _ in line)]
-    means = np.array([0.0, *(of.mean for _, of in line)])
-    # A single seed has no interval: NaN, which leaves a gap in the band.
-    half = np.array([0.0, *(of.mean - of.low for _, of in line)])
-    axis.fill_between(rates, means - half, means + half, color=colour, alpha=0.15, linewidth=0)
-    axis.plot(rates, means, markersize=5, label=place, clip_on=False, **options)
+def _draw_places(axis: Axes, found: Mapping[str, Mapping[float, Effect]]) -> list[LineEnd]:
+    """Draws the lines of all places; returns their ends."""
+    axis.grid(axis="y", color=BAND, linewidth=0.6)
+    axis.axhline(0, color=INK, linewidth=0.9)
+    rates = sorted({rate for own in found.values() for rate in own})
+    apart = 0.02 * rates[-1]
+    values, named = [0.0], []
+    for i, (place, own) in enumerate(found.items()):
+        if not own:
+            continue
+        # The places of a rate stand apart, so that no interval hides another.
+        x = np.array(rates) + apart * (i - (len(found) - 1) / 2)
+        effects = [own.get(rate) for rate in rates]
+        colour = COLOURS[i % len(COLOURS)]
+        draw_line(axis, x, effects, colour, MARKERS[i % len(MARKERS)], start=(0.0, 0.0))
+        values += [value for effect in own.values() for value in ends(effect)]
+        at, last = [(at, effect) for at, effect in zip(x, effects, strict=True) if effect][-1]
+        named.append(LineEnd((at, last.mean), place, colour))
+    axis.set_xlim(0, rates[-1] + apart * (len(found) + 1) / 2)
+    axis.set_xticks([0.0, *rates], [f"{rate:g}" for rate in (0.0, *rates)])
+    axis.set_ylim(*widen(min(values), max(values), least=0.01))
+    return named

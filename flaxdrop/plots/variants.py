@@ -2,275 +2,279 @@
 
 import math
 import os
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flaxdrop.plots.forest import Rows, draw_effects, line, make_rows, note
+from flaxdrop.plots.scales import OTHER_SCALE, set_scales
 from flaxdrop.plots.style import (
     BAND,
-    FAINT,
+    BEHIND,
     INK,
-    draw_intervals,
-    legend_below,
-    legend_columns,
+    SMALL,
+    WIDTH,
+    Entry,
+    columns_for,
+    head,
     new_figure,
+    panels,
     save,
     say,
+    widen,
 )
-from flaxdrop.results.comparison import CONFIDENCE, Effect, Outcome, effects, null_of, outcomes
+from flaxdrop.plots.verdict import LEVEL, SEED, UNDECIDED, verdict, verdict_key
+from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison, Outcome
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.statistics import Null, summary
+from flaxdrop.results.statistics import summary
+from flaxdrop.results.table import measure_name
 
-# Black, then Paul Tol's "muted" scheme (personal.sron.nl/~pault), its palest colour left out.
-COLOURS = (
-    "#000000",
-    "#CC6677",
-    "#332288",
-    "#117733",
-    "#88CCEE",
-    "#882255",
-    "#44AA99",
-    "#999933",
-    "#AA4499",
-)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
-DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
-    "-",
-    "--",
-    "-.",
-    ":",
-    (0, (4, 1, 1, 1, 1, 1)),
-)
-# Judgement of an effect: label, colour, marker, filled.
-HELPS = ("helps", "#332288", ">", True)
-HURTS = ("hurts", "#CC6677", "<", True)
-UNSURE = ("not told from noise", "#555555", "o", False)
+_NAME = 2.3  # inches, of a variant
+_START = 0.2  # of the epochs, which the learning curves leave out
+_OTHER = 0.34  # of the panels, which may have another scale
+_ROW = 1.75  # height of a row of panels, inches
 
 
-def positions(
-    rows: Iterable[Row],
+def draw_positions(
+    comparison: Comparison,
     path: str | os.PathLike[str],
     *,
-    order: Sequence[str],
-    baseline: str,
-    nulls: Sequence[tuple[str, str]] = (),
     title: str,
+    subtitle: str = "",
+    measure: str = "accuracy",
+    labels: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Writes a PNG of test accuracy by variant, and of the differences to the baseline.
+    """Writes a PNG of every variant's result, and of every network's difference to the baseline.
 
-    Left: last and best test accuracy (percent), mean with 95 % interval, and each seed as a dot.
-    Right: paired difference of the last accuracy (points) with 95 % interval; shaded, what one
-    network gives against itself. Arguments as in `table.study_table`; the figure is returned.
+    Left: mean with its 95 % interval, and each seed as a dot. Right, where there is something to
+    compare: the difference with its 95 % interval, coloured by its verdict.
 
-    Raises:
-      ValueError: a variant has two rows of one seed.
-      OSError: `path` cannot be written.
-    """
-    found = outcomes(rows, order)
-    null = null_of(found, "last", nulls)
-    names = [textwrap.fill(_name(outcome), 30) for outcome in found]
-    heights = [0.22 + 0.17 * (name.count("\n") + 1) for name in names]
-    figure = new_figure(10, 1.9 + max(sum(heights), 1.2), title)
-    left, right = figure.subplots(1, 2, sharey=True)
-    # Rows as high as their names: the middle of each.
-    y = np.cumsum([0, *heights])[:-1] + np.array(heights) / 2
-    _draw_accuracy(left, y, found)
-    _draw_effects(right, y, heights, found, effects(found, "last", baseline, null), null, baseline)
-    legend_below(figure, left, "outside lower left", 3, line=1.5)
-    legend_below(figure, right, "outside lower right", 4, line=1.5)
-    left.set_yticks(y, names, parse_math=False)
-    left.set_ylim(max(sum(heights), 0.1), 0)
-    return save(figure, path)
+    Args:
+      comparison: of the rows.
+      path: of the PNG.
+      title: the question.
+      subtitle: on what it was measured.
+      measure: "accuracy", "best" or "nll".
+      labels: variant -> what it is, in few words; they are written behind its name.
 
-
-def curves(
-    rows: Iterable[Row],
-    path: str | os.PathLike[str],
-    *,
-    order: Sequence[str],
-    title: str,
-) -> Figure:
-    """Writes a PNG of the learning curves of the finished cells, means over the seeds.
-
-    Test accuracy by epoch with its 95 % interval, and the generalisation gaps: training minus
-    test accuracy (points), and test minus training loss (nats); training with its dropout.
+    Returns:
+      The figure.
 
     Raises:
       OSError: `path` cannot be written.
     """
-    cells: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.status == "finished":
-            cells.setdefault(row.variant, []).append(row)
-    known = [variant for variant in order if variant in cells]
-    drawn = known + [variant for variant in cells if variant not in known]
-    names = [textwrap.fill(variant, 40) for variant in drawn]
-    legend_rows = math.ceil(len(names) / legend_columns(names, 9.6, line=4))
-    text_rows = legend_rows * max((name.count("\n") + 1 for name in names), default=0)
-    figure = new_figure(10, 5.6 + 0.2 * text_rows, title)
-    axes = figure.subplot_mosaic("AAB;AAC")
-    for axis in axes.values():
-        axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    axes["A"].set_ylabel("test accuracy, %")
-    axes["B"].set_ylabel("training - test\naccuracy, points")
-    axes["C"].set_ylabel("test - training\nloss, nats")
-    for i, (variant, name) in enumerate(zip(drawn, names, strict=True)):
-        curve = _by_epoch(cells[variant])
-        gap = curve["train_accuracy"] - curve["test_accuracy"]
-        _draw_curve(axes["A"], i, name, 100 * curve["test_accuracy"], band=True)
-        _draw_curve(axes["B"], i, name, 100 * gap, band=False)
-        _draw_curve(axes["C"], i, name, curve["test_nll"] - curve["train_loss"], band=False)
-    if drawn:
-        epochs = max(len(row.curve["test_accuracy"]) for of in cells.values() for row in of)
-        for axis in axes.values():
-            axis.set_xlim(0.5, epochs + 0.5)
-        _leave_out_start(axes["A"])
-        columns = math.ceil(len(names) / legend_rows)
-        legend_below(figure, axes["A"], "outside lower center", columns, line=4)
-    else:
-        for axis in axes.values():
-            say(axis, "no finished cell")
-            axis.set_yticks([])
-    return save(figure, path)
-
-
-def _name(outcome: Outcome) -> str:
-    return outcome.variant + (f" ({outcome.diverged} diverged)" if outcome.diverged else "")
-
-
-def _draw_accuracy(axis: Axes, y: np.ndarray, found: Sequence[Outcome]) -> None:
-    axis.set_xlabel("test accuracy, %")
-    axis.tick_params(axis="y", length=0)
-    axis.grid(axis="x", color=BAND, linewidth=0.6)
-    axis.set_axisbelow(True)
-    styles = {
-        "best": {"color": FAINT, "marker": "D", "markerfacecolor": "white"},
-        "last": {"color": INK, "marker": "o"},
-    }
-    # The two marks of a variant stand apart, so that neither hides the other; the seeds below.
-    for measure, shift in (("best", -0.1), ("last", 0.04)):
-        means = [summary(o.accuracy[measure].values(), CONFIDENCE) for o in found]
-        label = f"{measure} epoch"
-        draw_intervals(axis, y + shift, means, label=label, markersize=5, **styles[measure])
-    seeds = [
-        (x, place) for place, o in zip(y, found, strict=True) for x in o.accuracy["last"].values()
-    ]
-    if not seeds:
-        say(axis, "no finished cell")
-        return
-    axis.plot(
-        [x for x, _ in seeds],
-        [place + 0.13 for _, place in seeds],
-        "o",
-        color=FAINT,
-        markersize=3.5,
-        markeredgewidth=0,
-        alpha=0.6,
-        label="a seed",
+    effects = comparison.effects[measure]
+    words = {o.variant: _name(o, labels or {}) for o in comparison.outcomes}
+    rows = make_rows(comparison, words, width=_NAME)
+    finished = any(outcome.n for outcome in comparison.outcomes)
+    key = []
+    if finished:
+        key = [Entry("mean of a variant", LEVEL), Entry("a seed", SEED)]
+    figure = new_figure(
+        WIDTH,
+        0.75 + max(rows.height, 0.6),
+        title,
+        subtitle,
+        key=key + verdict_key(effects.values()),
+        note=note(comparison, list(effects.values())),
     )
+    [axes] = panels(figure, 1, 2 if effects else 1, sharey=True)
+    _draw_levels(axes[0], rows, comparison, measure)
+    if effects:
+        draw_effects(axes[1], rows, effects)
+        axes[1].set_xlabel(
+            f"difference to {comparison.baseline}, {UNITS[measure]}", parse_math=False
+        )
+    axes[0].set_yticks(list(rows.middle.values()), rows.names, parse_math=False, fontsize=SMALL)
+    return save(figure, path)
 
 
-def _draw_effects(
-    axis: Axes,
-    y: np.ndarray,
-    heights: Sequence[float],
-    found: Sequence[Outcome],
-    effect: Mapping[str, Effect],
-    null: Null | None,
-    baseline: str,
-) -> None:
-    label = f"last accuracy minus that of {baseline}, points"
-    axis.set_xlabel(textwrap.fill(label, 50), parse_math=False)
-    axis.tick_params(axis="y", length=0)
-    shown = [
-        (place, height, effect[o.variant])
-        for place, height, o in zip(y, heights, found, strict=True)
-        if o.variant in effect and effect[o.variant].difference.n
-    ]
+def draw_curves(
+    comparison: Comparison,
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    subtitle: str = "",
+) -> Figure:
+    """Writes a PNG of the learning curves of the finished cells, a panel a variant.
+
+    Test accuracy by epoch, mean over the seeds with its 95 % interval, and training accuracy, with
+    dropout; behind them, the baseline's. The steep first fifth of the training is left out.
+
+    Args:
+      comparison: of the rows.
+      path: of the PNG.
+      title: the question.
+      subtitle: on what it was measured.
+
+    Returns:
+      The figure.
+
+    Raises:
+      OSError: `path` cannot be written.
+    """
+    cells = {o.variant: _finished(comparison, o.variant) for o in comparison.outcomes if o.n}
+    base = cells.get(comparison.baseline)
+    shown = [name for name in cells if name != comparison.baseline] or list(cells)
+    effects = comparison.effects["accuracy"]
+    colours = {}
+    for name in shown:
+        effect = effects.get(comparison.network(name))
+        one = verdict(effect) if effect else UNDECIDED
+        colours[name] = one.colour if effect and effect.significant else INK
+    epochs = max((len(row.curve["test_accuracy"]) for own in cells.values() for row in own), default=0)
+    first = 1 + int(_START * epochs) if epochs >= 10 else 1
+    columns = columns_for(len(shown))
+    lines = max(1, math.ceil(len(shown) / columns))
+    figure = new_figure(
+        WIDTH if columns > 1 else 6.0,
+        0.5 + (_ROW if columns > 1 else 3.0) * lines,
+        title,
+        subtitle,
+        key=_curve_key(comparison, shown, colours, base is not None) if shown else (),
+        note=_curve_note(first) if shown else "",
+    )
+    grid = panels(figure, lines, columns, sharex=True)
+    flat = [axis for line in grid for axis in line]
     if not shown:
-        say(axis, "nothing to compare")
-        return
+        say(flat[0], "no finished cell")
+        return save(figure, path)
+    spans: dict[Axes, tuple[float, float]] = {}
+    for axis, name in zip(flat, shown, strict=False):
+        found = _draw_curves(axis, cells[name], colours[name], first)
+        if base is not None and name != comparison.baseline:
+            found += _draw_curves(axis, base, BEHIND, first, behind=True)
+        spans[axis] = min(found), max(found)
+        axis.grid(axis="y", color=BAND, linewidth=0.6)
+    apart = set_scales(spans, columns, least=1.0, percent=True, most=_OTHER)
+    for axis, name, other in zip(spans, shown, apart, strict=True):
+        words = name + (OTHER_SCALE if other else "")
+        head(axis, words, width=9.0 / columns, colour=colours[name])
+    flat[0].set_xlim(first - 0.5 * (first == epochs), epochs + 0.5 * (first == epochs))
+    flat[0].xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    for axis in flat[len(shown) :]:
+        axis.set_axis_off()
+    for i, axis in enumerate(flat[: len(shown)]):
+        if i + columns >= len(shown):
+            axis.tick_params(labelbottom=True)
+        if i // columns == lines - 1:
+            axis.set_xlabel("epoch")
+        if i % columns == 0:
+            axis.set_ylabel("accuracy, %")
+    return save(figure, path)
+
+
+def _name(outcome: Outcome, labels: Mapping[str, str]) -> str:
+    words = outcome.variant
+    if label := labels.get(outcome.variant):
+        words += f": {label}"
+    parts = [
+        f"{count} {what}"
+        for count, what in ((outcome.diverged, "diverged"), (outcome.at_chance, "at chance"))
+        if count
+    ]
+    return words + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -> None:
+    percent = UNITS[measure] == "points"
+    axis.set_xlabel(_level_label(comparison, measure))
     axis.grid(axis="x", color=BAND, linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.axvline(0, color=INK, linewidth=0.8)
-    if null:
-        noise = np.array([e.noise for _, _, e in shown])
-        axis.barh(
-            [place for place, _, _ in shown],
-            width=2 * noise,
-            left=-noise,
-            height=[height for _, height, _ in shown],
-            color=BAND,
-            zorder=0.5,
-            label="noise, by the null",
+    values: list[float] = []
+    for variant, y in rows.middle.items():
+        seeds = list(comparison.by_variant[variant].values[measure].values())
+        if not seeds:
+            continue
+        level = comparison.level(variant, measure)
+        low, high = (x if math.isfinite(x) else level.mean for x in (level.low, level.high))
+        values += [low, high, *seeds]
+        axis.plot(seeds, [y + 0.06] * len(seeds), clip_on=False, **SEED)
+        axis.plot([low, high], [y - 0.04] * 2, clip_on=False, **line(INK))
+        axis.plot(
+            [level.mean], [y - 0.04], clip_on=False, zorder=3, gid=variant, **LEVEL
         )
-    for kind in (HELPS, HURTS, UNSURE):
-        label, colour, marker, filled = kind
-        of_kind = [(place, e.difference) for place, _, e in shown if _judge(e) == kind]
-        if of_kind:
-            draw_intervals(
-                axis,
-                np.array([place for place, _ in of_kind]),
-                [difference for _, difference in of_kind],
-                label=label,
-                color=colour,
-                marker=marker,
-                markersize=7,
-                markerfacecolor=colour if filled else "white",
-            )
+    if values:
+        axis.set_xlim(*widen(min(values), max(values), least=0.5, percent=percent))
+    else:
+        say(axis, "no finished cell")
+    rows.shade(axis)
 
 
-def _judge(effect: Effect) -> tuple[str, str, str, bool]:
-    if not effect.stands_out:
-        return UNSURE
-    return HELPS if effect.difference.mean > 0 else HURTS
+def _level_label(comparison: Comparison, measure: str) -> str:
+    when = measure_name(comparison, measure)
+    if measure == "nll":
+        return "negative log-likelihood of the test set, nats"
+    if measure == "best":
+        return "best test accuracy over the epochs, %"
+    return f"test accuracy, {when if ' ' in when else f'{when} epoch'}, %"
 
 
-def _by_epoch(cells: Sequence[Row]) -> dict[str, np.ndarray]:
-    # [seeds, epochs] a curve; cells of fewer epochs end in NaN.
-    epochs = max(len(row.curve["test_accuracy"]) for row in cells)
-    return {
-        name: np.array(
-            [row.curve[name] + [math.nan] * (epochs - len(row.curve[name])) for row in cells]
-        )
-        for name in cells[0].curve
-    }
+def _finished(comparison: Comparison, variant: str) -> list[Row]:
+    return [r for r in comparison.rows if r.variant == variant and r.status == "finished"]
 
 
-def _draw_curve(axis: Axes, i: int, label: str, values: np.ndarray, *, band: bool) -> None:
-    epoch = np.arange(1, values.shape[1] + 1)
-    # Rounded, so that the axis of a constant does not show the floating point.
-    points = [summary(column[np.isfinite(column)].round(6), CONFIDENCE) for column in values.T]
-    colour = COLOURS[i % len(COLOURS)]
-    # About eight marks a line, each line's at its own epochs.
-    every = max(1, len(epoch) // 8)
-    axis.plot(
-        epoch,
-        [s.mean for s in points],
-        color=colour,
-        linestyle=DASHES[i % len(DASHES)],
-        linewidth=1.5,
-        marker=MARKERS[i % len(MARKERS)],
-        markersize=5,
-        markevery=(i % every, every),
-        label=label,
+def _curve_key(
+    comparison: Comparison, shown: Sequence[str], colours: Mapping[str, str], base: bool
+) -> list[Entry]:
+    key = [
+        Entry("test accuracy", {"color": INK, "linewidth": 1.6}),
+        Entry("training accuracy, with dropout", {"color": INK, "linestyle": (0, (3, 2))}),
+    ]
+    if base and list(shown) != [comparison.baseline]:
+        key.append(Entry(f"{comparison.baseline}, likewise", {"color": BEHIND, "linewidth": 1.6}))
+    effects = comparison.effects["accuracy"].values()
+    key += [
+        Entry(entry.label, {"color": entry.style["color"], "linewidth": 1.6})
+        for entry in verdict_key(effects)
+        if entry.style["color"] in colours.values()
+    ]
+    return key
+
+
+def _curve_note(first: int) -> str:
+    words = "Means over the seeds; bands: 95 % t intervals of the test accuracy."
+    if first > 1:
+        words += f" The steep start, before epoch {first}, is left out."
+    return words
+
+
+def _by_epoch(cells: Sequence[Row], curve: str) -> np.ndarray:
+    """`[seeds, epochs]` in percent; cells of fewer epochs end in NaN."""
+    epochs = max(len(row.curve[curve]) for row in cells)
+    return 100 * np.array(
+        [row.curve[curve] + [math.nan] * (epochs - len(row.curve[curve])) for row in cells]
     )
-    if band:
-        low, high = [s.low for s in points], [s.high for s in points]
-        axis.fill_between(epoch, low, high, color=colour, alpha=0.12, linewidth=0)
 
 
-def _leave_out_start(axis: Axes) -> None:
-    # The steep first fifth would press the ends of the curves, which are compared, together.
-    means = [np.asarray(line.get_ydata(), float) for line in axis.get_lines()]
-    means = [mean[np.isfinite(mean)] for mean in means if np.isfinite(mean).sum() >= 10]
-    if means:
-        low = min(float(np.quantile(mean, 0.2)) for mean in means)
-        high = max(float(mean.max()) for mean in means)
-        margin = 0.05 * (high - low) or 1
-        axis.set_ylim(low - margin, high + margin)
+def _draw_curves(
+    axis: Axes, cells: Sequence[Row], colour: str, first: int, *, behind: bool = False
+) -> list[float]:
+    """Draws both accuracies from an epoch on; returns all that is shown."""
+    shown: list[float] = []
+    for curve, style in (
+        ("train_accuracy", {"linestyle": (0, (3, 2)), "linewidth": 1.0}),
+        ("test_accuracy", {"linewidth": 1.0 if behind else 1.6}),
+    ):
+        values = _by_epoch(cells, curve)
+        epoch = np.arange(first, values.shape[1] + 1)
+        # Rounded, so that the axis of a constant does not show the floating point.
+        points = [
+            summary(column[np.isfinite(column)].round(6), CONFIDENCE)
+            for column in values.T[first - 1 :]
+        ]
+        mean = np.array([point.mean for point in points])
+        marker = "o" if len(epoch) == 1 else ""
+        axis.plot(
+            epoch, mean, color=colour, zorder=1.5 if behind else 2, marker=marker, markersize=4,
+            clip_on=False, **style,
+        )
+        shown += mean[np.isfinite(mean)].tolist()
+        if curve == "test_accuracy" and not behind:
+            low = np.clip([point.low for point in points], 0, 100)
+            high = np.clip([point.high for point in points], 0, 100)
+            axis.fill_between(epoch, low, high, color=colour, alpha=0.15, linewidth=0)
+            shown += [x for x in (*low, *high) if math.isfinite(x)]
+    return shown

@@ -1,40 +1,51 @@
-"""Rows of the ledger by variant: their accuracies, effects against a baseline and the null.
+"""Everything that is compared in a table, computed once from its rows.
 
-The numbers behind both the table and the plots.
+A `Comparison` goes whole to tables, pictures and claims. Variants that are one network with other
+masks are merged where networks are compared; their own rows, and their difference, stay visible.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from flaxdrop.results.images import image_variance
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.statistics import Null, Paired, holm, null_noise, paired
+from flaxdrop.results.model import Fit, fit, quantile, two_sided_p
+from flaxdrop.results.statistics import Summary, holm
 
 CONFIDENCE = 0.95
-# The last epoch's accuracy leads: the best one is chosen on the test set itself.
-MEASURES = ("last", "best")
+# What leads, what the sources report, and what separates networks best. What a study measures of a
+# trained network is compared, too, by its logarithm: "ln logit_variance".
+MEASURES = ("accuracy", "best", "nll")
+UNITS = {"accuracy": "points", "best": "points", "nll": "nats"}
+LOG = "ln "
+MERGED = "*"  # behind the name of a network that several variants are
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What the cells of one variant gave.
+    """What the cells of one variant gave; finished cells only, unless told otherwise.
 
-    accuracy: measure (`last`, `best`) to seed to test accuracy in percent, finished cells only.
-    nll: seed to negative log-likelihood on the test set after the last epoch, nats.
-    ece: seed to expected calibration error, likewise, in [0, 1].
-    gap: seed to training accuracy (with its dropout) minus test accuracy, last epoch, points.
-    diverged: number of cells that diverged; they are in no other number.
-    at_chance: number of finished cells that are no better than guessing; they are in all numbers.
-    seconds: median wall time of a finished cell; NaN when none tells it.
+    Attributes:
+      variant: its name.
+      values: measure -> seed -> value; accuracies in percent of the test set, the negative
+        log-likelihood in nats, logarithms of what was measured.
+      ece: seed -> expected calibration error of the judged epochs, in [0, 1].
+      train: seed -> accuracy on the training images in the last epoch, with dropout, in percent.
+      right: seed -> f32 `[images]`, which test images were right; empty where a row has none.
+      diverged: number of cells that diverged; they are in no other number.
+      at_chance: number of finished cells that are no better than guessing; they are in all numbers.
+      seconds: median wall time of a cell; NaN when none tells it.
     """
 
     variant: str
-    accuracy: Mapping[str, Mapping[int, float]]
-    nll: Mapping[int, float]
+    values: Mapping[str, Mapping[int, float]]
     ece: Mapping[int, float]
-    gap: Mapping[int, float]
+    train: Mapping[int, float]
+    right: Mapping[int, np.ndarray]
     diverged: int
     at_chance: int
     seconds: float
@@ -42,100 +53,293 @@ class Outcome:
     @property
     def n(self) -> int:
         """Number of finished cells."""
-        return len(self.accuracy["last"])
+        return len(self.values["accuracy"])
+
+    @property
+    def gap(self) -> dict[int, float]:
+        """Seed -> training accuracy (with dropout) minus test accuracy, points."""
+        return {seed: self.train[seed] - test for seed, test in self.values["accuracy"].items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """A variant's paired difference to the baseline, in percentage points.
+    """A difference between two networks, with the interval that its chance allows.
 
-    p_value: Holm's, over the variants of the table.
-    noise: what the null alone would give over as many seeds; NaN when there is no null.
+    Attributes:
+      a: the first network.
+      b: the second one; the difference is a - b.
+      measure: what is compared.
+      mean: the difference, in the measure's unit.
+      seed_variance: of the mean, through the seeds.
+      seed_freedom: degrees of freedom of it.
+      image_variance: of the mean, through the drawn test images; NaN: not known, not covered.
+      n: cells of each network.
+      corrected: `p_value` after Holm over the networks of the table; NaN: not corrected.
     """
 
-    difference: Paired
-    p_value: float
-    noise: float
+    a: str
+    b: str
+    measure: str
+    mean: float
+    seed_variance: float
+    seed_freedom: float
+    image_variance: float
+    n: tuple[int, int]
+    corrected: float = math.nan
 
     @property
-    def stands_out(self) -> bool:
-        """Significant, and larger than the noise where it is known."""
-        return self.p_value < 1 - CONFIDENCE and not abs(self.difference.mean) <= self.noise
+    def name(self) -> str:
+        """As "a - b"."""
+        return f"{self.a} - {self.b}"
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean; NaN: unknown."""
+        return math.sqrt(self.seed_variance + np.nan_to_num(self.image_variance))
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of `error` (Welch and Satterthwaite: images are many)."""
+        if not self.seed_variance > 0:
+            return math.nan
+        return self.seed_freedom * (self.error**2 / self.seed_variance) ** 2
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p of the difference; NaN without an interval."""
+        return two_sided_p(self.mean / self.error, self.freedom) if self.error > 0 else math.nan
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Ends of the interval; NaN where nothing is known about chance."""
+        half = quantile(confidence, self.freedom) * self.error if self.error > 0 else math.nan
+        return self.mean - half, self.mean + half
+
+    @property
+    def significant(self) -> bool:
+        """Its corrected p is below .05."""
+        return self.corrected < 1 - CONFIDENCE
+
+    def same(self, margin: float) -> bool:
+        """Both one-sided tests say that the difference is smaller than the margin (TOST, 5 %)."""
+        low, high = self.interval(2 * CONFIDENCE - 1)
+        return low > -margin and high < margin
+
+    def __format__(self, form: str) -> str:
+        """The mean and its interval, as `form` writes a number."""
+        low, high = self.interval()
+        if math.isnan(low):
+            return format(self.mean, form)
+        return f"{self.mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def outcomes(rows: Iterable[Row], order: Sequence[str]) -> list[Outcome]:
-    """One outcome a variant that has rows, in `order`; variants that it lacks come last.
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The rows of one config, compared.
+
+    Attributes:
+      rows: of one config, any part of the study.
+      order: all variants of the config, from top to bottom.
+      outcomes: one for every variant that has rows, in the table's order.
+      baseline: the variant that the others are compared with.
+      networks: network -> its variants; more than one: they differ in nothing but their masks.
+      judged: how many epochs, the last ones, an accuracy is the mean of.
+    """
+
+    rows: tuple[Row, ...]
+    order: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    baseline: str
+    networks: Mapping[str, tuple[str, ...]]
+    judged: int
+
+    @functools.cached_property
+    def by_variant(self) -> dict[str, Outcome]:
+        """Variant -> outcome."""
+        return {outcome.variant: outcome for outcome in self.outcomes}
+
+    @functools.cached_property
+    def merged(self) -> dict[str, tuple[str, ...]]:
+        """The networks that are more than one variant."""
+        return {name: own for name, own in self.networks.items() if len(own) > 1}
+
+    @functools.cached_property
+    def fits(self) -> dict[str, Fit]:
+        """Measure -> the model of it."""
+        measures = {measure for outcome in self.outcomes for measure in outcome.values}
+        values = {measure: self._values(measure) for measure in measures}
+        return {measure: fit(found) for measure, found in values.items() if found}
+
+    @functools.cached_property
+    def effects(self) -> dict[str, dict[str, Effect]]:
+        """Measure -> network -> its difference to the baseline, corrected over the networks."""
+        return {measure: self._against_baseline(measure) for measure in MEASURES}
+
+    @functools.cached_property
+    def checks(self) -> dict[str, Effect]:
+        """The differences between variants that are one network: chance alone, if all is right."""
+        alone = dataclasses.replace(self, networks={o.variant: (o.variant,) for o in self.outcomes})
+        found = [
+            alone.effect(own[i], own[0])
+            for own in self.merged.values()
+            for i in range(1, len(own))
+            if self.by_variant[own[i]].n and self.by_variant[own[0]].n
+        ]
+        corrected = holm([effect.p_value for effect in found])
+        return {
+            effect.name: dataclasses.replace(effect, corrected=p)
+            for effect, p in zip(found, corrected, strict=True)
+        }
+
+    def network(self, variant: str) -> str:
+        """The network that a variant is, or the name itself where it is one."""
+        for name, own in self.networks.items():
+            if variant in own:
+                return name
+        return variant
+
+    def has(self, network: str, measure: str = "accuracy") -> bool:
+        """A finished cell is there that tells the measure; a variant's name will do."""
+        return measure in self.fits and self.network(network) in self.fits[measure].means
+
+    def effect(self, a: str, b: str, measure: str = "accuracy") -> Effect:
+        """The difference between two networks.
+
+        Args:
+          a: a network, or a variant of it.
+          b: likewise.
+          measure: what is compared.
+
+        Raises:
+          KeyError: a network without a finished cell that tells it.
+        """
+        a, b = self.network(a), self.network(b)
+        contrast = self.fits[measure].contrast(a, b)
+        # Which images are right is known of the judged epochs; of the best one it is nearly so.
+        scale = 100.0**2 if UNITS.get(measure) == "points" else math.nan
+        return Effect(
+            a=a,
+            b=b,
+            measure=measure,
+            mean=contrast.estimate,
+            seed_variance=contrast.variance,
+            seed_freedom=contrast.freedom,
+            image_variance=scale * image_variance(self._right(a), self._right(b)),
+            n=(self._n(a), self._n(b)),
+        )
+
+    def level(self, variant: str, measure: str = "accuracy") -> Summary:
+        """A variant's mean with the interval over seeds and images, and its standard deviation.
+
+        The spread is that of the table, where the networks share it.
+        """
+        outcome = self.by_variant[variant]
+        values = np.array(list(outcome.values[measure].values()), float)
+        n = len(values)
+        if not n:
+            return Summary(0, math.nan, math.nan, math.nan, math.nan)
+        mean = float(values.mean())
+        std = float(values.std(ddof=1)) if n > 1 else math.nan
+        model = self.fits[measure]
+        if model.equal and model.residual > 0:
+            spread, freedom = model.residual * (1 + model.seed_ratio), float(model.freedom)
+        else:
+            spread, freedom = std**2, n - 1.0
+        drawn = 0.0
+        if UNITS.get(measure) == "points":
+            drawn = 100.0**2 * image_variance(list(outcome.right.values()))
+        seeds = spread / n
+        total = seeds + np.nan_to_num(drawn)
+        if not seeds > 0:
+            return Summary(n, mean, std, math.nan, math.nan)
+        half = quantile(CONFIDENCE, freedom * (total / seeds) ** 2) * math.sqrt(total)
+        low, high = mean - half, mean + half
+        if UNITS.get(measure) == "points":
+            low, high = max(low, 0.0), min(high, 100.0)
+        return Summary(n, mean, std, low, high)
+
+    @property
+    def images_known(self) -> bool:
+        """Every finished row tells which test images were right."""
+        return all(len(right) for o in self.outcomes for right in o.right.values())
+
+    def _against_baseline(self, measure: str) -> dict[str, Effect]:
+        base = self.network(self.baseline)
+        if not self.has(base):
+            return {}
+        others = [name for name in self.networks if name != base and self.has(name)]
+        found = [self.effect(name, base, measure) for name in others]
+        corrected = holm([effect.p_value for effect in found])
+        return {
+            name: dataclasses.replace(effect, corrected=p)
+            for name, effect, p in zip(others, found, corrected, strict=True)
+        }
+
+    def _values(self, measure: str) -> dict[str, dict[int, list[float]]]:
+        found: dict[str, dict[int, list[float]]] = {}
+        for name, own in self.networks.items():
+            for variant in own:
+                for seed, value in self.by_variant[variant].values.get(measure, {}).items():
+                    found.setdefault(name, {}).setdefault(seed, []).append(value)
+        return found
+
+    def _right(self, network: str) -> list[np.ndarray]:
+        own = self.networks[network]
+        return [right for variant in own for right in self.by_variant[variant].right.values()]
+
+    def _n(self, network: str) -> int:
+        return sum(self.by_variant[variant].n for variant in self.networks[network])
+
+
+def compare(
+    rows: Iterable[Row],
+    *,
+    order: Sequence[str] = (),
+    baseline: str,
+    same: Sequence[Sequence[str]] = (),
+) -> Comparison:
+    """Compares the rows of one config.
+
+    Args:
+      rows: any part of a study; rows of cells in training are not there.
+      order: the study's variants from top to bottom; those that it lacks come last.
+      baseline: the variant that the others are compared with.
+      same: groups of variants that are one network with other masks; the first one names it.
 
     Raises:
       ValueError: rows that differ in the version of the numerics, data or weights; or a variant has
         two rows of one seed, as when two configs are mixed.
     """
-    rows = list(rows)
+    rows = tuple(rows)
     for name in ("numerics", "data", "weights"):
         if len(found := {getattr(row, name) for row in rows}) > 1:
             raise ValueError(f"rows: must be of one {name}, got {', '.join(map(str, found))}")
-    cells: dict[str, dict[int, Row]] = {}
+    cells: dict[str, dict[int, Row]] = {variant: {} for variant in order}
     for row in rows:
         seeds = cells.setdefault(row.variant, {})
         if row.seed in seeds:
             raise ValueError(
-                f"rows: two of variant {row.variant} with seed {row.seed}, must be of one config"
+                f"rows: must be of one config, got two of {row.variant} with seed {row.seed}"
             )
         seeds[row.seed] = row
-    known = [variant for variant in order if variant in cells]
-    return [
-        _outcome(variant, cells[variant])
-        for variant in known + [variant for variant in cells if variant not in known]
-    ]
+    outcomes = tuple(_outcome(variant, seeds) for variant, seeds in cells.items() if seeds)
+    return Comparison(
+        rows=rows,
+        order=tuple(cells),
+        outcomes=outcomes,
+        baseline=baseline,
+        networks=_networks([outcome.variant for outcome in outcomes], same),
+        judged=max((len(row.right) or 1 for row in rows if row.status == "finished"), default=1),
+    )
 
 
-def effects(
-    outcomes: Sequence[Outcome], measure: str, baseline: str, null: Null | None
-) -> dict[str, Effect]:
-    """Variant to effect, for all but the baseline; none when the baseline has no outcome."""
-    accuracy = {outcome.variant: outcome.accuracy[measure] for outcome in outcomes}
-    if baseline not in accuracy:
-        return {}
-    base = accuracy.pop(baseline)
-    differences = {v: paired(a, base, CONFIDENCE) for v, a in accuracy.items()}
-    p_values = holm([difference.p_value for difference in differences.values()])
-    return {
-        variant: Effect(difference, p_value, null.noise(difference.n) if null else math.nan)
-        for (variant, difference), p_value in zip(differences.items(), p_values, strict=True)
-    }
-
-
-def effects_by_rate(
-    rows: Mapping[float, Iterable[Row]],
-    measure: str,
-    baseline: str,
-    nulls: Sequence[tuple[str, str]],
-) -> dict[float, dict[str, Effect]]:
-    """Rate to `effects`: corrected over the variants of a rate, with the null of that rate.
-
-    rows: rate to the rows of one config.
-
-    Raises:
-      ValueError: as `outcomes`.
-    """
-    found = {rate: outcomes(of, ()) for rate, of in rows.items()}
-    return {
-        rate: effects(of, measure, baseline, null_of(of, measure, nulls))
-        for rate, of in found.items()
-    }
-
-
-def null_of(
-    outcomes: Sequence[Outcome], measure: str, pairs: Iterable[tuple[str, str]]
-) -> Null | None:
-    """The null of those `pairs` that share a finished seed, named `a - b`; None without any."""
-    accuracy = {outcome.variant: outcome.accuracy[measure] for outcome in outcomes}
-    run = {
-        f"{a} - {b}": (accuracy[a], accuracy[b])
-        for a, b in pairs
-        if accuracy.get(a, {}).keys() & accuracy.get(b, {}).keys()
-    }
-    return null_noise(run, CONFIDENCE) if run else None
+def _networks(variants: Sequence[str], same: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """In the order of the first variant of each; a group of which one has rows is that one."""
+    found: dict[str, tuple[str, ...]] = {}
+    for variant in variants:
+        group = next((group for group in same if variant in group), (variant,))
+        own = tuple(name for name in group if name in variants)
+        found[group[0] + MERGED if len(group) > 1 else variant] = own
+    return found
 
 
 def _outcome(variant: str, cells: Mapping[int, Row]) -> Outcome:
@@ -143,18 +347,30 @@ def _outcome(variant: str, cells: Mapping[int, Row]) -> Outcome:
     seconds = [row.wall_seconds for row in finished.values() if math.isfinite(row.wall_seconds)]
     return Outcome(
         variant=variant,
-        accuracy={
-            "last": {seed: 100 * row.last_accuracy for seed, row in finished.items()},
+        values={
+            "accuracy": {seed: 100 * row.judged("test_accuracy") for seed, row in finished.items()},
             "best": {seed: 100 * row.best_accuracy for seed, row in finished.items()},
+            "nll": {seed: row.judged("test_nll") for seed, row in finished.items()},
+            **_logarithms(finished),
         },
-        nll={seed: row.last_nll for seed, row in finished.items()},
-        ece={seed: row.last_ece for seed, row in finished.items()},
-        gap={seed: 100 * _gap(row) for seed, row in finished.items()},
+        ece={seed: row.judged("test_ece") for seed, row in finished.items()},
+        train={seed: 100 * row.curve["train_accuracy"][-1] for seed, row in finished.items()},
+        right={
+            seed: row.right_examples.mean(axis=0, dtype=np.float32)
+            if len(row.right)
+            else np.zeros(0, np.float32)
+            for seed, row in finished.items()
+        },
         diverged=len(cells) - len(finished),
         at_chance=sum(row.at_chance for row in finished.values()),
         seconds=float(np.median(seconds)) if seconds else math.nan,
     )
 
 
-def _gap(row: Row) -> float:
-    return row.curve["train_accuracy"][-1] - row.curve["test_accuracy"][-1]
+def _logarithms(cells: Mapping[int, Row]) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for seed, row in cells.items():
+        for name, value in row.measured.items():
+            if value > 0:
+                found.setdefault(LOG + name, {})[seed] = math.log(value)
+    return found

@@ -1,10 +1,10 @@
 """A row of the ledger: one finished cell, as a line of strict JSON.
 
-A number that is not finite is `null` in the file and NaN in memory. Schema 3, field by field:
+A number that is not finite is `null` in the file and NaN in memory. Schema 4, field by field:
 
 | field | JSON type | meaning |
 |---|---|---|
-| schema | integer | version of this table, 3 |
+| schema | integer | version of this table, 4 |
 | study | string | name of the study, e.g. `preresnet` |
 | config | object | the run's whole configuration |
 | config_hash | string | `provenance.config_hash(config)`, 12 hex digits |
@@ -42,26 +42,31 @@ A number that is not finite is `null` in the file and NaN in memory. Schema 3, f
 | compile_seconds | number, null | compilation before the cell's first step, s |
 | images_per_second | number, null | training images a second of this cell |
 | finished_at | string | ISO 8601, UTC |
+| row_digest | string | of all other fields, SHA-256, hex: a row that was edited does not fit it |
 
 A field is added, removed or redefined only together with a new schema number. Schema 1 lacked
 `measured`: its rows are read as having measured nothing. Schema 2 lacked `numerics`, `data`,
 `weights`, `chance`, `right` and the numbers of examples: its rows are read as numerics 0, from
-before versions were counted, with the others unknown. Config, numerics, data and weights are the
-content of a cell: what differs in any of them is another cell, and in no table with this one.
+before versions were counted, with the others unknown. Schema 3 lacked `row_digest`. Config,
+numerics, data and weights are the content of a cell: what differs in any of them is another cell,
+and in no table with this one.
 """
 
 import base64
 import dataclasses
+import hashlib
 import json
 import math
 import operator
+import re
 from typing import Any, Self
 
 import numpy as np
 
 from flaxdrop.training.content import Content
 
-SCHEMA = 3
+SCHEMA = 4
+_DIGEST = "row_digest"
 STATUSES = ("finished", "diverged")
 CURVES = ("train_loss", "train_accuracy", "test_accuracy", "test_nll", "test_ece")
 
@@ -78,6 +83,7 @@ _LATER: dict[int, dict[str, Any]] = {
         "train_examples": 0,
         "test_examples": 0,
     },
+    3: {},
 }
 
 
@@ -147,7 +153,32 @@ class Row:
         known = range(1, epochs + 1) if finished else (None, *range(1, epochs + 1))
         if self.best_epoch not in known:
             raise ValueError(f"best_epoch: {self.best_epoch}, must be one of the {epochs} epochs")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.digest):
+            raise ValueError(f"digest: must be 64 hex digits, got {self.digest!r}")
+        if finished:
+            self._check_curve()
         self._check_right()
+
+    def _check_curve(self) -> None:
+        """Whether the numbers of a finished cell are those of its curve.
+
+        Raises:
+          ValueError: they are not.
+        """
+        accuracies = self.curve["test_accuracy"]
+        assert self.best_epoch is not None
+        for name, right in (
+            ("last_accuracy", accuracies[-1]),
+            ("best_accuracy", max(accuracies)),
+            ("last_nll", self.curve["test_nll"][-1]),
+            ("last_ece", self.curve["test_ece"][-1]),
+        ):
+            value = getattr(self, name)
+            if not (math.isclose(value, right, abs_tol=1e-9) or math.isnan(value + right)):
+                raise ValueError(f"{name}: must be {right}, as in the curve, got {value}")
+        if accuracies[self.best_epoch - 1] != max(accuracies):
+            best = accuracies.index(max(accuracies)) + 1
+            raise ValueError(f"best_epoch: must be {best}, as in the curve, got {self.best_epoch}")
 
     def _check_right(self) -> None:
         """Whether the accuracies are those of the examples that were right.
@@ -172,6 +203,14 @@ class Row:
         """What its cell is, but for the variant and the seed."""
         return Content(self.config_hash, self.numerics, self.data, self.weights)
 
+    def judged(self, curve: str) -> float:
+        """Mean of a curve over the judged epochs, the last ones: as many as `right` has.
+
+        Args:
+          curve: of `CURVES`.
+        """
+        return float(np.mean(self.curve[curve][-max(1, len(self.right)) :]))
+
     @property
     def right_examples(self) -> np.ndarray:
         """Which test examples were right in the last epochs, bool `[epochs, test examples]`."""
@@ -194,7 +233,7 @@ class Row:
                 fields[name] = _null(value)
         fields["curve"] = {name: [_null(v) for v in self.curve[name]] for name in CURVES}
         fields["measured"] = {name: _null(value) for name, value in self.measured.items()}
-        return json.dumps(fields, allow_nan=False)
+        return json.dumps({**fields, _DIGEST: _digest(fields)}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -217,13 +256,19 @@ class Row:
                 f"schema: {schema} is newer than {SCHEMA}, the newest that this flaxdrop reads: "
                 "update flaxdrop"
             )
+        if not isinstance(schema, int) or isinstance(schema, bool):
+            raise ValueError(f"schema: must be an integer, got {schema!r}")
         if schema in _LATER:
-            later = [of for version, of in _LATER.items() if version >= schema]
-            fields = {**{k: v for of in later for k, v in of.items()}, **fields, "schema": SCHEMA}
-        known = {field.name for field in dataclasses.fields(cls)}
+            later = [added for version, added in _LATER.items() if version >= schema]
+            fields = {k: v for added in later for k, v in added.items()} | fields
+            fields |= {"schema": SCHEMA, _DIGEST: None}
+        known = {field.name for field in dataclasses.fields(cls)} | {_DIGEST}
         if fields.keys() != known:
             names = ", ".join(sorted(fields.keys() ^ known))
             raise ValueError(f"fields missing or unknown: {names}")
+        digest = fields.pop(_DIGEST)
+        if schema == SCHEMA and digest != _digest(fields):
+            raise ValueError(f"{_DIGEST}: must be that of the row, which was edited")
         return cls(**fields)
 
 
@@ -234,6 +279,11 @@ def pack_right(right: np.ndarray) -> list[str]:
       right: uint8 `[epochs, test examples / 8]`, as `numpy.packbits` makes them of bool.
     """
     return [base64.b64encode(epoch.tobytes()).decode() for epoch in right]
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _null(value: float) -> float | None:

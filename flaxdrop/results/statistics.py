@@ -1,4 +1,4 @@
-"""Means with intervals, paired differences, Holm's correction and the null's noise.
+"""Means with intervals, paired differences of one network, and Holm's correction.
 
 Student's t throughout: the seeds of a study are few.
 """
@@ -46,33 +46,6 @@ class Paired(Summary):
     """`Summary` of the differences of `n` pairs, with the two-sided p of the paired t test."""
 
     p_value: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Null:
-    """What pairs of variants that are one network tell about noise.
-
-    differences: pair name to the paired difference of its two variants.
-    p_values: pair name to Holm's p over the pairs.
-    std: standard deviation of a single difference about 0, which the null expects.
-    freedom: its degrees of freedom, the number of single differences.
-    """
-
-    differences: Mapping[str, Paired]
-    p_values: Mapping[str, float]
-    std: float
-    freedom: int
-    confidence: float
-
-    def noise(self, n: int) -> float:
-        """Half-width of the interval that holds a mean of `n` differences when all is noise.
-
-        A real effect over `n` seeds that is smaller than this cannot be told from noise.
-        NaN when there are no differences.
-        """
-        if not (n and self.freedom):
-            return math.nan
-        return _quantile(self.confidence, self.freedom) * self.std / math.sqrt(n)
 
 
 def summary(values: Iterable[float], confidence: float = 0.95) -> Summary:
@@ -144,28 +117,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         floor = max(floor, min(1.0, (len(tested) - rank) * p_values[i]))
         adjusted[i] = floor
     return adjusted
-
-
-def null_noise(pairs: Mapping[str, tuple[BySeed, BySeed]], confidence: float = 0.95) -> Null:
-    """The noise of a study, from pairs of variants that differ in nothing but their masks.
-
-    pairs: name to (a, b), each seed to value. The expectation of every difference is 0, so the
-    noise is pooled about 0 over all pairs and seeds: k pairs of n seeds give k n degrees of
-    freedom.
-
-    Raises:
-      ValueError: as `summary`.
-    """
-    differences = {name: paired(a, b, confidence) for name, (a, b) in pairs.items()}
-    p_values = holm([difference.p_value for difference in differences.values()])
-    pooled = np.array([d for a, b in pairs.values() for d in _differences(a, b)])
-    return Null(
-        differences=differences,
-        p_values=dict(zip(pairs, p_values, strict=True)),
-        std=math.sqrt(float(np.mean(pooled**2))) if len(pooled) else math.nan,
-        freedom=len(pooled),
-        confidence=confidence,
-    )
 
 
 def chance_level(labels: np.ndarray, confidence: float = 0.975) -> float:

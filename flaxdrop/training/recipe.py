@@ -8,7 +8,7 @@ import optax
 from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 OPTIMIZERS = ("sgd", "keras_sgd", "adam")
-SCHEDULES = ("constant", "step", "cosine", "inverse_time")
+SCHEDULES = ("constant", "step", "cosine", "one_cycle", "inverse_time")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Recipe:
         with the rate inside of it; "adam".
       learning_rate: the first one, above 0.
       schedule: "constant"; "step": times `decay` at each of `decay_at`; "cosine": to 0;
-        "inverse_time": over 1 + `decay` * step, which Keras calls decay.
+        "one_cycle": up to `learning_rate` by a cosine, then down to 0; "inverse_time": over
+        1 + `decay` * step, which Keras calls decay.
       decay_at: where the step schedule decays, as fractions of the training, ascending in (0, 1).
       decay: the factor, in (0, 1].
       momentum: of SGD, in [0, 1).
@@ -35,7 +36,8 @@ class Recipe:
       flip: mirror half of the examples.
       dropout_schedule: of the rate over the training: "constant", "linear", "early", "late" or
         "curriculum" (`flaxdrop.schedule.rate_share`).
-      dropout_switch: where "early" and "late" change, as a fraction of the training, in (0, 1).
+      dropout_switch: where "early" ends and "late" begins, a fraction of the training, in
+        (0, 1).
 
     Raises:
       ValueError: a field out of its range; the message names it.
@@ -112,13 +114,15 @@ class Recipe:
         The last one, where the learning rate has fallen; five where it has not: from epoch to epoch
         the accuracy then moves by more than what dropout does to it.
         """
-        annealed = self.schedule in ("step", "cosine")
+        annealed = self.schedule in ("step", "cosine", "one_cycle")
         return 1 if annealed else min(5, self.epochs)
 
     def rate_schedule(self, steps: int) -> optax.Schedule:
         """The learning rate as a function of the step, for a training of `steps` steps."""
         if self.schedule == "cosine":
             return optax.cosine_decay_schedule(self.learning_rate, steps)
+        if self.schedule == "one_cycle":
+            return optax.cosine_onecycle_schedule(steps, self.learning_rate)
         if self.schedule == "constant":
             return optax.constant_schedule(self.learning_rate)
         if self.schedule == "inverse_time":

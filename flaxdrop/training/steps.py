@@ -19,6 +19,7 @@ from flaxdrop.data import augment, order
 from flaxdrop.metrics import BINS, bin_of
 from flaxdrop.placement import Placement
 from flaxdrop.schedule import rate_share
+from flaxdrop.slots import check_reached, reached_slots, untraced_collection
 from flaxdrop.training.recipe import Recipe
 
 METRICS = ("train_loss", "train_accuracy", "test_accuracy", "test_nll", "test_ece")
@@ -196,14 +197,16 @@ def update(task: Task, cell: Cell, x: jax.Array, y: jax.Array, state: State) -> 
     placement = jax.tree.map(lambda rate: rate * share, cell.placement)
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        logits, updates = task.model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            x,
-            train=True,
-            placement=placement,
-            rngs={"dropout": dropout_key},
-            mutable=["batch_stats"],
-        )
+        with reached_slots() as reached:
+            logits, updates = task.model.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                x,
+                train=True,
+                placement=placement,
+                rngs={"dropout": dropout_key},
+                mutable=["batch_stats", untraced_collection()],
+            )
+        check_reached(task.model, placement, reached)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
         return jnp.mean(losses), (logits, updates.get("batch_stats", {}))
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.harness.study import families
+from benchmarks.harness.variants import families
 from benchmarks.pooling import STUDY, PoolingSettings, facts, variants
 
 CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "pooling_digits.py")

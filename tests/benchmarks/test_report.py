@@ -14,22 +14,23 @@ import pytest
 from PIL import Image
 
 from benchmarks import preresnet, report, vgg_depth
-from benchmarks.reproduction.jobs import JOBS, LEDGER
+from benchmarks.harness.workfolder import LEDGERS
+from benchmarks.reproduction.jobs import all_jobs
 from benchmarks.reproduction.pictures import digest
 from benchmarks.reproduction.progress import runs_of
 from flaxdrop.results import ledger
 
 from .conftest import ROOT
 
-POSITIONS = next(job for job in JOBS if job.name == "cifar100:small")
-DEPTH = next(job for job in JOBS if job.name == "vgg_cifar10:small")
+POSITIONS = next(job for job in all_jobs() if job.name == "cifar100:small")
+DEPTH = next(job for job in all_jobs() if job.name == "vgg_cifar10:small")
 PAGE = pathlib.Path("BENCHMARKS.md")
 
 
 def write(rows):
-    LEDGER.mkdir(parents=True, exist_ok=True)
+    LEDGERS.mkdir(parents=True, exist_ok=True)
     for row in rows:
-        ledger.append(LEDGER / f"{row.study}.jsonl", row)
+        ledger.append(LEDGERS / f"{row.study}.jsonl", row)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_rendered_again_it_is_the_same_and_pictures_are_left_alone(rendered):
 
 @pytest.mark.usefixtures("rendered")
 def test_rows_of_earlier_numerics_are_counted_and_not_shown(rows, stale):
-    path = LEDGER / "preresnet.jsonl"
+    path = LEDGERS / "preresnet.jsonl"
     earlier = [dataclasses.replace(row, numerics=0, data="") for row in rows]
     strange = [dataclasses.replace(row, config_hash="0" * 12) for row in earlier]  # of no config
     path.write_text("".join(row.to_json() + "\n" for row in (*earlier, *strange)))
@@ -204,7 +205,7 @@ def test_a_picture_that_is_missing_or_of_other_rows_is_stale(stale, rows):
     ],
 )
 def test_a_row_that_does_not_fit_its_config_is_refused(change, said, rows_of_job, capsys):
-    path = LEDGER / "preresnet.jsonl"
+    path = LEDGERS / "preresnet.jsonl"
     (row,) = rows_of_job(POSITIONS, {"p6": [0.4]})
     path.write_text(json.dumps({**json.loads(row.to_json()), **change, "seed": 7}) + "\n")
     for arguments in ([], ["--check"]):
@@ -216,7 +217,7 @@ def test_a_row_that_does_not_fit_its_config_is_refused(change, said, rows_of_job
 
 @pytest.mark.usefixtures("rendered")
 def test_a_config_of_no_part_and_a_damaged_line_are_refused(rows_of_job, stale):
-    path = LEDGER / "preresnet.jsonl"
+    path = LEDGERS / "preresnet.jsonl"
     before = path.read_bytes()
     other = dataclasses.replace(
         POSITIONS, settings=dataclasses.replace(POSITIONS.settings, epochs=99)
@@ -232,14 +233,16 @@ def test_without_a_ledger_everything_is_not_run(tmp_path, monkeypatch):
     assert report.main([]) == 0
     page = PAGE.read_text()
     assert "- **What agrees:** nothing." in page
-    assert sum(line.endswith(" cells.") for line in page.splitlines()) == len(runs_of(JOBS, {}))
+    assert sum(line.endswith(" cells.") for line in page.splitlines()) == len(
+        runs_of(all_jobs(), {})
+    )
     assert "`benchmarks.transfer` is no job" in page
     assert not pathlib.Path("docs").exists()
     assert report.main(["--check"]) == 0
 
 
 def test_other_ledgers_have_a_section_where_there_is_one(rendered):
-    (LEDGER / "speeds.jsonl").write_text('{"speed": 3}\n{"speed": 4}\n')
+    (LEDGERS / "speeds.jsonl").write_text('{"speed": 3}\n{"speed": 4}\n')
     assert report.main(["--check"]) == 0
     sections = {"speeds.jsonl": lambda rows: f"## Speeds\n\n{len(rows)} rows\n"}
     assert report.main([], sections=sections) == 0
@@ -249,7 +252,7 @@ def test_other_ledgers_have_a_section_where_there_is_one(rendered):
 
 def test_rates_stand_beside_each_other(rendered, rows_of_job):
     assert ", by rate" not in rendered
-    higher = next(job for job in JOBS if job.name == "cifar100:small, rate=0.5")
+    higher = next(job for job in all_jobs() if job.name == "cifar100:small, rate=0.5")
     write(rows_of_job(higher, {"none": [0.4, 0.401], "p6": [0.5, 0.502], "p4": [0.3, 0.302]}))
     assert report.main([]) == 0
     lines = PAGE.read_text().splitlines()

@@ -12,13 +12,13 @@ import time
 
 import numpy as np
 import pytest
+from benchmarks.reproduction.claims import CLAIMS
 
 import benchmarks.harness.run
 from benchmarks import reproduce
 from benchmarks.preresnet import STUDY, PreResNetSettings
 from benchmarks.reproduction import jobs
-from benchmarks.reproduction.claims import CLAIMS
-from benchmarks.reproduction.jobs import FORMS, JOBS, Job
+from benchmarks.reproduction.jobs import FORMS, Job, all_jobs
 from flaxdrop.data import load
 from flaxdrop.training.stopping import Stop
 
@@ -139,7 +139,7 @@ def test_a_signal_stops_it_for_the_next_time(data, monkeypatch, capsys):
 def test_a_part_in_other_hands_is_passed_over(data):
     jobs = jobs_of()[:2]
     with contextlib.ExitStack() as other, as_in_a_process_of_its_own():
-        assert reproduce._claim_next(jobs, LEDGER, data, {}, other).settings.rate == 0.5
+        assert reproduce._claim_next(jobs, LEDGER, data, {}, other)[1].settings.rate == 0.5
         assert run(jobs, data) == 0
         assert {rate for rate, *_ in cells()} == {0.25}
     assert run(jobs, data) == 0
@@ -231,22 +231,22 @@ def test_two_at_once_and_one_of_them_killed_train_no_cell_twice_and_lose_no_row(
 
 
 def test_the_order_of_the_reproduction():
-    forms = [job.form for job in JOBS]
+    forms = [job.form for job in all_jobs()]
     small = forms.count("small")
     # All small forms, then the quick and the full ones of the named jobs, then the others.
     assert forms == sorted(forms[: small + 14], key=FORMS.index) + forms[small + 14 :]
-    names = [f"{job.name} {job.settings.variants}".strip() for job in JOBS]
+    names = [f"{job.name} {job.settings.variants}".strip() for job in all_jobs()]
     high = "cifar100:small, rate=0.3"
     assert names[:3] == [f"{high} none,p6", high, f"{high} none"]
     assert names[3].startswith("vgg_cifar10:small BN,conv 0.2,conv 0.5,")
     assert names[4] == "cifar10:small, rate=0.3 none,p6"
-    baselines = {job.settings.seeds for job in JOBS if job.settings.variants == "none"}
+    baselines = {job.settings.seeds for job in all_jobs() if job.settings.variants == "none"}
     assert baselines == {6}
-    assert min(job.settings.seeds for job in JOBS) == 3
+    assert min(job.settings.seeds for job in all_jobs()) == 3
 
 
 def test_every_variant_that_a_claim_on_depth_names_is_wanted_early():
-    early = next(job for job in JOBS if job.study.name == "vgg_depth")
+    early = next(job for job in all_jobs() if job.study.name == "vgg_depth")
     named = {
         name
         for claim in CLAIMS
@@ -258,7 +258,7 @@ def test_every_variant_that_a_claim_on_depth_names_is_wanted_early():
 
 
 def test_its_command_is_that_of_a_study():
-    job = next(job for job in JOBS if job.changes)
+    job = next(job for job in all_jobs() if job.changes)
     assert job.command == (
         "python -m benchmarks.preresnet --config configs/cifar100.py:small --config.rate=0.3"
         " --config.seeds=3"

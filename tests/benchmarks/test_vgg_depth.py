@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from benchmarks import probe
-from benchmarks.harness.study import families
+from benchmarks.harness.variants import families
 from benchmarks.vgg_depth import PUBLISHED, STUDY, VGGSettings, published, variants
 
 CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "vgg_digits.py")

@@ -45,7 +45,9 @@ def test_a_line_is_strict_json_with_every_documented_field(make_row):
     def refuse(constant):
         raise AssertionError(constant)
 
-    text = make_row(last_nll=math.inf).to_json()
+    row = make_row()
+    curve = {**row.curve, "test_nll": [1.0, 1.0, 1.0, math.inf]}
+    text = make_row(curve=curve).to_json()
     assert "\n" not in text
     fields = json.loads(text, parse_constant=refuse)
     documented = [
@@ -73,10 +75,10 @@ def test_array_scalars_become_plain_numbers(make_row):
     row = make_row(
         seed=np.int64(3),
         parameters=jnp.int32(7),
-        last_accuracy=jnp.float32(0.5),
-        best_accuracy=np.float32(0.5),
+        accuracy=np.float64(0.5),
+        wall_seconds=np.float32(0.5),
     )
-    kinds = [type(v) for v in (row.seed, row.parameters, row.last_accuracy, row.best_accuracy)]
+    kinds = [type(v) for v in (row.seed, row.parameters, row.last_accuracy, row.wall_seconds)]
     assert kinds == [int, int, float, float]
     assert Row.from_json(row.to_json()) == row
 
@@ -99,10 +101,9 @@ def test_array_scalars_become_plain_numbers(make_row):
         ({"config": {"rate": object()}}, "config: .* must be plain JSON"),
         ({"config": {"rate": math.nan}}, "config: .* must be plain JSON"),
         ({"versions": {"jax": 1}}, "versions: .* must map names to version strings"),
-        ({"curve": {"train_loss": []}}, "curve: must be a dict of train_loss"),
         ({"measured": [1]}, "measured: a list, must be a dict"),
         ({"measured": {"variance": "1"}}, "measured variance: '1', must be a number"),
-        ({"schema": 0}, "schema: 0, must be 3"),
+        ({"schema": 0}, "schema: 0, must be 4"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line(make_row, fields, message):
@@ -111,8 +112,10 @@ def test_a_bad_value_is_refused_in_one_line(make_row, fields, message):
     assert "\n" not in str(error.value)
 
 
-def test_curves_of_different_lengths_are_refused(make_row):
+def test_curves_of_other_names_or_of_different_lengths_are_refused(make_row):
     row = make_row()
+    with pytest.raises(ValueError, match="curve: must be a dict of train_loss"):
+        dataclasses.replace(row, curve={"train_loss": []})
     with pytest.raises(ValueError, match=r"curve: lengths differ .*train_loss 1"):
         dataclasses.replace(row, curve={**row.curve, "train_loss": [1.0]})
 
@@ -170,8 +173,8 @@ def test_a_corrupt_line_is_reported_with_its_number_and_left_out(path, make_row)
 def test_a_newer_schema_is_refused(path, make_row):
     ledger.append(path, make_row())
     with path.open("a") as file:
-        file.write('{"schema": 4, "kind_of_row": "new"}\n')
-    with pytest.raises(NewerSchemaError, match=r"line 2: schema: 4 is newer than 3.*update"):
+        file.write('{"schema": 5, "kind_of_row": "new"}\n')
+    with pytest.raises(NewerSchemaError, match=r"line 2: schema: 5 is newer than 4.*update"):
         ledger.read(path)
 
 
@@ -179,10 +182,10 @@ def test_a_newer_schema_is_refused(path, make_row):
 def test_a_row_from_before_numerics_were_counted_is_read(make_row, schema):
     fields = json.loads(make_row().to_json())
     later = ("numerics", "data", "weights", "chance", *(["measured"] if schema == 1 else []))
-    for name in later:
+    for name in (*later, "row_digest"):
         del fields[name]
     row = Row.from_json(json.dumps({**fields, "schema": schema}))
-    assert (row.schema, row.content) == (3, ("0123456789ab", 0, "", ""))
+    assert (row.schema, row.content) == (4, ("0123456789ab", 0, "", ""))
     assert math.isnan(row.chance)
     assert not row.at_chance
     assert Row.from_json(row.to_json()) == row
@@ -332,13 +335,48 @@ def test_a_short_write_is_a_full_disk(path, make_row, monkeypatch):
 
 def test_a_row_tells_which_examples_were_right(make_row, path):
     right = np.random.default_rng(0).random((2, 50)) < 0.7
-    row = make_row(accuracy=0.7, best=0.8, epochs=3)
+    row = make_row(epochs=3)
     curve = {**row.curve, "test_accuracy": [0.5, *right.mean(axis=1)]}
     packed = pack_right(np.packbits(right, axis=1))
+    last = right.mean(axis=1)[-1]
     fields = {"curve": curve, "right": packed, "test_examples": 50}
-    ledger.append(path, make_row(accuracy=0.7, best=0.8, epochs=3, **fields))
+    ledger.append(path, make_row(accuracy=last, epochs=3, **fields))
     (read,), _ = ledger.read(path)
     np.testing.assert_array_equal(read.right_examples, right)
     fields["curve"] = {**curve, "test_accuracy": [0.5, 0.5, 0.5]}
     with pytest.raises(ValueError, match=r"^right: .* must be 0\.5$"):
-        make_row(accuracy=0.7, best=0.8, epochs=3, **fields)
+        make_row(accuracy=0.5, epochs=3, **fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"last_accuracy": 0.95}, "last_accuracy"),
+        ({"best_accuracy": 0.2}, "best_accuracy"),
+        ({"last_nll": -5.0}, "last_nll"),
+        ({"best_epoch": 1}, "best_epoch"),
+        ({"digest": "x"}, "digest"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused(make_row, change, field):
+    with pytest.raises(ValueError, match=rf"^{field}: must be "):
+        dataclasses.replace(make_row(), **change)
+
+
+@pytest.mark.parametrize("field", ["seed", "variant", "git_revision", "wall_seconds"])
+def test_a_row_that_was_edited_is_refused(path, make_row, field):
+    fields = json.loads(make_row().to_json())
+    fields[field] = 1 if isinstance(fields[field], int | float) else "other"
+    path.write_text(json.dumps(fields) + "\n")
+    rows, (warning,) = ledger.read(path)
+    assert rows == []
+    assert "row_digest: must be " in warning
+
+
+def test_a_row_of_schema_3_had_no_digest(make_row):
+    fields = json.loads(make_row().to_json())
+    del fields["row_digest"]
+    row = Row.from_json(json.dumps({**fields, "schema": 3}))
+    assert row == make_row()
+    with pytest.raises(ValueError, match="fields missing or unknown: row_digest"):
+        Row.from_json(json.dumps(fields))

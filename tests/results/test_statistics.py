@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flaxdrop.results.statistics import chance_level, holm, null_noise, paired, summary
+from flaxdrop.results.statistics import chance_level, holm, paired, summary
 
 # Simulations draw with fixed seeds; with any other seed each bound below would fail by chance
 # with this probability.
@@ -144,46 +144,6 @@ def test_holm_keeps_the_familywise_error():
     draws = np.random.default_rng(4).uniform(size=(4000, 8))
     rejected = sum(min(holm(list(p))) < 0.05 for p in draws)
     assert within_binomial(rejected, 4000, 1 - (1 - 0.05 / 8) ** 8)
-
-
-def test_the_noise_holds_a_new_difference_of_one_network_as_often_as_it_says():
-    rng = np.random.default_rng(5)
-    held = 0
-    for _ in range(1000):
-        a, b, c, d, e, f = rng.normal(90, 0.3, (6, 5))
-        null = null_noise({"a - b": (by_seed(a), by_seed(b)), "c - d": (by_seed(c), by_seed(d))})
-        held += abs(np.mean(e - f)) <= null.noise(5)
-    assert within_binomial(held, 1000, 0.95)
-
-
-def test_the_null_by_hand():
-    pairs = {
-        "a - b": (by_seed([1.0, 3.0]), by_seed([0.0, 1.0])),
-        "c - d": (by_seed([0.0, 0.0]), by_seed([2.0, 0.0])),
-    }
-    null = null_noise(pairs)
-    # Differences 1, 2, -2, 0: about 0 their mean square is 9 / 4.
-    assert (null.std, null.freedom) == (1.5, 4)
-    assert null.noise(2) == pytest.approx(stats.t.ppf(0.975, 4) * 1.5 / math.sqrt(2))
-    assert null.differences == {name: paired(*pair) for name, pair in pairs.items()}
-    raw = [difference.p_value for difference in null.differences.values()]
-    assert list(null.p_values.values()) == holm(raw)
-
-
-def test_more_seeds_have_less_noise():
-    null = null_noise({"a - b": (by_seed([1.0, 2.0]), by_seed([2.0, 1.0]))})
-    assert null.noise(16) == pytest.approx(null.noise(4) / 2)
-    assert math.isnan(null.noise(0))
-
-
-def test_a_null_of_one_seed_has_noise_but_no_p():
-    null = null_noise({"a - b": ({0: 1.0}, {0: 0.5})})
-    assert null.noise(1) == pytest.approx(stats.t.ppf(0.975, 1) * 0.5)
-    assert math.isnan(null.p_values["a - b"])
-
-
-def test_a_null_without_common_seeds_tells_nothing():
-    assert math.isnan(null_noise({"a - b": ({0: 1.0}, {1: 1.0})}).noise(3))
 
 
 def test_guessing_stays_within_the_chance_level():

@@ -33,6 +33,15 @@ def test_every_decay_counts_where_a_short_training_brings_two_to_one_step():
     assert [float(rate(step)) for step in (4, 5, 8, 9)] == pytest.approx([0.1, 1e-3, 1e-3, 1e-4])
 
 
+def test_one_cycle_rises_to_the_learning_rate_and_ends_at_0():
+    recipe = dataclasses.replace(PAPER, schedule="one_cycle")
+    rates = [float(recipe.rate_schedule(1000)(step)) for step in range(1001)]
+    assert max(rates) == pytest.approx(0.1)
+    assert rates[0] < 0.01
+    assert rates[-1] < 1e-4
+    assert recipe.judged_epochs == 1
+
+
 def test_cosine_and_constant_schedules():
     cosine = dataclasses.replace(PAPER, schedule="cosine").rate_schedule(1000)
     for step in (0, 1, 250, 500, 999, 1000):

@@ -1,33 +1,33 @@
-import dataclasses
-import math
+import numpy as np
+import pytest
 
 from benchmarks.findings.agreement import agreement
-from flaxdrop.results.comparison import Effect
-from flaxdrop.results.statistics import paired
+from benchmarks.reproduction.jobs import all_jobs
 
-PUBLISHED = {"BN": 0.85, "up": 0.87, "down": 0.80, "small": 0.86}
-
-
-def effect(mean, p_value=0.01, noise=math.nan):
-    return Effect(paired({0: mean, 1: mean + 0.1}, {0: 0.0, 1: 0.1}), p_value, noise)
+PUBLISHED = {"BN": 0.85, "conv 0.2": 0.87, "conv 0.5": 0.80, "dense 0.2": 0.86}
+JOB = next(job for job in all_jobs() if job.name == "vgg_cifar10:small")
 
 
-def test_what_stands_out_agrees_or_not_by_its_sign():
-    ours = {"up": effect(1.5), "down": effect(2.0), "small": effect(1.0, p_value=0.06)}
-    assert agreement(ours, PUBLISHED, "BN") == [
-        "Best accuracy against BN, agrees: up (+1.50 points, published +2.00).",
-        "Best accuracy against BN, does not agree: down (+2.00 points, published -5.00).",
-        "Best accuracy against BN, undecided: small (+1.00 points, published +1.00).",
-    ]
+@pytest.fixture
+def compared(rows_of_job):
+    def make(**means):
+        noise = np.random.default_rng(0)
+        accuracies = {name: list(mean + noise.normal(0, 0.002, 4)) for name, mean in means.items()}
+        return JOB.study.compare(rows_of_job(JOB, accuracies), JOB.every_variant)
+
+    return make
 
 
-def test_what_is_smaller_than_the_noise_is_undecided():
-    (line,) = agreement({"up": effect(1.5, noise=2.0)}, PUBLISHED, "BN")
-    assert "undecided: up" in line
+def test_what_is_significant_agrees_or_not_by_its_sign(compared):
+    found = compared(**{"BN": 0.80, "conv 0.2": 0.83, "conv 0.5": 0.82, "dense 0.2": 0.80})
+    kinds = {line.split(", ")[1].split(":")[0]: line for line in agreement(found, PUBLISHED)}
+    assert "conv 0.2 (+" in kinds["agrees"]
+    assert "published +2.00" in kinds["agrees"]
+    assert "conv 0.5 (+" in kinds["does not agree"]
+    assert "dense 0.2" in kinds["undecided"]
 
 
-def test_what_is_not_published_is_left_out():
-    assert agreement({"new": effect(1.0)}, PUBLISHED, "BN") == []
-    assert agreement({"up": effect(1.0)}, {}, "BN") == []
-    none = dataclasses.replace(effect(1.0), difference=paired({}, {}))
-    assert agreement({"up": none}, PUBLISHED, "BN") == []
+def test_what_is_not_published_is_left_out(compared):
+    found = compared(**{"BN": 0.80, "dense 0.5": 0.9})
+    assert agreement(found, PUBLISHED) == []
+    assert agreement(found, {}) == []

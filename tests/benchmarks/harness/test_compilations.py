@@ -7,7 +7,7 @@ import pytest
 
 import flaxdrop.data
 from benchmarks import preresnet, schedules
-from benchmarks.harness.study import families
+from benchmarks.harness.variants import families
 from flaxdrop.training import steps
 from flaxdrop.training.cells import compile_programs, to_images
 from flaxdrop.training.checkpoint import Checkpoints

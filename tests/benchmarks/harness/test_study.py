@@ -1,7 +1,8 @@
 import jax
 import pytest
 
-from benchmarks.harness.study import Variant, families, parameter_count, restrict
+from benchmarks.harness.planning import restrict
+from benchmarks.harness.variants import Variant, families, parameter_count
 from benchmarks.preresnet import STUDY, PreResNetSettings
 from flaxdrop.models.preresnet import BOTTLENECK_SLOTS, PreResNet
 from flaxdrop.placement import Placement
@@ -78,10 +79,7 @@ def test_a_slot_that_the_network_lacks():
 
 def test_variants_asked_for_come_in_the_order_asked_for():
     def names(text):
-        asked = PreResNetSettings(
-            dataset="digits", epochs=1, batch=1, depth=8, widths=(4, 8, 8), variants=text
-        )
-        return list(restrict(STUDY, asked, 10))
+        return list(restrict(STUDY.variants(SETTINGS, 10), text))
 
     assert names("p6, none,p6") == ["p6", "none"]
     assert names("") == names("  ") == list(STUDY.variants(SETTINGS, 10))

@@ -1,0 +1,88 @@
+"""The list of what can be run: a new study or tool is one line in it."""
+
+import ast
+import functools
+import importlib
+import pathlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:  # the list is printed without jax
+    from benchmarks.harness.plan import S
+    from benchmarks.harness.study import Study
+
+STUDIES = (
+    "preresnet",
+    "schedules",
+    "vgg_depth",
+    "pooling",
+    "head",
+    "transfer",
+    "pretrain",
+)
+TOOLS = (
+    "probe",
+    "uncertainty",
+    "module_tests",
+    "reproduce",
+    "report",
+    "throughput",
+    "throughput.scale",
+    "throughput.profile",
+)
+_FOLDER = pathlib.Path(__file__).parents[1]
+
+
+class About(NamedTuple):
+    """What a module says of itself.
+
+    Attributes:
+      question: the first line of its docstring.
+      example: the first command in its docstring.
+    """
+
+    question: str
+    example: str
+
+
+def about(name: str) -> About:
+    """Reads the docstring of a study or a tool, without importing it."""
+    path = _FOLDER / name.replace(".", "/")
+    file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    lines = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()
+    command = f"python -m benchmarks.{name}"
+    example = next(line.strip() for line in lines if line.strip().startswith(command))
+    return About(lines[0], example.partition("   ")[0])
+
+
+def load_study(name: str) -> "Study[Any]":
+    """Imports a study.
+
+    Raises:
+      ValueError: it is not in the list.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"study: must be one of {', '.join(STUDIES)}, got {name!r}")
+    study: Study[Any] = importlib.import_module(f"benchmarks.{name}").STUDY
+    return study
+
+
+def load_settings(study: "Study[S]", config: str, **changes: Any) -> "S":
+    """Reads a config of this repository.
+
+    Args:
+      study: whose config it is.
+      config: as after `--config`, for example "configs/cifar10.py:quick".
+      **changes: fields that are overridden.
+
+    Raises:
+      ValueError: an unknown form, or a value out of its range.
+    """
+    file, _, form = config.partition(":")
+    values = _get_config(pathlib.Path(file).stem)(*[form] if form else [])
+    values.update(changes)
+    return study.settings.of(values)
+
+
+@functools.cache
+def _get_config(name: str) -> Any:
+    return importlib.import_module(f"configs.{name}").get_config

@@ -1,0 +1,115 @@
+"""Makes the plan of a run: loads the data and checks everything that can be wrong."""
+
+import pathlib
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+import flaxdrop.data
+from benchmarks.harness.plan import Plan, S, identity
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant, families, parameter_count
+from benchmarks.harness.workfolder import WorkFolder, default_folder
+from flaxdrop.data.dataset import Dataset
+from flaxdrop.results.provenance import config_hash
+from flaxdrop.training.cells import choose_devices, to_images
+from flaxdrop.training.content import NUMERICS, Content
+from flaxdrop.training.environment import configure_jax
+from flaxdrop.training.steps import Images
+
+MATMUL_PRECISION = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
+
+
+def make_plan(
+    study: Study[S],
+    settings: S,
+    workdir: str | None,
+    shared_ledger: pathlib.Path | None = None,
+) -> Plan[S]:
+    """Loads the data and checks everything that can be wrong, writing nothing.
+
+    Args:
+      study: what to run.
+      settings: of the run.
+      workdir: where results go; None: a folder of the config's own.
+      shared_ledger: where finished cells go instead.
+
+    Raises:
+      ValueError, OSError: what the user got wrong.
+    """
+    configure_jax()
+    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[settings.precision])
+    devices = choose_devices(settings.devices)
+    dataset = flaxdrop.data.load(
+        settings.dataset,
+        image_size=settings.image_size or None,
+        data_dir=settings.data_dir or None,
+        test_examples=settings.test_examples or None,
+    )
+    recipe = settings.recipe
+    recipe.steps_per_epoch(settings.train_examples or len(dataset.x_train))
+    pixels, subsets = _draw(to_images(dataset, recipe.mean, recipe.std), dataset, settings)
+    frozen = study.frozen(settings) if study.frozen else None
+    every = dict(study.variants(settings, dataset.num_classes))
+    chosen = restrict(every, settings.variants)
+    content = Content(
+        config_hash=config_hash(settings.identity()),
+        numerics=NUMERICS,
+        data=dataset.digest,
+        weights=frozen.digest if frozen else "",
+    )
+    path = (
+        pathlib.Path(workdir)
+        if workdir
+        else default_folder(study.name, settings.dataset, identity(settings, content))
+    )
+    plan = Plan(
+        name=study.name,
+        baseline=study.baseline,
+        settings=settings,
+        dataset=dataset,
+        pixels=pixels,
+        subsets=subsets,
+        frozen=frozen,
+        content=content,
+        every_variant=every,
+        families=families(every, recipe.dropout_schedule),
+        variants=chosen,
+        devices=devices,
+        folder=WorkFolder(path, shared_ledger),
+    )
+    for family in plan.families:
+        if family.placements.keys() & set(chosen):
+            parameter_count(family.model, plan.input_shape)  # refuses images that do not fit it
+    return plan
+
+
+def _draw(
+    images: Images, dataset: Dataset, settings: Settings
+) -> tuple[Images, tuple[np.ndarray | None, ...]]:
+    """The images that some seed is trained on, and which of them each seed is."""
+    if settings.train_examples in (0, len(dataset.x_train)):
+        return images, (None,) * settings.seeds
+    drawn = [dataset.drawn(settings.train_examples, seed) for seed in range(settings.seeds)]
+    used = np.unique(np.concatenate(drawn))
+    own = images.replace(x_train=images.x_train[used], y_train=images.y_train[used])
+    return own, tuple(np.searchsorted(used, part).astype(np.int32) for part in drawn)
+
+
+def restrict(every: Mapping[str, Variant], asked: str) -> tuple[str, ...]:
+    """The names of the variants that are asked for, in the order asked for.
+
+    Args:
+      every: all variants of a study.
+      asked: names, separated by commas; empty: all.
+
+    Raises:
+      ValueError: an unknown variant; the message lists the known ones.
+    """
+    names = [name.strip() for name in asked.split(",")] if asked.strip() else list(every)
+    for name in names:
+        if name not in every:
+            raise ValueError(f"variants: unknown {name!r}, choose among {', '.join(every)}")
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,104 @@
+"""The variants of a study, and the families of them that one compiled program serves."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flaxdrop.placement import Placement
+from flaxdrop.schedule import schedule_index
+from flaxdrop.training.steps import Cell, initial_variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A row of a study: a network with a placement.
+
+    Attributes:
+      model: with `slots`.
+      placement: what is on in it.
+      schedule: of its rates over the training; empty: the recipe's.
+    """
+
+    model: Any
+    placement: Placement
+    schedule: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Variants that one compiled program serves.
+
+    Attributes:
+      model: the network they share.
+      placements: variant -> placement, all with the same slots, masks and shapes.
+      schedules: variant -> schedule of its rates.
+    """
+
+    model: nn.Module
+    placements: Mapping[str, Placement]
+    schedules: Mapping[str, str]
+
+    def cell(self, variant: str, seed: int) -> Cell:
+        """What tells the cell from the others of its family."""
+        return Cell(
+            key=jax.random.key(seed),
+            placement=self.placements[variant],
+            schedule=np.int32(schedule_index(self.schedules[variant])),
+        )
+
+
+def families(variants: Mapping[str, Variant], schedule: str = "constant") -> list[Family]:
+    """Groups variants by what must be compiled apart: the network, and masks that contradict.
+
+    Every placement of a family names the slots of all of them, at rate 0 where its own does not.
+
+    Args:
+      variants: name -> variant.
+      schedule: of the variants that have none of their own.
+    """
+    groups: list[tuple[Any, dict[str, str], dict[str, Placement]]] = []
+    for name, variant in variants.items():
+        variant.placement.validate(variant.model.slots)
+        own = {slot: variant.placement.mask(slot) for slot in variant.placement.slots}
+        for model, masks, members in groups:
+            if model == variant.model and all(masks.get(s, own[s]) == own[s] for s in own):
+                masks.update(own)
+                members[name] = variant.placement
+                break
+        else:
+            groups.append((variant.model, own, {name: variant.placement}))
+    return [
+        _family(
+            model, masks, members, {name: variants[name].schedule or schedule for name in members}
+        )
+        for model, masks, members in groups
+    ]
+
+
+def _family(
+    model: Any,
+    masks: Mapping[str, str],
+    members: Mapping[str, Placement],
+    schedules: Mapping[str, str],
+) -> Family:
+    off = Placement(
+        dict.fromkeys(sorted(masks), 0.0),
+        masks,
+    )
+    return Family(
+        model,
+        {name: (off | placement).broadcast(model.slots) for name, placement in members.items()},
+        schedules,
+    )
+
+
+def parameter_count(model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """How many trainable parameters a network has."""
+    x = jnp.zeros((1, *input_shape))
+    shapes = jax.eval_shape(lambda: initial_variables(model, jax.random.key(0), x))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))

@@ -1,0 +1,87 @@
+"""The published claims beside what the rows of one config say about them."""
+
+from collections.abc import Sequence
+
+from flaxdrop.results.claims import (
+    MARGIN,
+    NOT_RUN,
+    PROVED,
+    SAME,
+    UNDECIDED,
+    Claim,
+    Finding,
+    judge,
+    seeds_needed,
+)
+from flaxdrop.results.comparison import UNITS, Comparison, Effect
+from flaxdrop.results.table import measure_name
+from flaxdrop.table import EMPTY, Table
+
+NOTES = (
+    "A claim holds where the 95 % interval of each of its differences lies on its side of 0. It"
+    " does not where one lies on the other side (Bonferroni over its differences). The same: each"
+    f" is within {MARGIN:g} point, by two one-sided tests of 5 %; the margin is ours. With no"
+    ' effect, a claim would be called "holds" in at most 2.5 % of studies, and "does not" in'
+    " another 2.5 %. Over the claims nothing is corrected.",
+    "Seeds to decide: for each network, if the difference stays what it is.",
+)
+
+
+def claims_table(comparison: Comparison, claims: Sequence[Claim]) -> Table:
+    """A line for every claim: its verdict by each measure, and its differences.
+
+    Args:
+      comparison: of the rows.
+      claims: of the study.
+    """
+    columns = ("published claim", "verdict", "differences", "by best", "by NLL", "seeds to decide")
+    cells = []
+    for claim in claims:
+        found = judge(claim, comparison)
+        cells.append(
+            (
+                f"{claim.words} ({claim.source})",
+                verdict_words(claim, found),
+                differences(found) or EMPTY,
+                *(
+                    judge(claim, comparison, measure).verdict
+                    if claim.measure == "accuracy" and not claim.proof
+                    else EMPTY
+                    for measure in ("best", "nll")
+                ),
+                needed(found),
+            )
+        )
+    accuracy = f"Verdict and differences: of the accuracy, {measure_name(comparison, 'accuracy')}."
+    return Table(columns, tuple(cells), (accuracy, *NOTES))
+
+
+def verdict_words(claim: Claim, found: Finding) -> str:
+    """The verdict as a table says it."""
+    words = {
+        SAME: f"the same to within {MARGIN:g} point",
+        PROVED: f"proved ({claim.proof})",
+    }.get(found.verdict, found.verdict)
+    if found.missing and found.verdict not in (PROVED, NOT_RUN):
+        words += f"; not run: {', '.join(found.missing)}"
+    return words
+
+
+def differences(found: Finding) -> str:
+    """Every difference of a claim with its interval and its unit."""
+    return "; ".join(f"{effect.name}: {effect:+.2f} {_unit(effect)}" for effect in found.effects)
+
+
+def needed(found: Finding) -> str:
+    """How many seeds would decide an undecided claim."""
+    if found.verdict != UNDECIDED or any(e.measure != "accuracy" for e in found.effects):
+        return EMPTY
+    seeds = [seeds_needed(effect) for effect in found.effects]
+    known = [number for number in seeds if number is not None]
+    if len(known) < len(seeds):
+        return "more than seeds: test images"
+    return f"{max(known)}" if known else EMPTY
+
+
+def _unit(effect: Effect) -> str:
+    return UNITS.get(effect.measure, f"({effect.measure})")

@@ -1,0 +1,21 @@
+from flaxdrop.results.comparison import compare
+from flaxdrop.results.regime import regime
+
+
+def test_it_names_images_pixels_epochs_steps_and_the_training_accuracy(make_row):
+    config = {"dataset": "cifar100", "epochs": 40, "batch": 128, "image_size": 0}
+    rows = [
+        make_row("none", seed, config=config, train_examples=10_000, test_examples=10_000)
+        for seed in range(3)
+    ]
+    line = regime(compare(rows, baseline="none"))
+    for words in ("10,000 training images of 32 pixels", "10,000 test images", "40 epochs"):
+        assert words in line
+    assert "(3,120 steps)" in line
+    assert "training accuracy of none 95.0 %" in line
+    assert "n = 3 seeds" in line
+
+
+def test_without_a_finished_cell_it_is_empty(make_row):
+    rows = [make_row("none", status="diverged", last_accuracy=None)]
+    assert regime(compare(rows, baseline="none")) == ""
