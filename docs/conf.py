@@ -2,12 +2,16 @@
 
 import pathlib
 import re
+import sys
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
 import flaxdrop
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # for benchmarks, which is not installed
 
 project = "flaxdrop"
 author = "flaxdrop contributors"
@@ -40,7 +44,6 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 
-ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = "BENCHMARKS.md"  # is a page of the site, too, under the name of `results.md`
 
 
