@@ -43,7 +43,6 @@ autosummary_ignore_module_all = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
-
 RESULTS = "BENCHMARKS.md"  # is a page of the site, too, under the name of `results.md`
 
 
