@@ -1,6 +1,7 @@
 """Runs a study: trains every cell that the ledger lacks, then makes the table and the pictures."""
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 import itertools
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.harness.decide import decision_table, undecided
 from benchmarks.harness.estimate import describe_plan
 from benchmarks.harness.plan import Plan, S, cell_name
 from benchmarks.harness.planning import make_plan
@@ -61,6 +63,10 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
             print(f"warning: {warning}", file=sys.stderr)
         try:
             rows, interrupted = train(study, plan, rows, stop)
+            while not interrupted and _needs_seeds(study, plan, rows):
+                more = dataclasses.replace(plan.settings, seeds=plan.settings.seeds + 1)
+                plan = make_plan(study, more, workdir)
+                rows, interrupted = train(study, plan, rows, stop)
             _report(study, plan, rows, complete=not interrupted)
         except OSError as error:
             raise UsageError(
@@ -74,6 +80,16 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
         " training are saved; run the same command to go on"
     )
     return stop.exit_status
+
+
+def _needs_seeds(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row]) -> bool:
+    if plan.settings.seeds >= plan.settings.decide:
+        return False
+    comparison = study.compare(plan.finished(rows), plan.every_variant)
+    left = [" - ".join(pair) for pair in undecided(study.claims, comparison)]
+    if left:
+        print(f"not decided with {plan.settings.seeds} seeds: {', '.join(left)}; one seed more")
+    return bool(left)
 
 
 def train(
@@ -245,6 +261,7 @@ def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, compl
         accuracy_table(comparison, study.published(plan.settings)),
         effect_table(comparison),
         *([claims_table(comparison, study.claims)] if study.claims else []),
+        *([decision_table(study.claims, comparison)] if plan.settings.decide else []),
     ]
     line = regime(comparison)
     folder.table.write_text(f"{line}.\n\n" + "\n".join(table.markdown() for table in tables))

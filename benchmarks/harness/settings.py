@@ -25,6 +25,7 @@ class Settings:
       test_examples: likewise.
       variants: names, separated by commas; empty: those of the study.
       seeds: how many; seed 0 is the first.
+      decide: add seeds, up to so many, until every planned contrast of the study is decided; 0: no.
       precision: of products on accelerators: "float32", "tensorfloat32"; "bfloat16": also of the
         activations, parameters and statistics stay f32.
       devices: how many to train on; 0: all there are.
@@ -42,6 +43,7 @@ class Settings:
     test_examples: int = 0
     variants: str = ""
     seeds: int = 3
+    decide: int = 0
     precision: str = "tensorfloat32"
     devices: int = 0
     cells_per_device: int = 1
@@ -94,7 +96,7 @@ class Settings:
         return cls(**{name: _typed(fields[name], value) for name, value in values.items()})
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "train_examples", "test_examples", "devices"):
+        for name in ("image_size", "train_examples", "test_examples", "decide", "devices"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: must be at least 0, got {getattr(self, name)}")
         for name in ("seeds", "cells_per_device"):
@@ -133,6 +135,7 @@ _NOT_IDENTITY = (
     "data_dir",
     "variants",
     "seeds",
+    "decide",
     "devices",
     "checkpoint_seconds",
     "time_budget",

@@ -22,7 +22,7 @@ def grids(runs: Sequence[Progress]) -> Iterator[str]:
         claims = own[0].job.study.claims
         if claims:
             yield f"**{own[0].job.study.question}**\n"
-            yield _grid(claims, [run for run in own if run.rows]).markdown()
+            yield _grid(claims, [run for run in own if run.begun]).markdown()
     notes = (
         *NOTES,
         "Every entry: the verdict by the accuracy after the last epoch (by the mean of the last"

@@ -41,7 +41,7 @@ def render(runs: Sequence[Progress], others: Sequence[str], not_shown: Mapping[s
     every = by_rate(runs)
     for title in dict.fromkeys(run.title for run in runs):
         own = [run for run in runs if run.title == title]
-        if any(run.rows for run in own):
+        if any(run.begun for run in own):
             blocks += [f"## {title}\n", *_config(own)]
         for rates in every:
             if rates.last in own:
@@ -56,7 +56,7 @@ def _config(runs: Sequence[Progress]) -> Iterator[str]:
     if words := study.stated and study.stated(settings):
         yield f"{words}.\n"
     for run in runs:
-        if run.rows:
+        if run.begun:
             yield f"### {run.job.name}\n"
             yield from _form(run)
 

@@ -106,4 +106,4 @@ def of_rates(group: ByRate) -> Picture:
 
 def pictures(runs: Sequence[Progress]) -> list[Picture]:
     """All that the page of these runs shows."""
-    return [*(of_run(run) for run in runs if run.rows), *map(of_rates, by_rate(runs))]
+    return [*(of_run(run) for run in runs if run.begun), *map(of_rates, by_rate(runs))]

@@ -40,6 +40,11 @@ class Progress:
         lacking = [cell for cell in self.wanted if cell not in done]
         return sorted(lacking, key=lambda cell: (order.index(cell[0]), cell[1]))
 
+    @property
+    def begun(self) -> bool:
+        """There is a row of more than its baseline, which other configs may have trained."""
+        return any(row.variant != self.job.study.baseline for row in self.rows)
+
     @functools.cached_property
     def comparison(self) -> Comparison:
         """Of its rows: computed once, for all that the page says of them."""
@@ -109,8 +114,7 @@ def by_rate(runs: Sequence[Progress]) -> list[ByRate]:
     groups: dict[tuple[str, str], dict[float, Progress]] = {}
     for run in runs:
         identity = dict(run.job.settings.identity())
-        has_dropout = any(row.variant != run.job.study.baseline for row in run.rows)
-        if has_dropout and "rate" in identity:
+        if run.begun and "rate" in identity:
             rate = identity.pop("rate")
             groups.setdefault((run.job.study.name, config_hash(identity)), {})[rate] = run
     return [ByRate(dict(sorted(group.items()))) for group in groups.values() if len(group) > 1]

@@ -74,7 +74,9 @@ def draw_depth(
         for rate, names in by_block.items()
         if any(comparison.network(name) in effects for name in names)
     }
-    rows = make_rows(comparison, {v: v for v in comparison.order}, width=_NAME, networks=list(whole))
+    rows = make_rows(
+        comparison, {v: v for v in comparison.order}, width=_NAME, networks=list(whole)
+    )
     key = verdict_key(whole.values())
     if any(name in theirs for name in effects):
         key.append(Entry("published", PUBLISHED))
@@ -84,7 +86,8 @@ def draw_depth(
         title,
         subtitle,
         key=key,
-        note=note(comparison, list(effects.values())) + (f" By block: {FULL[0].lower()}{FULL[1:]}" if single else ""),
+        note=note(comparison, list(effects.values()))
+        + (f" By block: {FULL[0].lower()}{FULL[1:]}" if single else ""),
     )
     names = [name for name, there in (("whole", whole), ("single", single)) if there]
     [axes] = panels(figure, 1, max(1, len(names)))

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
+from matplotlib.transforms import BboxBase
 from scipy import optimize
 
-from flaxdrop.plots.style import INK, SMALL, balance
+from flaxdrop.plots.style import INK, SMALL, balance, text_width
 
 _BESIDE = 1.03  # the left end of names, in widths of their panel
 _LINE = 1.3  # height of a line of text, in sizes of it
@@ -103,10 +104,18 @@ def spread(
     return found.tolist()
 
 
-def name_points(
-    figure: Figure, axis: Axes, points: Mapping[str, tuple[float, float]], *, colour: str = INK
-) -> None:
-    """Writes the names of marks beside them, where there is room; far ones with a thin line.
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A mark that is to be named, with its upright interval; all in the units of the axes."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+def name_points(figure: Figure, axis: Axes, points: Mapping[str, Point]) -> None:
+    """Writes the names of marks beside them, where they cover neither marks nor intervals nor names.
 
     Call it last: it lays the page out.
 
@@ -114,73 +123,75 @@ def name_points(
       figure: the page.
       axis: the panel.
       points: name -> its mark.
-      colour: of the names.
     """
     figure.draw_without_rendering()
-    scale = figure.dpi / 72
-    marks = {name: axis.transData.transform(point) for name, point in points.items()}
+    pixels = figure.dpi / 72
     page = axis.get_window_extent()
-    taken = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in marks.values()]
-    renderer = figure.canvas.get_renderer()
-    for name, (x, y) in sorted(marks.items(), key=lambda item: item[1][1]):
-        text = axis.annotate(
+    marks = {
+        name: axis.transData.transform([(point.x, at) for at in (point.low, point.y, point.high)])
+        for name, point in points.items()
+    }
+    taken = [
+        box
+        for (x, low), (_, y), (_, high) in marks.values()
+        for box in (_box(x, y, 5 * pixels), (x - pixels, low, x + pixels, high))
+    ]
+    for name, (_, (x, y), _) in sorted(marks.items(), key=lambda item: item[1][1][1]):
+        wide = text_width(name, SMALL) * figure.dpi
+        tall = _LINE * SMALL * pixels
+        left, middle = min(
+            _places(wide, tall, pixels),
+            key=lambda at: _cost((x + at[0], y + at[1]), wide, tall, taken, page) + _far(at, wide),
+        )
+        taken.append((x + left, y + middle - tall / 2, x + left + wide, y + middle + tall / 2))
+        far = np.hypot(max(left, -left - wide, 0.0), middle) > 20 * pixels
+        axis.annotate(
             name,
-            points[name],
-            xytext=(0, 0),
+            (points[name].x, points[name].y),
+            xytext=(left / pixels, middle / pixels),
             textcoords="offset points",
             fontsize=SMALL,
-            color=colour,
+            color=INK,
             va="center",
-            ha="left",
             parse_math=False,
+            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.6} if far else None,
         )
-        box = text.get_window_extent(renderer)
-        wide, tall = box.width, box.height
-        best = min(_places(wide, tall, scale), key=lambda at: _cost(x, y, at, wide, tall, taken, page))
-        left, middle = best
-        taken.append((x + left, y + middle - tall / 2, x + left + wide, y + middle + tall / 2))
-        text.xyann = (left / scale, middle / scale)
-        if np.hypot(max(left, -left - wide, 0.0), middle) > 14 * scale:
-            axis.annotate(
-                "",
-                points[name],
-                xytext=((left + (0 if left > 0 else wide)) / scale, middle / scale),
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6},
-            )
 
 
-def _places(wide: float, tall: float, scale: float) -> list[tuple[float, float]]:
+_Box = tuple[float, float, float, float]  # left, lower, right, upper
+
+
+def _box(x: float, y: float, half: float) -> _Box:
+    return x - half, y - half, x + half, y + half
+
+
+def _places(wide: float, tall: float, pixels: float) -> list[tuple[float, float]]:
     """Left ends and middles of a text about its mark, pixels."""
     found = []
-    for distance in (7, 16, 28, 42, 60):
-        d = distance * scale
+    for distance in (8, 14, 22, 32, 44, 60, 80):
         for angle in np.deg2rad([0, 180, 90, -90, 45, -45, 135, -135, 22, -22, 158, -158]):
-            across, up = d * np.cos(angle), d * np.sin(angle)
+            across, up = distance * pixels * np.cos(angle), distance * pixels * np.sin(angle)
             if abs(across) < 1e-6:
-                left = -wide / 2
-            else:
-                left = across if across > 0 else across - wide
-            found.append((left, up + np.sign(round(np.sin(angle), 6)) * tall / 3))
+                across = -wide / 2
+            elif across < 0:
+                across -= wide
+            found.append((across, up + np.sign(round(up, 6)) * tall / 3))
     return found
 
 
+def _far(at: tuple[float, float], wide: float) -> float:
+    """How far a text is from its mark, so little that room comes first."""
+    return 1e-3 * float(np.hypot(at[0] + wide / 2, at[1]))
+
+
 def _cost(
-    x: float,
-    y: float,
-    at: tuple[float, float],
-    wide: float,
-    tall: float,
-    taken: Sequence[tuple[float, float, float, float]],
-    page: object,
+    corner: tuple[float, float], wide: float, tall: float, taken: Sequence[_Box], page: BboxBase
 ) -> float:
-    left, middle = at
-    x0, x1 = x + left, x + left + wide
-    y0, y1 = y + middle - tall / 2, y + middle + tall / 2
+    """What a text covers, and how far it is outside of its panel."""
+    x0, y0, x1, y1 = corner[0], corner[1] - tall / 2, corner[0] + wide, corner[1] + tall / 2
     covered = sum(
-        max(0.0, min(x1, b[2]) - max(x0, b[0])) * max(0.0, min(y1, b[3]) - max(y0, b[1]))
-        for b in taken
+        max(0.0, min(x1, right) - max(x0, left)) * max(0.0, min(y1, upper) - max(y0, lower))
+        for left, lower, right, upper in taken
     )
-    out = max(0.0, page.x0 - x0) + max(0.0, x1 - page.x1)  # type: ignore[attr-defined]
-    out += max(0.0, page.y0 - y0) + max(0.0, y1 - page.y1)  # type: ignore[attr-defined]
-    return 1e3 * covered + 1e3 * out + float(np.hypot(left + wide / 2, middle)) * 1e-3 + abs(middle) * 1e-3
+    outside = max(0.0, page.x0 - x0) + max(0.0, x1 - page.x1)
+    return covered + 10 * (outside + max(0.0, page.y0 - y0) + max(0.0, y1 - page.y1))

@@ -73,7 +73,10 @@ def draw_rates(
         for measure in _NAMES
     }
     every = [
-        effect for by_place in found.values() for own in by_place.values() for effect in own.values()
+        effect
+        for by_place in found.values()
+        for own in by_place.values()
+        for effect in own.values()
     ]
     figure = new_figure(
         WIDTH,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,25 +10,37 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from flaxdrop.metrics import BINS, Reliability
-from flaxdrop.plots.style import BAND, INK, legend_below, new_figure, save
+from flaxdrop.plots.style import (
+    BAND,
+    COLOURS,
+    INK,
+    MARKERS,
+    Entry,
+    new_figure,
+    panels,
+    save,
+)
 from flaxdrop.results.comparison import CONFIDENCE
 
-# Colour, marker.
-_STYLES = (("#332288", "o"), ("#CC6677", "s"), ("#117733", "^"))
 _WIDTH = 0.8 / BINS
 
 
 def draw_reliability(
-    found: Mapping[str, Reliability], path: str | os.PathLike[str], *, title: str
+    found: Mapping[str, Reliability],
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    subtitle: str = "",
 ) -> Figure:
     """Writes a PNG of accuracy against confidence, with the examples of every bin below.
 
     Bars are 95 % Wilson intervals of the accuracy of a bin; a calibrated network is on the line.
 
     Args:
-      found: what is compared, at most three; name -> its bins.
+      found: what is compared, at most five; name -> its bins.
       path: of the PNG.
-      title: above the picture.
+      title: the question.
+      subtitle: on what it was measured.
 
     Returns:
       The figure.
@@ -35,43 +48,53 @@ def draw_reliability(
     Raises:
       OSError: `path` cannot be written.
     """
-    figure = new_figure(6, 6.4, title)
-    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    upper.plot([0, 1], [0, 1], color=INK, linewidth=0.8, label="calibrated")
-    for i, (name, of) in enumerate(found.items()):
-        _draw_bins(upper, lower, name, of, place=i, shown=len(found))
+    line = {"color": INK, "linewidth": 0.8}
+    styles = {
+        name: {"color": colour, "marker": marker, "markersize": 5}
+        for name, colour, marker in zip(found, COLOURS, MARKERS, strict=False)
+    }
+    key = [
+        Entry(f"{name}: calibration error {100 * found[name].ece:.1f} %", style)
+        for name, style in styles.items()
+    ]
+    figure = new_figure(
+        6,
+        5.2,
+        title,
+        subtitle,
+        key=[*key, Entry("calibrated", line)],
+        note="Bars: 95 % intervals (Wilson). Below: how many examples each bin has.",
+    )
+    [upper], [lower] = panels(figure, 2, 1, height_ratios=(3, 1), sharex=True)
+    upper.plot([0, 1], [0, 1], **line)
+    for i, (name, style) in enumerate(styles.items()):
+        _draw_bins(upper, lower, found[name], style, place=i, shown=len(found))
     for axis in (upper, lower):
         axis.grid(axis="y", color=BAND, linewidth=0.6)
-        axis.set_axisbelow(True)
     upper.set_ylabel("accuracy")
     upper.set_xlim(0, 1)
-    upper.set_ylim(0, 1.02)
+    upper.set_ylim(0, 1)
     lower.set_xlabel("confidence")
     lower.set_ylabel("examples")
-    legend_below(figure, upper, "outside lower center", 2, line=2)
     return save(figure, path)
 
 
 def _draw_bins(
-    upper: Axes, lower: Axes, name: str, of: Reliability, *, place: int, shown: int
+    upper: Axes,
+    lower: Axes,
+    bins: Reliability,
+    style: Mapping[str, Any],
+    *,
+    place: int,
+    shown: int,
 ) -> None:
-    colour, marker = _STYLES[place]
-    there = of.count > 0
-    low, high = _wilson(of.accuracy[there], of.count[there])
-    accuracy = of.accuracy[there]
-    upper.errorbar(
-        of.confidence[there],
-        accuracy,
-        yerr=[accuracy - low, high - accuracy],
-        color=colour,
-        marker=marker,
-        markersize=5,
-        elinewidth=1.2,
-        linewidth=1,
-        label=f"{name}: calibration error {100 * of.ece:.1f} %",
-    )
+    there = bins.count > 0
+    low, high = _wilson(bins.accuracy[there], bins.count[there])
+    confidence, accuracy = bins.confidence[there], bins.accuracy[there]
+    upper.vlines(confidence, low, high, color=style["color"], linewidth=1.2, clip_on=False)
+    upper.plot(confidence, accuracy, linewidth=1, clip_on=False, **style)
     centres = (np.arange(BINS) + 0.5) / BINS + (place - (shown - 1) / 2) * _WIDTH / shown
-    lower.bar(centres, of.count, width=_WIDTH / shown, color=colour)
+    lower.bar(centres, bins.count, width=_WIDTH / shown, color=style["color"])
 
 
 def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from flaxdrop.plots.style import BAND, FAINT, INK, new_figure, save
-
-_MARKS = "#332288"
+from flaxdrop.plots.style import BAND, COLOURS, FAINT, WIDTH, head, new_figure, panels, save
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +66,12 @@ def straight(sizes: Sequence[float], values: Sequence[float]) -> Line | None:
 
 
 def draw_scale(
-    costs: Sequence[Cost], path: str | os.PathLike[str], *, what: str, title: str
+    costs: Sequence[Cost],
+    path: str | os.PathLike[str],
+    *,
+    what: str,
+    title: str,
+    subtitle: str = "",
 ) -> Figure:
     """Writes a PNG with a panel for every quantity, its straight line and the deviation from it.
 
@@ -76,7 +79,8 @@ def draw_scale(
       costs: by size; at least one.
       path: of the PNG.
       what: grows.
-      title: above the picture.
+      title: the question.
+      subtitle: on what it was measured.
 
     Returns:
       The figure.
@@ -84,22 +88,19 @@ def draw_scale(
     Raises:
       OSError: `path` cannot be written.
     """
-    figure = new_figure(10, 3.6, title)
-    axes = figure.subplots(1, len(QUANTITIES))
+    figure = new_figure(WIDTH, 3.2, title, subtitle)
+    [axes] = panels(figure, 1, len(QUANTITIES))
     sizes = [cost.size for cost in costs]
-    for axis, (name, unit, of) in zip(axes, QUANTITIES, strict=True):
-        values = [of(cost) for cost in costs]
+    for axis, (name, unit, quantity) in zip(axes, QUANTITIES, strict=True):
+        values = [quantity(cost) for cost in costs]
         axis.grid(color=BAND, linewidth=0.6)
-        axis.set_axisbelow(True)
         axis.set_xlabel(what)
         axis.set_ylabel(f"{name}, {unit}")
         if line := straight(sizes, values):
             ends = np.asarray([min(sizes), max(sizes)])
             axis.plot(ends, line.intercept + line.slope * ends, color=FAINT, linewidth=1.2)
-            axis.set_title(
-                f"off the line by at most {line.deviation:.1%}", fontsize=9, color=INK, loc="left"
-            )
-        axis.plot(sizes, values, linestyle="none", marker="o", color=_MARKS, clip_on=False)
+            head(axis, f"off the line by at most {100 * line.deviation:.1f} %", width=3.0)
+        axis.plot(sizes, values, linestyle="none", marker="o", color=COLOURS[0], clip_on=False)
         axis.set_xlim(left=0)
         axis.set_ylim(bottom=0, top=1.1 * max(*values, 1e-9))
     return save(figure, path)

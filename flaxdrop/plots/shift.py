@@ -1,40 +1,81 @@
 """Pictures of the variance shift: over the depth of a network, and against accuracies."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from flaxdrop.analysis.shift import NormShift, Shift
-from flaxdrop.plots.style import BAND, INK, legend_below, new_figure, save
-from flaxdrop.plots.variants import COLOURS, MARKERS
+from flaxdrop.plots.labels import Point, name_points
+from flaxdrop.plots.style import (
+    BAND,
+    COLOURS,
+    INK,
+    MARKERS,
+    WIDTH,
+    Entry,
+    head,
+    new_figure,
+    panels,
+    save,
+)
 from flaxdrop.results.correlation import RankCorrelation
 from flaxdrop.results.statistics import Summary
 
+_KINDS = 4  # of norms, that are told apart
 _DECADES = 30  # from where on the axis is marked by powers of ten
 _NAMED = 24  # norms that have room for their names
 
 
-def draw_shift(shift: Shift, path: str | os.PathLike[str], *, title: str) -> Figure:
+def draw_shift(
+    shift: Shift, path: str | os.PathLike[str], *, title: str, subtitle: str = ""
+) -> Figure:
     """Writes a PNG of the variance ratio over the depth of the network.
 
     A mark a norm, at the geometric mean over its channels, with the range from the 5th to the 95th
-    percentile of the channels; norms of one name (`norm1`, `norm2`) share a mark.
+    percentile of the channels; norms of one name (`norm1`, `norm2`) share a mark, where there are
+    few names.
+
+    Args:
+      shift: of the network.
+      path: of the PNG.
+      title: the question.
+      subtitle: on what it was measured.
+
+    Returns:
+      The figure.
 
     Raises:
       OSError: `path` cannot be written.
     """
     named = len(shift.norms) <= _NAMED
-    figure = new_figure(10, 5.6 if named else 4.6, title)
-    axis = figure.subplots()
-    axis.set_yscale("log")
-    axis.axhline(1, color=INK, linewidth=0.8)
     kinds = list(dict.fromkeys(_kind(norm) for norm in shift.norms))
     # A kind for every norm tells nothing.
-    kinds = kinds if len(kinds) <= len(MARKERS) else [""]
-    for i, kind in enumerate(kinds):
+    kinds = kinds if 1 < len(kinds) <= _KINDS else [""]
+    styles = [
+        {
+            "linestyle": "none",
+            "color": COLOURS[i],
+            "marker": MARKERS[i],
+            "markersize": 5,
+            "markerfacecolor": "white",
+        }
+        for i in range(len(kinds))
+    ]
+    figure = new_figure(
+        WIDTH,
+        4.8 if named else 3.8,
+        title,
+        subtitle,
+        key=[Entry(*one) for one in zip(kinds, styles, strict=True)] if len(kinds) > 1 else (),
+        note="Marks: geometric mean over the channels. Lines: their 5th to 95th percentile.",
+    )
+    [[axis]] = panels(figure, 1, 1)
+    axis.set_yscale("log")
+    axis.axhline(1, color=INK, linewidth=0.8)
+    for kind, style in zip(kinds, styles, strict=True):
         own = [(x, n) for x, n in enumerate(shift.norms, 1) if kind in ("", _kind(n))]
         middle = np.array([norm.geometric_mean for _, norm in own])
         low, high = np.array([np.quantile(norm.ratio, [0.05, 0.95]) for _, norm in own]).T
@@ -43,13 +84,8 @@ def draw_shift(shift: Shift, path: str | os.PathLike[str], *, title: str) -> Fig
             middle,
             # A geometric mean may lie outside of the quantiles.
             yerr=np.maximum([middle - low, high - middle], 0),
-            linestyle="none",
             elinewidth=1,
-            color=COLOURS[i % len(COLOURS)],
-            marker=MARKERS[i],
-            markersize=5,
-            markerfacecolor="white",
-            label=kind or "a batch norm",
+            **style,
         )
     axis.set_ylabel("variance at inference / in training")
     axis.set_xlim(0.3, len(shift.norms) + 0.7)
@@ -60,65 +96,81 @@ def draw_shift(shift: Shift, path: str | os.PathLike[str], *, title: str) -> Fig
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.grid(axis="y", color=BAND, linewidth=0.6)
-    axis.set_axisbelow(True)
     if named:
         names = [norm.norm for norm in shift.norms]
         axis.set_xticks(range(1, len(names) + 1), names, rotation=60, ha="right", parse_math=False)
     else:
         axis.set_xlabel("batch norm, in the order of the network")
         axis.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-    if len(kinds) > 1:
-        legend_below(figure, axis, "outside lower center", 6, line=1.5)
     return save(figure, path)
 
 
 def draw_prediction(
-    panels: Mapping[str, tuple[Mapping[str, float], RankCorrelation]],
+    by_time: Mapping[str, tuple[Mapping[str, float], RankCorrelation]],
     differences: Mapping[str, Summary],
     path: str | os.PathLike[str],
     *,
     baseline: str,
     title: str,
+    subtitle: str = "",
 ) -> Figure:
-    """Writes a PNG of paired accuracy differences over predicted shifts, a mark a variant.
+    """Writes a PNG of accuracy differences over predicted shifts, a named mark a variant.
 
     Args:
-      panels: when it was predicted -> (variant -> shift of the network, rank correlation).
+      by_time: when it was predicted -> (variant -> shift of the network, rank correlation).
       differences: variant -> difference of accuracy to the baseline, points, with its interval.
       path: of the PNG.
       baseline: name of the variant that the others are compared with.
-      title: above the picture.
+      title: the question.
+      subtitle: on what it was measured.
+
+    Returns:
+      The figure.
 
     Raises:
       OSError: `path` cannot be written.
     """
-    figure = new_figure(5 * len(panels) + 1, 5, title)
-    axes: Sequence = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axis, (when, (shifts, correlation)) in zip(axes, panels.items(), strict=True):
-        axis.set_title(f"{when}\nrank correlation {correlation}", fontsize=10, color=INK)
+    figure = new_figure(
+        WIDTH if len(by_time) > 1 else 6.0,
+        4.2,
+        title,
+        subtitle,
+        note="Lines: 95 % intervals of the difference.",
+    )
+    [axes] = panels(figure, 1, len(by_time), sharey=True)
+    for axis, (when, (shifts, correlation)) in zip(axes, by_time.items(), strict=True):
+        head(axis, f"{when}: rank correlation {correlation}", width=4.2)
         axis.set_xlabel("shift of the network, mean |log ratio|")
         axis.axhline(0, color=INK, linewidth=0.8)
         axis.grid(color=BAND, linewidth=0.6)
-        axis.set_axisbelow(True)
-        for i, (variant, shift) in enumerate(shifts.items()):
-            of = differences[variant]
+        for variant, shift in shifts.items():
+            difference = differences[variant]
             axis.errorbar(
                 [shift],
-                [of.mean],
-                yerr=np.nan_to_num([of.mean - of.low]),
+                [difference.mean],
+                yerr=np.nan_to_num([difference.mean - difference.low]),
                 linestyle="none",
-                color=COLOURS[(i + 1) % len(COLOURS)],  # black is the baseline's
-                marker=MARKERS[(i + 1) % len(MARKERS)],
-                markersize=7,
-                markerfacecolor="none",  # variants that are one network lie on each other
+                color=COLOURS[0],
+                marker="o",
+                markersize=6,
+                markerfacecolor="white",
                 elinewidth=1.2,
-                label=variant,
             )
-        axis.set_xlim(left=0)
-    axes[0].set_ylabel(f"last accuracy minus that of {baseline}, points")
-    legend_below(figure, axes[0], "outside lower center", 9, line=1.5)
+        axis.set_xlim(left=0, right=1.12 * max(shifts.values(), default=1.0) or 1.0)
+    axes[0].set_ylabel(f"accuracy minus that of {baseline}, points", parse_math=False)
+    for axis, (shifts, _) in zip(axes, by_time.values(), strict=True):
+        name_points(
+            figure, axis, {name: _point(shift, differences[name]) for name, shift in shifts.items()}
+        )
     return save(figure, path)
 
 
 def _kind(norm: NormShift) -> str:
     return norm.norm.split("[")[0].split("/")[-1]
+
+
+def _point(shift: float, difference: Summary) -> Point:
+    low, high = (
+        end if np.isfinite(end) else difference.mean for end in (difference.low, difference.high)
+    )
+    return Point(shift, difference.mean, low, high)

@@ -28,7 +28,7 @@ ZEBRA = "#F4F4F4"
 # Of places, rates and other kinds of a thing: of Paul Tol's "muted" scheme
 # (personal.sron.nl/~pault), those that differ for the colour-blind. Blue and orange are kept for
 # gains and losses (`flaxdrop.plots.verdict`).
-COLOURS = ("#332288", "#117733", "#AA4499", "#999933", "#44AA99")
+COLOURS = ("#332288", "#117733", "#B0479A", "#8A7400", "#4A8FD0")
 MARKERS = ("o", "s", "^", "D", "v")
 
 TITLE, TEXT, SMALL = 13.0, 10.0, 9.0  # points
@@ -156,7 +156,13 @@ def head(axis: Axes, words: str, *, width: float = 4.0, colour: str = INK) -> No
 def say(axis: Axes, words: str) -> None:
     """Writes words in the middle of a panel that has nothing to show."""
     axis.text(
-        0.5, 0.5, words, transform=axis.transAxes, ha="center", va="center", color=INK,
+        0.5,
+        0.5,
+        words,
+        transform=axis.transAxes,
+        ha="center",
+        va="center",
+        color=INK,
         fontsize=SMALL,
     )
     axis.set_xticks([])

@@ -9,12 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from flaxdrop.plots.style import BAND, INK, legend_below, new_figure, save
+from flaxdrop.plots.labels import LineEnd, name_lines
+from flaxdrop.plots.style import BAND, COLOURS, MARKERS, WIDTH, head, new_figure, panels, save
 from flaxdrop.results.comparison import CONFIDENCE
-
-# Paul Tol's "muted" scheme, as the pictures of the studies.
-_COLOURS = ("#332288", "#CC6677", "#117733", "#882255", "#44AA99")
-_MARKERS = ("o", "s", "^", "D", "v")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,38 +45,51 @@ class Series:
 
 
 def module_test(
-    panels: Mapping[str, Mapping[str, Series]],
+    by_panel: Mapping[str, Mapping[str, Series]],
     path: str | os.PathLike[str],
     *,
     label: str,
     title: str,
+    subtitle: str = "",
 ) -> Figure:
     """Writes a PNG with a panel of series beside the other; lines are the closed forms.
 
     Args:
-      panels: name -> label of a series -> series; the same labels in every panel.
+      by_panel: name -> label of a series -> series; at most five series in a panel.
       path: of the PNG.
       label: of the x axes.
-      title: above the picture.
+      title: the question.
+      subtitle: on what it was measured.
+
+    Returns:
+      The figure.
 
     Raises:
       OSError: `path` cannot be written.
     """
-    figure = new_figure(5 * len(panels) + 1, 4.6, title)
-    axes: list[Axes] = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
-    for axis, (name, by_label) in zip(axes, panels.items(), strict=True):
-        axis.set_title(name, fontsize=10, color=INK)
+    figure = new_figure(
+        WIDTH if len(by_panel) > 1 else 7.0,
+        3.8,
+        title,
+        subtitle,
+        note="Lines: closed forms. Marks: simulated, with 95 % intervals.",
+    )
+    [axes] = panels(figure, 1, len(by_panel), sharey=True)
+    ends = {}
+    for axis, (name, by_label) in zip(axes, by_panel.items(), strict=True):
+        head(axis, name, width=3.6)
         axis.set_xlabel(label)
         axis.grid(color=BAND, linewidth=0.6)
-        axis.set_axisbelow(True)
-        for i, (words, series) in enumerate(by_label.items()):
-            _draw(axis, series, words, _COLOURS[i % 5], _MARKERS[i % 5])
+        ends[axis] = [
+            _draw(axis, series, words, COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
+            for i, (words, series) in enumerate(by_label.items())
+        ]
     axes[0].set_ylabel("variance without dropout / with dropout")
-    legend_below(figure, axes[0], "outside lower center", 5, line=2)
+    name_lines(figure, ends)
     return save(figure, path)
 
 
-def _draw(axis: Axes, series: Series, label: str, colour: str, marker: str) -> None:
+def _draw(axis: Axes, series: Series, name: str, colour: str, marker: str) -> LineEnd:
     x = np.array([point.x for point in series.points])
     grid = np.linspace(x.min(), x.max(), 201)
     axis.plot(grid, [series.closed_form(at) for at in grid], color=colour, linewidth=1.2)
@@ -95,6 +105,6 @@ def _draw(axis: Axes, series: Series, label: str, colour: str, marker: str) -> N
         markersize=6,
         markerfacecolor="white",
         color=colour,
-        capsize=3,
-        label=label,
+        zorder=3,
     )
+    return LineEnd((float(grid[-1]), series.closed_form(float(grid[-1]))), name, colour)

@@ -125,7 +125,9 @@ def draw_curves(
         effect = effects.get(comparison.network(name))
         one = verdict(effect) if effect else UNDECIDED
         colours[name] = one.colour if effect and effect.significant else INK
-    epochs = max((len(row.curve["test_accuracy"]) for own in cells.values() for row in own), default=0)
+    epochs = max(
+        (len(row.curve["test_accuracy"]) for own in cells.values() for row in own), default=0
+    )
     first = 1 + int(_START * epochs) if epochs >= 10 else 1
     columns = columns_for(len(shown))
     lines = max(1, math.ceil(len(shown) / columns))
@@ -193,9 +195,7 @@ def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -
         values += [low, high, *seeds]
         axis.plot(seeds, [y + 0.06] * len(seeds), clip_on=False, **SEED)
         axis.plot([low, high], [y - 0.04] * 2, clip_on=False, **line(INK))
-        axis.plot(
-            [level.mean], [y - 0.04], clip_on=False, zorder=3, gid=variant, **LEVEL
-        )
+        axis.plot([level.mean], [y - 0.04], clip_on=False, zorder=3, gid=variant, **LEVEL)
     if values:
         axis.set_xlim(*widen(min(values), max(values), least=0.5, percent=percent))
     else:
@@ -268,8 +268,14 @@ def _draw_curves(
         mean = np.array([point.mean for point in points])
         marker = "o" if len(epoch) == 1 else ""
         axis.plot(
-            epoch, mean, color=colour, zorder=1.5 if behind else 2, marker=marker, markersize=4,
-            clip_on=False, **style,
+            epoch,
+            mean,
+            color=colour,
+            zorder=1.5 if behind else 2,
+            marker=marker,
+            markersize=4,
+            clip_on=False,
+            **style,
         )
         shown += mean[np.isfinite(mean)].tolist()
         if curve == "test_accuracy" and not behind:

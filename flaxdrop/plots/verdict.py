@@ -73,9 +73,7 @@ def ends(effect: Effect) -> tuple[float, float]:
 def verdict_key(effects: Iterable[Effect]) -> list[Entry]:
     """The key of the verdicts that are there."""
     there = {verdict(effect) for effect in effects}
-    return [
-        Entry(one.words, one.style | {"linewidth": 1.6}) for one in VERDICTS if one in there
-    ]
+    return [Entry(one.words, one.style | {"linewidth": 1.6}) for one in VERDICTS if one in there]
 
 
 SEED = {
