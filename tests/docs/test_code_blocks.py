@@ -59,8 +59,8 @@ def check_benchmark(name, words):
     module = importlib.import_module(name)
     study = getattr(module, "STUDY", None)
     if study is None:
-        known = options_of(name)
-        assert {word for word in words if word.startswith("--")} <= known, (name, words, known)
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert options <= (known := options_of(name) if options else set()), (name, words, known)
     else:
         sys.modules.pop("config_config", None)  # ml_collections loads the next config into the last
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
