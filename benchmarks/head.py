@@ -76,7 +76,7 @@ class HeadSettings(Settings):
 
     def build(self, classes: int) -> PreResNet | DenseNet:
         """The network that all variants share."""
-        dtype = jnp.bfloat16 if self.precision == "bfloat16" else jnp.float32
+        dtype = self.dtype
         if self.network == "densenet":
             return DenseNet(
                 depth=self.depth,

@@ -70,7 +70,7 @@ class PoolingSettings(Settings):
             pooling=pooling,
             widths=self.widths,
             units=self.units,
-            dtype=jnp.bfloat16 if self.precision == "bfloat16" else jnp.float32,
+            dtype=self.dtype,
         )
 
 

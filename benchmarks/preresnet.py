@@ -8,8 +8,6 @@ Kim et al., "How to Use Dropout Correctly on Residual Networks with Batch Normal
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-import jax.numpy as jnp
-
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
@@ -46,7 +44,22 @@ CLAIMS = (
             ("P0, on the trunk,", "p0"),
         )
     ),
+    Claim(
+        "Dropout between a norm and each weight layer helps (P3 and P6, of its place: inferred)",
+        "Chen et al. 2019, IC layer",
+        (("p3", "none"), ("p6", "none")),
+    ),
 )
+LABELS = {
+    "p0": "on the trunk",
+    "p1": "before norm 1",
+    "p2": "before ReLU 1",
+    "p3": "before conv 1",
+    "p4": "before norm 2",
+    "p5": "before ReLU 2",
+    "p6": "before conv 2",
+    "p7": "after conv 2",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +96,7 @@ class PreResNetSettings(Settings):
             num_classes=classes,
             block=self.block,
             widths=self.widths,
-            dtype=jnp.bfloat16 if self.precision == "bfloat16" else jnp.float32,
+            dtype=self.dtype,
         )
 
 
@@ -136,6 +149,7 @@ STUDY = Study(
     findings=findings,
     same=SAME,
     claims=CLAIMS,
+    labels=LABELS,
 )
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ They are written beside the ledger, in timm's format, for `benchmarks.transfer`.
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-import jax.numpy as jnp
-
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
@@ -53,7 +51,7 @@ def check_network(layers: Sequence[int], growth: int) -> None:
 
 def variants(settings: PretrainSettings, classes: int) -> Mapping[str, Variant]:
     """One network, without dropout."""
-    dtype = jnp.bfloat16 if settings.precision == "bfloat16" else jnp.float32
+    dtype = settings.dtype
     model = DenseNet(settings.layers, classes, growth=settings.growth, dtype=dtype)
     return {_VARIANT: Variant(model, Placement())}
 

@@ -6,7 +6,6 @@ and growing linearly with depth as in stochastic depth. One compiled program tra
     python -m benchmarks.schedules --config configs/schedules_digits.py
 """
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 
 from benchmarks.harness.plan import Plan
@@ -14,19 +13,26 @@ from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant
 from benchmarks.preresnet import PreResNetSettings
 from flaxdrop.placement import Placement
+from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 SLOT = "p6"
 OVER_DEPTH = "over depth"
+CLAIMS = (
+    Claim(
+        "Early dropout helps (of an underfitting ViT-T)", "Liu et al. 2023", (("early", "none"),)
+    ),
+    Claim(
+        "Early dropout hurts (in one epoch of pretraining)",
+        "Drop Dropout, ACL Findings 2025",
+        (("early", "none"),),
+        sign=-1,
+    ),
+)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SchedulesSettings(PreResNetSettings):
-    """The network of the position table; its `rate` is the largest of every schedule."""
-
-
-def variants(settings: SchedulesSettings, classes: int) -> Mapping[str, Variant]:
+def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]:
     """No dropout, every schedule over the training, and the linear one over depth."""
     model = settings.network(classes)
     whole = Placement({SLOT: settings.rate}, {SLOT: settings.mask})
@@ -38,20 +44,20 @@ def variants(settings: SchedulesSettings, classes: int) -> Mapping[str, Variant]
     )
 
 
-def published(settings: SchedulesSettings) -> Mapping[str, float]:
+def published(settings: PreResNetSettings) -> Mapping[str, float]:
     """Empty: what is published on schedules is of other networks."""
     del settings
     return {}
 
 
-def findings(plan: Plan[SchedulesSettings], comparison: Comparison) -> Iterator[str]:
+def findings(plan: Plan[PreResNetSettings], comparison: Comparison) -> Iterator[str]:
     """The schedules themselves, as a picture."""
     from flaxdrop.plots.schedules import draw_schedules
 
     del comparison
-    recipe, settings = plan.settings.recipe, plan.settings
+    settings = plan.settings
     path = plan.folder.picture("schedules")
-    draw_schedules(path, rate=settings.rate, switch=recipe.dropout_switch, epochs=recipe.epochs)
+    draw_schedules(path, rate=settings.rate, switch=settings.dropout_switch, epochs=settings.epochs)
     yield f"schedules {path}"
 
 
@@ -59,10 +65,11 @@ STUDY = Study(
     name="schedules",
     question=__doc__.splitlines()[0],
     example="configs/schedules_digits.py",
-    settings=SchedulesSettings,
+    settings=PreResNetSettings,
     variants=variants,
     published=published,
     baseline="none",
+    claims=CLAIMS,
     findings=findings,
 )
 

@@ -14,7 +14,6 @@ from absl import flags
 from ml_collections import config_flags
 
 from benchmarks.harness.run import UsageError, run
-from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
 from flaxdrop.training.recipe import Recipe
 
@@ -127,5 +126,5 @@ The same command goes on where a run was stopped. Fields:
 
 
 def _field_docs(study: Study[Any]) -> list[str]:
-    kinds = [kind for kind in study.settings.__mro__ if issubclass(kind, Settings)]
-    return [kind.__doc__ or "" for kind in (*kinds, Recipe)]
+    kinds = [kind for kind in study.settings.__mro__ if issubclass(kind, Recipe)]
+    return [kind.__doc__ or "" for kind in kinds]

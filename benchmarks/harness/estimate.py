@@ -19,7 +19,7 @@ def describe_plan(study: Study[S], plan: Plan[S]) -> str:
     The estimate takes the speed of one convolution, measured now, for that of all: it is rough.
     """
     shape = plan.input_shape
-    recipe = plan.settings.recipe
+    recipe = plan.settings
     chosen = [f for f in plan.families if set(f.placements) & set(plan.variants)]
     train = recipe.steps_per_epoch(plan.examples) * recipe.batch * recipe.epochs
     test = len(plan.dataset.x_test) * recipe.epochs

@@ -86,7 +86,7 @@ class Plan(Generic[S]):
 
     def task(self, family: Family) -> Task:
         """What the cells of a family have in common."""
-        return Task(family.model, self.settings.recipe, self.examples)
+        return Task(family.model, self.settings, self.examples)
 
     def cell(self, variant: str, seed: int) -> Cell:
         """What tells a cell from the others of its family."""

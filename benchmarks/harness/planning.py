@@ -3,11 +3,11 @@
 import pathlib
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 
 import flaxdrop.data
 from benchmarks.harness.plan import Plan, S, identity
+from benchmarks.harness.precision import set_matmul_precision
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant, families, parameter_count
@@ -18,8 +18,6 @@ from flaxdrop.training.cells import choose_devices, to_images
 from flaxdrop.training.content import NUMERICS, Content
 from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.steps import Images
-
-MATMUL_PRECISION = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
 
 
 def make_plan(
@@ -40,7 +38,7 @@ def make_plan(
       ValueError, OSError: what the user got wrong.
     """
     configure_jax()
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[settings.precision])
+    set_matmul_precision(settings.precision)
     devices = choose_devices(settings.devices)
     dataset = flaxdrop.data.load(
         settings.dataset,
@@ -48,9 +46,8 @@ def make_plan(
         data_dir=settings.data_dir or None,
         test_examples=settings.test_examples or None,
     )
-    recipe = settings.recipe
-    recipe.steps_per_epoch(settings.train_examples or len(dataset.x_train))
-    pixels, subsets = _draw(to_images(dataset, recipe.mean, recipe.std), dataset, settings)
+    settings.steps_per_epoch(settings.train_examples or len(dataset.x_train))
+    pixels, subsets = _draw(to_images(dataset, settings.mean, settings.std), dataset, settings)
     frozen = study.frozen(settings) if study.frozen else None
     every = dict(study.variants(settings, dataset.num_classes))
     chosen = restrict(every, settings.variants)
@@ -75,7 +72,7 @@ def make_plan(
         frozen=frozen,
         content=content,
         every_variant=every,
-        families=families(every, recipe.dropout_schedule),
+        families=families(every, settings.dropout_schedule),
         variants=chosen,
         devices=devices,
         folder=WorkFolder(path, shared_ledger),

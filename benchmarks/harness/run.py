@@ -7,6 +7,7 @@ import functools
 import itertools
 import pathlib
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,11 +21,12 @@ from benchmarks.harness.planning import make_plan
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Family, parameter_count
 from flaxdrop.results import ledger, provenance
-from flaxdrop.results.claims_table import claims_table
+from flaxdrop.results.claims_table import claim_lines, claims_table
 from flaxdrop.results.regime import regime
 from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
 from flaxdrop.results.table import accuracy_table, effect_table
+from flaxdrop.table import WIDTH
 from flaxdrop.training.cells import compile_programs
 from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
@@ -110,7 +112,7 @@ def train(
       OSError: a row or a checkpoint could not be written.
     """
     print(f"data: {plan.dataset.describe(plan.examples)}")
-    recipe = plan.settings.recipe
+    recipe = plan.settings
     pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
     left = sum(map(len, pending.values()))
     print(
@@ -260,18 +262,24 @@ def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, compl
     tables = [
         accuracy_table(comparison, study.published(plan.settings)),
         effect_table(comparison),
-        *([claims_table(comparison, study.claims)] if study.claims else []),
         *([decision_table(study.claims, comparison)] if plan.settings.decide else []),
     ]
     line = regime(comparison)
-    folder.table.write_text(f"{line}.\n\n" + "\n".join(table.markdown() for table in tables))
+    written = [*tables, *([claims_table(comparison, study.claims)] if study.claims else [])]
+    folder.table.write_text(f"{line}.\n\n" + "\n".join(table.markdown() for table in written))
     variants.draw_positions(
-        comparison, folder.picture("positions"), title=study.question, subtitle=line
+        comparison,
+        folder.picture("positions"),
+        title=study.question,
+        subtitle=line,
+        labels=study.labels,
     )
     variants.draw_curves(comparison, folder.picture("curves"), title=study.question, subtitle=line)
     print(f"\n{line}.\n")
     for table in tables:
         print(table.text())
+    for words in claim_lines(comparison, study.claims):
+        print(textwrap.fill(words, WIDTH, subsequent_indent="  "))
     if complete and study.findings:  # they may take longer than a time budget leaves
         for line in study.findings(plan, comparison):
             print(line)

@@ -26,6 +26,7 @@ class Study(Generic[S]):
       baseline: the variant that the others are compared with.
       same: groups of variants that are one network with other masks; the first one names it.
       claims: what is published about its networks.
+      labels: variant -> what pictures call it, where its name says too little.
       frozen: settings -> the network whose features the variants are trained on; None: they are
         trained on the images.
       stated: settings -> what is published that belongs to no variant, in words without a stop.
@@ -44,6 +45,7 @@ class Study(Generic[S]):
     baseline: str
     same: tuple[tuple[str, ...], ...] = ()
     claims: tuple[Claim, ...] = ()
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     frozen: Callable[[S], FrozenNetwork] | None = None
     stated: Callable[[S], str] | None = None
     measure: Callable[[Plan[S], str, int, Mapping[str, Any]], Mapping[str, float]] | None = None

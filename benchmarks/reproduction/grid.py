@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from benchmarks.reproduction.progress import Progress
-from flaxdrop.results.claims import NOT_RUN, PROVED, Claim, judge
-from flaxdrop.results.claims_table import NOTES, differences, needed, verdict_words
+from flaxdrop.results.claims import NOT_RUN, Claim, judge
+from flaxdrop.results.claims_table import NOTES, differences, needed, other_verdicts, verdict_words
 from flaxdrop.results.regime import regime
 from flaxdrop.table import EMPTY, Table
 
@@ -55,9 +55,8 @@ def _entry(claim: Claim, run: Progress) -> str:
     if found.verdict == NOT_RUN:
         return words
     words += f". {differences(found)}" if found.effects else ""
-    if claim.measure == "accuracy" and found.verdict != PROVED:
-        others = {m: judge(claim, run.comparison, m).verdict for m in ("best", "nll")}
-        words += f". Best: {others['best']}; NLL: {others['nll']}"
+    if others := other_verdicts(claim, run.comparison):
+        words += f". {others}"
     if (seeds := needed(found)) != EMPTY:
         words += f". Seeds to decide: {seeds}"
     return words

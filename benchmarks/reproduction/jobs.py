@@ -30,7 +30,7 @@ DATA = {
     "cifar100": "1136ab6a3cd49563fa77ac8757088182",
 }
 
-# Studies that train and are no job of it, and why.
+# Studies that train and are no part of it, and why.
 LEFT_OUT = {
     "transfer": "its features come from weights that are downloaded or from a file of one's own",
     "pretrain": "it makes such a file, and has nothing to compare",

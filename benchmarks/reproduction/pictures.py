@@ -82,7 +82,11 @@ def of_run(run: Progress) -> Picture:
         f"Accuracy by variant, and differences to {study.baseline}",
         run.rows,
         lambda path: variants.draw_positions(
-            run.comparison, path, title=study.question, subtitle=regime(run.comparison)
+            run.comparison,
+            path,
+            title=study.question,
+            subtitle=regime(run.comparison),
+            labels=study.labels,
         ),
     )
 

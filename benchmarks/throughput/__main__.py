@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.precision import PRECISIONS
 from benchmarks.harness.workfolder import LEDGERS
 from benchmarks.throughput import contests, first_step, workload
 from benchmarks.throughput.contest import Result, run_interleaved
 from benchmarks.throughput.contests import InterleavedBenchmark, Measurement
-from benchmarks.throughput.record import FILE, cores, processor, record, section
+from benchmarks.throughput.record import FILE, processor, record, section
 from flaxdrop.results import provenance
+from flaxdrop.training.environment import cores
 
 # In a process of its own: a GPU whose memory this one holds is none for the contestants.
 _ASK = "import jax; of = jax.devices()[0]; print(of.platform, of.device_kind, sep='\\n')"
@@ -115,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workloads", default=known, help=f"default: {known}")
     parser.add_argument("--rounds", type=int, default=5, help="that each takes part in")
     parser.add_argument("--seconds", type=float, default=4.0, help="that a round lasts, about")
-    parser.add_argument("--precision", choices=workload.PRECISIONS, default="float32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--compile", action="store_true", help="PyTorch with torch.compile, too")
     parser.add_argument("--fixed_batch", action="store_true", help="also without a data pipeline")
     parser.add_argument("--dataset", default="", help="of the first step; default: noise")

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.planning import MATMUL_PRECISION
+from benchmarks.harness.precision import activation_dtype, set_matmul_precision
 from benchmarks.throughput import workload
 from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
@@ -36,7 +36,7 @@ SLOTS = ("none", "p6", "all")
 
 def task_of(task: Workload, precision: str) -> Task:
     """The network and recipe of a workload."""
-    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    dtype = activation_dtype(precision)
     if task.depth is None:
         model: Any = VGG(workload.CLASSES, dtype=dtype)
         recipe = Recipe(
@@ -102,7 +102,7 @@ def steps_of(
 def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles the programs; the round takes some steps of every cell."""
     configure_jax()
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[options.precision])
+    set_matmul_precision(options.precision)
     devices = choose_devices(options.devices)
     task = task_of(workload.WORKLOADS[options.workload], options.precision)
     images = images_of_noise()

@@ -13,7 +13,7 @@ import jax
 from jax.profiler import ProfileData
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.harness.planning import MATMUL_PRECISION
+from benchmarks.harness.precision import set_matmul_precision
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.account import Event, account, paths
 from flaxdrop.placement import Placement
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_jax()
         # A program that was kept has the names it was first compiled with.
         jax.config.update("jax_enable_compilation_cache", False)
-        jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION["float32"])
+        set_matmul_precision("float32")
         devices = choose_devices(options.devices)
         task = ours.task_of(workload.WORKLOADS[options.workload], "float32")
         placement = ours.placement_of(task.model, options.slots, workload.RATE)

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.harness.planning import MATMUL_PRECISION
+from benchmarks.harness.precision import set_matmul_precision
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.contest import in_rounds
 from benchmarks.throughput.workload import Workload
@@ -190,7 +190,7 @@ def run(sizes: Sizes, folder: pathlib.Path) -> None:
     configure_jax()
     # What compiling costs, not what keeping programs saves.
     jax.config.update("jax_enable_compilation_cache", False)
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION["float32"])
+    set_matmul_precision("float32")
     devices = choose_devices(0)
     images = ours.images_of_noise(_EXAMPLES, sizes.side)
     known: dict[Point, tuple[float, float, int]] = {}

@@ -5,12 +5,13 @@ import dataclasses
 
 import numpy as np
 
+from benchmarks.harness.precision import PRECISIONS
+
 EXAMPLES = 50_000
 CLASSES = 100
 RATE = 0.1
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 CROP = 4
-PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from flaxdrop.plots.style import BAND, INK, SMALL, ZEBRA, balance, signed, widen
 from flaxdrop.plots.verdict import ends, verdict
 from flaxdrop.results.comparison import Comparison, Effect
 
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "color": INK,
     "marker": "D",
     "markersize": 5.0,

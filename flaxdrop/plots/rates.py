@@ -21,6 +21,7 @@ from flaxdrop.plots.style import (
     WIDTH,
     columns_for,
     head,
+    label_axis,
     new_figure,
     panels,
     save,
@@ -93,9 +94,8 @@ def draw_rates(
     for axis, (measure, by_place) in zip(axes, found.items(), strict=True):
         better = "above 0: better" if measure == "accuracy" else "below 0: better"
         axis.set_xlabel("rate of dropout")
-        axis.set_ylabel(
-            f"difference to {comparison.baseline}, {UNITS[measure]}\n({better})", parse_math=False
-        )
+        words = f"difference to {comparison.baseline}, {UNITS[measure]} ({better})"
+        label_axis(axis.yaxis, words, width=2.8)
         head(axis, _NAMES[measure])
         named[axis] = _draw_places(axis, by_place)
     name_lines(figure, named, width=1.1)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -32,6 +33,7 @@ COLOURS = ("#332288", "#117733", "#B0479A", "#8A7400", "#4A8FD0")
 MARKERS = ("o", "s", "^", "D", "v")
 
 TITLE, TEXT, SMALL = 13.0, 10.0, 9.0  # points
+_HINTING = 1.03  # how much wider drawn text may be than its outlines
 _LEADING = 1.35  # of a line, in sizes of its text
 _MARGIN = 0.1  # inches
 _SAMPLE = 0.3  # width of a key's sample, inches
@@ -197,7 +199,7 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Width of a line of text, inches."""
     properties = FontProperties(size=size, weight=weight)
     width, _, _ = text_to_path.get_text_width_height_descent(text, properties, ismath=False)
-    return float(width) / 72
+    return _HINTING * float(width) / 72
 
 
 def wrap(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
@@ -214,6 +216,11 @@ def wrap(text: str, width: float, size: float, weight: str = "normal") -> list[s
         else:
             lines.append(word)
     return lines
+
+
+def label_axis(side: Axis, words: str, *, width: float = 3.2) -> None:
+    """Writes what an axis shows beside it, broken into lines of a width in inches."""
+    side.set_label_text("\n".join(balance(words, width, TEXT)), parse_math=False)
 
 
 def balance(text: str, width: float, size: float) -> list[str]:

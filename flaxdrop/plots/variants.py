@@ -2,6 +2,7 @@
 
 import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from flaxdrop.plots.style import (
     Entry,
     columns_for,
     head,
+    label_axis,
     new_figure,
     panels,
     save,
@@ -85,9 +87,7 @@ def draw_positions(
     _draw_levels(axes[0], rows, comparison, measure)
     if effects:
         draw_effects(axes[1], rows, effects)
-        axes[1].set_xlabel(
-            f"difference to {comparison.baseline}, {UNITS[measure]}", parse_math=False
-        )
+        label_axis(axes[1].xaxis, f"difference to {comparison.baseline}, {UNITS[measure]}")
     axes[0].set_yticks(list(rows.middle.values()), rows.names, parse_math=False, fontsize=SMALL)
     return save(figure, path)
 
@@ -149,7 +149,7 @@ def draw_curves(
         found = _draw_curves(axis, cells[name], colours[name], first)
         if base is not None and name != comparison.baseline:
             found += _draw_curves(axis, base, BEHIND, first, behind=True)
-        spans[axis] = min(found), max(found)
+        spans[axis] = min(found, default=0.0), max(found, default=100.0)
         axis.grid(axis="y", color=BAND, linewidth=0.6)
     apart = set_scales(spans, columns, least=1.0, percent=True, most=_OTHER)
     for axis, name, other in zip(spans, shown, apart, strict=True):
@@ -183,7 +183,7 @@ def _name(outcome: Outcome, labels: Mapping[str, str]) -> str:
 
 def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -> None:
     percent = UNITS[measure] == "points"
-    axis.set_xlabel(_level_label(comparison, measure))
+    label_axis(axis.xaxis, _level_label(comparison, measure))
     axis.grid(axis="x", color=BAND, linewidth=0.6)
     values: list[float] = []
     for variant, y in rows.middle.items():
@@ -224,7 +224,9 @@ def _curve_key(
         Entry("training accuracy, with dropout", {"color": INK, "linestyle": (0, (3, 2))}),
     ]
     if base and list(shown) != [comparison.baseline]:
-        key.append(Entry(f"{comparison.baseline}, likewise", {"color": BEHIND, "linewidth": 1.6}))
+        key.append(
+            Entry(f"{_short(comparison.baseline)}, likewise", {"color": BEHIND, "linewidth": 1.6})
+        )
     effects = comparison.effects["accuracy"].values()
     key += [
         Entry(entry.label, {"color": entry.style["color"], "linewidth": 1.6})
@@ -232,6 +234,10 @@ def _curve_key(
         if entry.style["color"] in colours.values()
     ]
     return key
+
+
+def _short(name: str) -> str:
+    return textwrap.shorten(name, 50, placeholder=" ...")
 
 
 def _curve_note(first: int) -> str:

@@ -5,7 +5,7 @@ where every contrast's 95 % interval lies on the claim's side of 0. It *does not
 contrasts lies on the other side, in its interval of 1 - 0.05 / k (Bonferroni). Otherwise it is *the
 same* where every contrast is smaller than `MARGIN`, by two one-sided tests (TOST); else it is
 *undecided*. With no effect at all, a claim would be called "holds" in at most 2.5 % of studies and
-"does not" in another 2.5 %; over many claims nothing is corrected.
+"does not hold" in another 2.5 %; over many claims nothing is corrected.
 
 A theorem is no question for statistics: it is *proved*, by the test that it names.
 """
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison, Effect
 from flaxdrop.results.model import quantile
 
-HOLDS, NOT, SAME, UNDECIDED = "holds", "does not", "the same", "undecided"
+HOLDS, NOT, SAME, UNDECIDED = "holds", "does not hold", "the same", "undecided"
 PROVED, NOT_RUN = "proved", "not run"
 MARGIN = 1.0  # points of accuracy; of ours
 _MOST_SEEDS = 1000

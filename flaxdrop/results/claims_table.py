@@ -21,8 +21,8 @@ NOTES = (
     "A claim holds where the 95 % interval of each of its differences lies on its side of 0. It"
     " does not where one lies on the other side (Bonferroni over its differences). The same: each"
     f" is within {MARGIN:g} point, by two one-sided tests of 5 %; the margin is ours. With no"
-    ' effect, a claim would be called "holds" in at most 2.5 % of studies, and "does not" in'
-    " another 2.5 %. Over the claims nothing is corrected.",
+    ' effect, a claim would be called "holds" in at most 2.5 % of studies, and "does not hold"'
+    " in another 2.5 %. Over the claims nothing is corrected.",
     "Seeds to decide: for each network, if the difference stays what it is.",
 )
 
@@ -34,7 +34,7 @@ def claims_table(comparison: Comparison, claims: Sequence[Claim]) -> Table:
       comparison: of the rows.
       claims: of the study.
     """
-    columns = ("published claim", "verdict", "differences", "by best", "by NLL", "seeds to decide")
+    columns = ("published claim", "verdict", "differences", "by other measures", "seeds to decide")
     cells = []
     for claim in claims:
         found = judge(claim, comparison)
@@ -43,17 +43,39 @@ def claims_table(comparison: Comparison, claims: Sequence[Claim]) -> Table:
                 f"{claim.words} ({claim.source})",
                 verdict_words(claim, found),
                 differences(found) or EMPTY,
-                *(
-                    judge(claim, comparison, measure).verdict
-                    if claim.measure == "accuracy" and not claim.proof
-                    else EMPTY
-                    for measure in ("best", "nll")
-                ),
+                other_verdicts(claim, comparison) or EMPTY,
                 needed(found),
             )
         )
     accuracy = f"Verdict and differences: of the accuracy, {measure_name(comparison, 'accuracy')}."
     return Table(columns, tuple(cells), (accuracy, *NOTES))
+
+
+def claim_lines(comparison: Comparison, claims: Sequence[Claim]) -> list[str]:
+    """A line for every claim that the rows speak to, for a terminal.
+
+    Args:
+      comparison: of the rows.
+      claims: of the study.
+    """
+    lines = []
+    for claim in claims:
+        found = judge(claim, comparison)
+        if found.verdict == NOT_RUN:
+            continue
+        line = f"{claim.words} ({claim.source}): {verdict_words(claim, found)}"
+        lines.append(
+            ". ".join(filter(None, [line, differences(found), other_verdicts(claim, comparison)]))
+        )
+    return lines
+
+
+def other_verdicts(claim: Claim, comparison: Comparison) -> str:
+    """The verdicts by the best epoch and by the likelihood; empty where there are none."""
+    if claim.measure != "accuracy" or claim.proof:
+        return ""
+    best, nll = (judge(claim, comparison, measure).verdict for measure in ("best", "nll"))
+    return f"Best: {best}; NLL: {nll}"
 
 
 def verdict_words(claim: Claim, found: Finding) -> str:

@@ -338,7 +338,7 @@ def _networks(variants: Sequence[str], same: Sequence[Sequence[str]]) -> dict[st
     for variant in variants:
         group = next((group for group in same if variant in group), (variant,))
         own = tuple(name for name in group if name in variants)
-        found[group[0] + MERGED if len(group) > 1 else variant] = own
+        found[group[0] + MERGED if len(own) > 1 else variant] = own
     return found
 
 

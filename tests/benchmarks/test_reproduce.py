@@ -175,7 +175,7 @@ def test_rows_of_other_data_or_numerics_do_not_count(rows_of_job):
 
 SCRIPT = """
 import pathlib, sys
-from benchmarks import reproduction
+from benchmarks.reproduction import jobs
 jobs.DATA["cifar10"] = {digest!r}
 from tests.benchmarks.test_reproduce import Stop, jobs_of, reproduce
 stop = Stop()

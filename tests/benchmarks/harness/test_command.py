@@ -37,8 +37,8 @@ def refused(command, folder):
     ("arguments", "message"),
     [
         # Fields: unknown, of the wrong type.
-        (["--config.dept=20"], "dept: unknown field, choose one of dataset, "),
-        (["--config.dept", "20"], "dept: unknown field, choose one of dataset, "),
+        (["--config.dept=20"], "dept: unknown field, choose one of epochs, "),
+        (["--config.dept", "20"], "dept: unknown field, choose one of epochs, "),
         (["--config.depth=deep"], "depth"),
         (["--config.depth=8.5"], "depth"),
         (["--config.rate=much"], "rate"),
