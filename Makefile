@@ -22,7 +22,7 @@ docs: $(VENV)/docs
 	rm -rf docs/generated
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 
-lint: $(VENV)/test
+lint: $(VENV)/test $(VENV)/docs
 	$(BIN)/pre-commit run --all-files
 
 $(VENV)/demo: pyproject.toml constraints.txt
