@@ -5,6 +5,6 @@ from flaxdrop.dropout import Dropout, dropout
 from flaxdrop.placement import Placement
 from flaxdrop.slots import find_slots
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Dropout", "Placement", "describe", "dropout", "find_slots"]

@@ -43,7 +43,7 @@ class NormShift:
 
     @property
     def abs_log_ratio(self) -> float:
-        """The shift of the norm, |log geometric_mean|; 0 is no shift."""
+        """Absolute value of log `geometric_mean`: 0 is no shift."""
         return abs(float(np.log(self.geometric_mean)))
 
     @property
@@ -70,7 +70,7 @@ class Shift:
 
     @property
     def mean_abs_log_ratio(self) -> float:
-        """The shift of the network, the mean of the norms' |log ratio|; 0 is no shift."""
+        """Mean of the absolute log ratios of the norms: 0 is no shift."""
         return float(np.mean([norm.abs_log_ratio for norm in self.norms]))
 
     @property
