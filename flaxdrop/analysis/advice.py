@@ -60,9 +60,9 @@ def advise(
     named, else the one nearest to where it is. Outside the network's slots, as for an `nn.Dropout`,
     the advice is in words.
 
-    Arguments and errors as in `flaxdrop.analysis.variance_shift`; the dropouts are those that are
-    on in training. Each takes `masks` + 1 passes, and so does every slot that is tried:
-    so fewer masks are the default, enough to tell a shift from none with some hundred examples.
+    Arguments and errors are those of `flaxdrop.analysis.variance_shift`. What is on in training is
+    measured; each measurement takes `masks` + 1 passes, and so does every slot that is tried. So
+    the default is fewer masks, which are enough to detect a shift with some hundred examples.
 
     Returns:
       An advice for each.
@@ -94,7 +94,7 @@ def advise(
             )
         if not made.dropouts:
             raise ValueError(
-                f"model: must have a dropout that is on in training, {type(model).__name__} has"
+                f"model: must have dropout that is on in training, {type(model).__name__} has"
                 " none; an nn.Dropout, or a flaxdrop.Dropout that the placement names"
             )
         measure = functools.partial(made.measure, variables, batch, placement, masks=masks)

@@ -12,7 +12,7 @@ from flaxdrop.placement import Placement
 
 
 class Prediction(NamedTuple):
-    """What many masks say of a batch.
+    """The prediction for a batch, averaged over masks, and its uncertainty.
 
     Attributes:
       probabilities: f32 `[N, K]`, the mean over masks.

@@ -26,7 +26,7 @@ DECODER = 2
 
 
 def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
-    """The dataset kept under `key`, or else the one that `decode` makes, which is then kept.
+    """Reads the dataset kept under `key`; where there is none, decodes and keeps it.
 
     What is damaged is made anew; where nothing can be written, nothing is kept.
 

@@ -75,7 +75,7 @@ class Dataset:
         raise ValueError(f"dataset {self.name}: {field}: must {wanted}, got {got}")
 
     def check_learnable(self) -> "Dataset":
-        """The dataset itself, if there are classes to tell apart and the test has no other ones.
+        """Returns the dataset, if it has classes to tell apart and the test has no other ones.
 
         Raises:
           ValueError: one class only, or a test label that no training example has.
@@ -91,7 +91,7 @@ class Dataset:
         return self
 
     def describe(self, drawn: int) -> str:
-        """What there is to train on, in one line: examples, classes, shape and range of pixels.
+        """Describes the data in one line: examples, classes, shape and range of pixels.
 
         Args:
           drawn: how many of the training examples a network sees.
@@ -119,7 +119,7 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """What tells the dataset from any other: 32 hexadecimal digits.
+        """The digest of the content of the dataset, 32 hexadecimal digits.
 
         Of images, labels and class names, whole and as decoded: a part (`first`) and a resized copy
         have the digest of the dataset that they come from. The name does not count.

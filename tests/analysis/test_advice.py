@@ -63,7 +63,7 @@ def test_without_dropout_there_is_no_advice(preresnet, initialise):
             return nn.BatchNorm(use_running_average=not train)(x)
 
     x = jnp.ones((4, 8))
-    with pytest.raises(ValueError, match=r"^model: must have a dropout that is on.* Dry has none"):
+    with pytest.raises(ValueError, match=r"^model: must have dropout that is on.* Dry has none"):
         advise(Dry(), initialise(Dry(), x), x)
 
 

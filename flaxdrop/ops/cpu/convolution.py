@@ -35,7 +35,7 @@ _FEW_CHANNELS = 32  # too few for Winograd's form, twice as many for its gradien
 def convolve(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
 ) -> jax.Array:
-    """The same as `lax_convolution.convolve`."""
+    """Computes `lax_convolution.convolve` in the form that is fastest here."""
     if _in_library(x, kernel, strides, pads):
         return onednn.convolve(x, kernel, strides, pads)
     if strides == (1, 1) and _paired(x, kernel, pads):
@@ -59,7 +59,7 @@ def gradients(
     pads: Padding,
     precision: Any,
 ) -> tuple[jax.Array, jax.Array]:
-    """Of the image and of the kernel.
+    """Computes the gradients of the image and of the kernel.
 
     Args:
       x: `[N, H, W, C]`.
