@@ -13,7 +13,7 @@ from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant
 from flaxdrop.mask import parse_mask
-from flaxdrop.models.preresnet import BOTTLENECK_SLOTS, PreResNet
+from flaxdrop.models.preresnet import BASIC_LAYOUT, BOTTLENECK_SLOTS, PreResNet
 from flaxdrop.placement import Placement
 from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import Comparison
@@ -150,6 +150,7 @@ STUDY = Study(
     same=SAME,
     claims=CLAIMS,
     labels=LABELS,
+    layout=BASIC_LAYOUT,
 )
 
 if __name__ == "__main__":

@@ -271,6 +271,7 @@ def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, compl
         title=study.question,
         subtitle=line,
         labels=study.labels,
+        layout=study.layout,
     )
     variants.draw_curves(comparison, folder.picture("curves"), title=study.question, subtitle=line)
     print(f"\n{line}.\n")

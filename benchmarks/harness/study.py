@@ -26,7 +26,8 @@ class Study(Generic[S]):
       baseline: the variant that the others are compared with.
       same: groups of variants that are one network with other masks; the first one names it.
       claims: what is published about its networks.
-      labels: variant -> what pictures call it, where its name says too little.
+      labels: variant -> where it is, in few words, for pictures.
+      layout: the chain of operations that the variants are places in, for pictures.
       frozen: settings -> the network whose features the variants are trained on; None: they are
         trained on the images.
       stated: settings -> what is published that belongs to no variant, in words without a stop.
@@ -47,6 +48,7 @@ class Study(Generic[S]):
     same: tuple[tuple[str, ...], ...] = ()
     claims: tuple[Claim, ...] = ()
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    layout: str = ""
     frozen: Callable[[S], FrozenNetwork] | None = None
     stated: Callable[[S], str] | None = None
     measure: Callable[[Plan[S], str, int, Mapping[str, Any]], Mapping[str, float]] | None = None

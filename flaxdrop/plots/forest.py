@@ -135,7 +135,7 @@ def draw_effects(
         )
     nats = any(effect.measure == "nll" for effect in shown.values())
     axis.set_xlim(*widen(min(values), max(values), least=0.02 if nats else 0.2))
-    axis.xaxis.set_major_locator(MaxNLocator(6))
+    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     rows.shade(axis)
 
 

@@ -178,8 +178,8 @@ def _note(rates: RateComparison, effects: Sequence[Effect]) -> str:
         return ""
     return (
         f"Test accuracy minus that of {rates.joint.baseline}, which is at rate 0. Lines: 95 %"
-        f" intervals; they cover {covered(effects)}. Significant: p < 0.05 after Holm's correction"
-        " for all networks of a rate."
+        f" intervals; they cover {covered(effects)}. Significant: p < 0.05 after"
+        " Holm's correction for all networks of a rate."
     )
 
 

@@ -222,7 +222,7 @@ def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -
         axis.set_xlim(
             *widen(min(values), max(values), least=0.5 if percent else 0.02, percent=percent)
         )
-        axis.xaxis.set_major_locator(MaxNLocator(6))
+        axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     else:
         say(axis, "no finished cell")
     rows.shade(axis)
