@@ -80,12 +80,6 @@ def variants(settings: PoolingSettings, classes: int) -> Mapping[str, Variant]:
     }
 
 
-def published(settings: PoolingSettings) -> Mapping[str, float]:
-    """Empty: the question comes without numbers."""
-    del settings
-    return {}
-
-
 def findings(plan: Plan[PoolingSettings], rows: Sequence[Row]) -> Iterator[str]:
     """What the pair does to the activations at the first pooling, whatever was trained."""
     del rows
@@ -163,7 +157,7 @@ STUDY = Study(
     example="configs/pooling_digits.py",
     settings=PoolingSettings,
     variants=variants,
-    published=published,
+    # No published numbers: the question comes without numbers.
     baseline="max element after",
     nulls=tuple((f"{pooling} channel before", f"{pooling} channel after") for pooling in POOLINGS),
     findings=findings,

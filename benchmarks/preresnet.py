@@ -71,12 +71,6 @@ def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]
     }
 
 
-def published(settings: PreResNetSettings) -> Mapping[str, float]:
-    """Empty: which position and rate the paper's scores belong to is not known."""
-    del settings
-    return {}
-
-
 def stated(settings: PreResNetSettings) -> str:
     """The paper's score on the dataset, and what is not known about it."""
     if settings.dataset not in SCORES:
@@ -104,7 +98,6 @@ STUDY = Study(
     example="configs/digits.py",
     settings=PreResNetSettings,
     variants=variants,
-    published=published,
     stated=stated,
     baseline="none",
     findings=findings,

@@ -20,8 +20,8 @@ class Study(Generic[S]):
       example: the config to try it with.
       settings: the class of its settings.
       variants: (settings, classes) -> name -> variant, in the table's order.
-      published: settings -> variant -> published accuracy, in [0, 1].
       baseline: the variant that the others are compared with.
+      published: settings -> variant -> published accuracy, in [0, 1]; empty by default.
       nulls: pairs of variants that are one network with different masks: their difference is noise.
       frozen: settings -> the network whose features the variants are trained on; None: they are
         trained on the images.
@@ -38,8 +38,8 @@ class Study(Generic[S]):
     example: str
     settings: type[S]
     variants: Callable[[S, int], Mapping[str, Variant]]
-    published: Callable[[S], Mapping[str, float]]
     baseline: str
+    published: Callable[[S], Mapping[str, float]] = lambda _: {}
     nulls: tuple[tuple[str, str], ...] = ()
     frozen: Callable[[S], FrozenNetwork] | None = None
     stated: Callable[[S], str] | None = None
