@@ -34,14 +34,14 @@ _MASKS = 50
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadSettings(Settings):
-    """The network and the dropouts of the head study.
+    """The network and the dropout layers of the head study.
 
     Attributes:
       network: "preresnet" or "densenet", in their forms for small images.
       depth: 6n + 2 for the first, 6n + 4 for the second.
       widths: channels of the stages of the first.
       growth: channels that a layer of the second adds.
-      rates: of the dropouts, each in [0, 1].
+      rates: of the dropout layers, each in [0, 1].
     """
 
     network: str = "preresnet"

@@ -34,7 +34,7 @@ _KERAS_EPSILON = 1.001e-5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransferSettings(Settings):
-    """The frozen network and the dropouts of its head.
+    """The frozen network and the dropout layers of its head.
 
     Attributes:
       weights: of the frozen network: a file (.h5 of Keras, .pth of torchvision, .safetensors of
@@ -42,7 +42,7 @@ class TransferSettings(Settings):
         is downloaded), or "untrained".
       layers: of every dense block; those of DenseNet-121 by default.
       growth: channels that a layer adds.
-      rates: of the dropouts, each in [0, 1].
+      rates: of the dropout layers, each in [0, 1].
     """
 
     weights: str

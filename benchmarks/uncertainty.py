@@ -51,7 +51,7 @@ def compare(run: Run, cell: str, samples: int) -> None:
     parts = [images.x_test[first : first + _BATCH] for first in starts]
     one = np.concatenate([once(x) for x in parts])
     drawn = [many(x, jax.random.fold_in(key, i)) for i, x in enumerate(parts)]
-    mean, entropy, information = (np.concatenate(of) for of in zip(*drawn, strict=True))
+    mean, entropy, information = (np.concatenate(part) for part in zip(*drawn, strict=True))
     y = np.asarray(images.y_test)
     named = {"one pass": one, f"{samples} masks": mean}
     bins = {name: reliability(p, y) for name, p in named.items()}
@@ -67,8 +67,8 @@ def compare(run: Run, cell: str, samples: int) -> None:
     ]
     right = mean.argmax(-1) == y
     notes = [
-        f"{of} over {samples} masks: {_split(values, right)}."
-        for of, values in (("Predictive entropy", entropy), ("Mutual information", information))
+        f"{name} over {samples} masks: {_split(values, right)}."
+        for name, values in (("Predictive entropy", entropy), ("Mutual information", information))
     ]
     columns = ("prediction", "accuracy, %", "NLL, nats", "Brier score", "calibration error, %")
     print(f"{run.plan.name}, {cell}: {variant.placement}, {len(y)} test images\n")
@@ -80,8 +80,8 @@ def compare(run: Run, cell: str, samples: int) -> None:
 
 def _split(values: np.ndarray, right: np.ndarray) -> str:
     groups = (("right", right), ("wrong", ~right))
-    told = [f"{values[of].mean():.4f} nats where it is {name}" for name, of in groups if of.any()]
-    return ", ".join(told)
+    means = ((name, values[group].mean()) for name, group in groups if group.any())
+    return ", ".join(f"{mean:.4f} nats where it is {name}" for name, mean in means)
 
 
 FLAGS = (

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, who is in it, and what lies where."""
+"""The work folder of a run: what it is made for, its lock, and the paths in it."""
 
 import dataclasses
 import fcntl
@@ -34,7 +34,7 @@ class WorkFolder:
 
     @property
     def ledger(self) -> pathlib.Path:
-        """Finished cells."""
+        """The ledger of finished cells."""
         return self.shared_ledger or self.path / "ledger.jsonl"
 
     @property
@@ -89,7 +89,7 @@ class WorkFolder:
         return self.path / "settings.json"
 
     def check(self, study: str, identity: Mapping[str, Any]) -> None:
-        """Whether it may be entered for these cells; `claimed` says more.
+        """Checks that the folder may be used for these cells.
 
         Raises:
           ValueError: it is of something else, damaged, or was made with other settings or data.
