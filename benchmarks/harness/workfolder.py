@@ -1,6 +1,7 @@
 """The work folder of a run: what it is made for, its lock, and the paths in it."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -96,10 +97,13 @@ class WorkFolder:
           OSError: it cannot be written.
         """
         there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        problem = 0
         if not there.is_dir():
-            raise OSError(f"workdir: cannot write {self.path}: {there} is no folder")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise OSError(f"workdir: cannot write {self.path}: permission denied in {there}")
+            problem = errno.EEXIST if self.path.exists() else errno.ENOTDIR
+        elif not os.access(there, os.W_OK | os.X_OK):
+            problem = errno.EACCES
+        if problem:
+            raise OSError(f"workdir: cannot write {self.path}: {os.strerror(problem)}")
         foreign = self.path.is_dir() and not self._ours()
         if not self._settings.exists():  # asked last: another run may have just written it
             if foreign:
