@@ -1,7 +1,7 @@
-"""What does one dropout do to the variance that a batch norm sees? Simulation and closed form.
+"""What does dropout do to the variance that a batch norm sees? Simulation and closed form.
 
 Figures 1 and 2 of Kim et al., UAI 2023, with the authors' settings (batch 100,000, width 128), and
-which position shifts which batch norm. About a minute and a half on two cores.
+which position shifts which batch norm. It takes about a minute and a half on two cores.
 
     python -m benchmarks.module_tests
 """
@@ -92,7 +92,7 @@ def slot_table(results: Sequence[Result]) -> Table:
 
 
 def head_table(results: Sequence[Result]) -> Table:
-    """What a dropout does to the pooled feature."""
+    """What dropout does to the pooled feature."""
     found = [of for of in results if of.test == "head"]
     cases = tuple(dict.fromkeys(of.case for of in found))
     cells = tuple((case, *(_cell(of) for of in found if of.case == case)) for case in cases)

@@ -70,7 +70,7 @@ class PreResNetSettings(Settings):
       depth: 6n + 2 with basic blocks, 9n + 2 with bottlenecks.
       block: "basic" or "bottleneck".
       widths: channels of the stages.
-      rate: of the one dropout of every variant, in [0, 1].
+      rate: of the dropout layers of every variant, in [0, 1].
       mask: what is dropped together.
     """
 
@@ -101,19 +101,13 @@ class PreResNetSettings(Settings):
 
 
 def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]:
-    """No dropout, and one dropout at the same place of every block, one place a variant."""
+    """No dropout, and dropout at one place of every block: a variant for each place."""
     model = settings.network(classes)
     slots = POSITIONS if settings.block == "basic" else BOTTLENECK_SLOTS
     return {"none": Variant(model, Placement())} | {
         slot: Variant(model, Placement({slot: settings.rate}, {slot: settings.mask}))
         for slot in slots
     }
-
-
-def published(settings: PreResNetSettings) -> Mapping[str, float]:
-    """Empty: which position and rate the paper's scores belong to is not known."""
-    del settings
-    return {}
 
 
 def stated(settings: PreResNetSettings) -> str:
@@ -143,7 +137,6 @@ STUDY = Study(
     example="configs/digits.py",
     settings=PreResNetSettings,
     variants=variants,
-    published=published,
     stated=stated,
     baseline="none",
     findings=findings,

@@ -56,12 +56,6 @@ def variants(settings: PretrainSettings, classes: int) -> Mapping[str, Variant]:
     return {_VARIANT: Variant(model, Placement())}
 
 
-def published(settings: PretrainSettings) -> Mapping[str, float]:
-    """Empty: a means, not an end."""
-    del settings
-    return {}
-
-
 def findings(plan: Plan[PretrainSettings], comparison: Comparison) -> Iterator[str]:
     """The weights of every finished seed, in a file."""
     for row in comparison.rows:
@@ -77,7 +71,7 @@ STUDY = Study(
     example="configs/pretrain_cifar100.py:tiny",
     settings=PretrainSettings,
     variants=variants,
-    published=published,
+    # No published numbers: it makes weights for another study.
     baseline=_VARIANT,
     findings=findings,
     needs={"safetensors": "pretrained"},

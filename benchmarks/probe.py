@@ -1,4 +1,4 @@
-"""Do the dropouts of a trained run shift its batch norms, and does that predict its accuracies?
+"""Does dropout shift the batch norms of a trained run, and does that predict its accuracies?
 
 python -m benchmarks.probe --run runs/FOLDER                      the whole table
 python -m benchmarks.probe --run runs/FOLDER --cell p4-seed0      one network, norm by norm
@@ -37,7 +37,7 @@ _WHEN = ("before training", "after training")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A finished run.
+    """A finished run, read from its folder.
 
     Attributes:
       plan: what it trained.

@@ -22,12 +22,12 @@ class Study(Generic[S]):
       example: the config to try it with.
       settings: the class of its settings.
       variants: (settings, classes) -> name -> variant, in the table's order.
-      published: settings -> variant -> published accuracy, in [0, 1].
       baseline: the variant that the others are compared with.
       same: groups of variants that are one network with other masks; the first one names it.
       claims: what is published about its networks.
       labels: variant -> where it is, in few words, for pictures.
       layout: the chain of operations that the variants are places in, for pictures.
+      published: settings -> variant -> published accuracy, in [0, 1]; empty by default.
       frozen: settings -> the network whose features the variants are trained on; None: they are
         trained on the images.
       stated: settings -> what is published that belongs to no variant, in words without a stop.
@@ -43,8 +43,8 @@ class Study(Generic[S]):
     example: str
     settings: type[S]
     variants: Callable[[S, int], Mapping[str, Variant]]
-    published: Callable[[S], Mapping[str, float]]
     baseline: str
+    published: Callable[[S], Mapping[str, float]] = lambda _: {}
     same: tuple[tuple[str, ...], ...] = ()
     claims: tuple[Claim, ...] = ()
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -1,6 +1,7 @@
-"""The folder of a run: whose it is, who is in it, and what lies where."""
+"""The work folder of a run: what it is made for, its lock, and the paths in it."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -34,7 +35,7 @@ class WorkFolder:
 
     @property
     def ledger(self) -> pathlib.Path:
-        """Finished cells."""
+        """The ledger of finished cells."""
         return self.shared_ledger or self.path / "ledger.jsonl"
 
     @property
@@ -89,17 +90,20 @@ class WorkFolder:
         return self.path / "settings.json"
 
     def check(self, study: str, identity: Mapping[str, Any]) -> None:
-        """Whether it may be entered for these cells; `claimed` says more.
+        """Checks that the folder may be used for these cells.
 
         Raises:
           ValueError: it is of something else, damaged, or was made with other settings or data.
           OSError: it cannot be written.
         """
         there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        problem = 0
         if not there.is_dir():
-            raise OSError(f"workdir: cannot write {self.path}: {there} is no folder")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise OSError(f"workdir: cannot write {self.path}: permission denied in {there}")
+            problem = errno.EEXIST if self.path.exists() else errno.ENOTDIR
+        elif not os.access(there, os.W_OK | os.X_OK):
+            problem = errno.EACCES
+        if problem:
+            raise OSError(f"workdir: cannot write {self.path}: {os.strerror(problem)}")
         foreign = self.path.is_dir() and not self._ours()
         if not self._settings.exists():  # asked last: another run may have just written it
             if foreign:

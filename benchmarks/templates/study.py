@@ -45,12 +45,6 @@ def variants(settings: TemplateSettings, classes: int) -> Mapping[str, Variant]:
     }
 
 
-def published(settings: TemplateSettings) -> Mapping[str, float]:
-    """The published accuracy of each variant, in [0, 1]; empty: none is published."""
-    del settings
-    return {}
-
-
 def findings(plan: Plan[TemplateSettings], comparison: Comparison) -> Iterator[str]:
     """What the table and the pictures do not show: lines to print after the run. Optional."""
     best = max(comparison.rows, key=lambda row: row.last_accuracy)
@@ -63,7 +57,7 @@ STUDY = Study(
     example="benchmarks/templates/config.py",
     settings=TemplateSettings,
     variants=variants,
-    published=published,
+    # published=: settings -> variant -> published accuracy, in [0, 1], if there is one.
     baseline="none",
     findings=findings,
 )

@@ -1,4 +1,4 @@
-"""Measures how fast flaxdrop trains here, beside PyTorch and plain Flax, and writes it down.
+"""Measures how fast flaxdrop trains on this machine, beside PyTorch and plain Flax.
 
     python -m benchmarks.throughput
 
@@ -29,7 +29,7 @@ _ASK = "import jax; of = jax.devices()[0]; print(of.platform, of.device_kind, se
 
 
 def chosen(options: SimpleNamespace, platform: str) -> list[InterleavedBenchmark]:
-    """The contests that the options ask for."""
+    """The interleaved benchmarks that the options ask for."""
     gpu, own = platform == "gpu", cores()
     seconds, names = str(options.seconds), options.workloads.split(",")
     common = ("--seconds", seconds, "--precision", options.precision)

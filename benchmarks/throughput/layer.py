@@ -1,4 +1,4 @@
-"""The layer alone: a dropout forward and backward, beside Flax's and beside a plain product."""
+"""The dropout layer alone, forward and backward, beside Flax's and beside a plain product."""
 
 import functools
 import sys
@@ -66,7 +66,7 @@ FLAGS = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Takes part in a contest."""
+    """Takes part in an interleaved benchmark."""
     options = parse_flags(FLAGS, arguments)
     serve(lambda: prepare(options))
 

@@ -109,7 +109,7 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
     images = images_of_noise()
     placement = placement_of(task.model, options.slots, options.rate)
     cells_in_parallel = len(devices) * options.cells_per_device
-    own = [Cell(jax.random.key(lane), placement) for lane in range(cells_in_parallel)]
+    own = [Cell(jax.random.key(i), placement) for i in range(cells_in_parallel)]
     programs = compile_programs(task, images, own[0], devices, options.cells_per_device)
     train = programs.train
     if options.fixed_batch:
@@ -157,7 +157,7 @@ FLAGS = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Takes part in a contest."""
+    """Takes part in an interleaved benchmark."""
     options = parse_flags(FLAGS, arguments)
     serve(lambda: prepare(options))
 

@@ -1,4 +1,4 @@
-"""Accounts for the time of a training step: profiles some once, and tells the largest parts.
+"""Profiles a training step: which operations take its time?
 
 python -m benchmarks.throughput.profile --workload preresnet110
 """
@@ -52,11 +52,11 @@ def profile(
     Args:
       task: what is trained.
       images: the data set.
-      placement: the rates, spelled out.
+      placement: the rate of every slot.
       devices: that train.
       steps: that are traced, of one epoch.
     """
-    cells = [Cell(jax.random.key(lane), placement) for lane in range(len(devices))]
+    cells = [Cell(jax.random.key(i), placement) for i in range(len(devices))]
     programs = compile_programs(task, images, cells[0], devices)
     take = ours.steps_of(programs, cells, programs.train)
     take(1)

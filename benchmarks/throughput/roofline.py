@@ -110,7 +110,7 @@ FLAGS = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Takes part in a contest."""
+    """Takes part in an interleaved benchmark."""
     options = parse_flags(FLAGS, arguments)
     serve(lambda: prepare(options))
 

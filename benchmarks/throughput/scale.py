@@ -1,4 +1,4 @@
-"""What training costs as depth, batch, cells and slots grow: a picture each, a table for all.
+"""What does training cost as depth, batch, cells and slots grow? A picture and a table each.
 
 python -m benchmarks.throughput.scale
 """
@@ -154,7 +154,7 @@ def measure(
     placement = Placement(rates).broadcast(model.slots)
     found = spread(point.cells, devices)
     assert found is not None
-    cells = [Cell(jax.random.key(lane), placement) for lane in range(point.cells)]
+    cells = [Cell(jax.random.key(i), placement) for i in range(point.cells)]
     programs = compile_programs(task, images, cells[0], *found)
     take = ours.steps_of(programs, cells, programs.train)
     count = in_rounds(take, seconds, fewest=1).count

@@ -1,4 +1,4 @@
-"""What everybody trains: a network, its batch and examples of the size of CIFAR's."""
+"""The workload of all contestants: a network, its batch, and examples of the size of CIFAR's."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ class Workload:
 
     @property
     def blocks(self) -> int:
-        """In each stage of the PreResNet."""
+        """The number of blocks in each stage of the PreResNet."""
         assert self.depth is not None
         return (self.depth - 2) // 6
 
@@ -43,7 +43,7 @@ WORKLOADS = {
 
 
 def examples(count: int = EXAMPLES, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Of noise, for speed does not depend on it.
+    """Makes examples of noise: speed does not depend on what they show.
 
     Args:
       count: N.

@@ -115,7 +115,7 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Takes part in a contest."""
+    """Takes part in an interleaved benchmark."""
     options = parse_flags(workload.FLAGS, arguments)
     serve(lambda: prepare(options))
 
