@@ -45,14 +45,14 @@ _MASKS = 50
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadSettings(Settings):
-    """The network and the dropouts of the head study.
+    """The network and the dropout layers of the head study.
 
     Attributes:
       network: "preresnet" or "densenet", in their forms for small images.
       depth: 6n + 2 for the first, 6n + 4 for the second.
       widths: channels of the stages of the first.
       growth: channels that a layer of the second adds.
-      rates: of the dropouts, each in [0, 1].
+      rates: of the dropout layers, each in [0, 1].
     """
 
     network: str = "preresnet"
@@ -76,7 +76,7 @@ class HeadSettings(Settings):
 
     def build(self, classes: int) -> PreResNet | DenseNet:
         """The network that all variants share."""
-        dtype = jnp.bfloat16 if self.precision == "bfloat16" else jnp.float32
+        dtype = self.dtype
         if self.network == "densenet":
             return DenseNet(
                 depth=self.depth,
@@ -100,12 +100,6 @@ def variants(settings: HeadSettings, classes: int) -> Mapping[str, Variant]:
 
 def _by_place(rates: Sequence[float]) -> Mapping[str, Mapping[float, str]]:
     return {place: {rate: f"{place} {rate:g}" for rate in rates} for place in PLACES}
-
-
-def published(settings: HeadSettings) -> Mapping[str, float]:
-    """Empty: the paper's one number for a head is DenseNet-169's on ImageNet."""
-    del settings
-    return {}
 
 
 def findings(plan: Plan[HeadSettings], comparison: Comparison) -> Iterator[str]:
@@ -167,7 +161,7 @@ STUDY = Study(
     example="configs/head_digits.py",
     settings=HeadSettings,
     variants=variants,
-    published=published,
+    # No published numbers: the paper's one number for a head is DenseNet-169's on ImageNet.
     baseline="none",
     claims=CLAIMS,
     measure=measure,

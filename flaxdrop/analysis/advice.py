@@ -24,11 +24,11 @@ _HEAD = {
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """What to do with one dropout.
+    """What to do with one dropout layer or slot.
 
     Attributes:
       dropout: a slot, or the path of an `nn.Dropout`.
-      shift: of the network with this dropout alone.
+      shift: of the network with dropout here alone.
       move_to: the slot that shifts less; None: it may stay, or there is no such slot.
       size: the network's shift with the dropout there; as it is where it stays.
       words: what it shifts, and what to do.
@@ -61,12 +61,12 @@ def advise(
     named, else the one nearest to where it is. Outside the network's slots, as for an `nn.Dropout`,
     the advice is in words.
 
-    Arguments and errors as in `flaxdrop.analysis.variance_shift`; the dropouts are those that are
-    on in training. Each takes `masks` + 1 passes, and so does every slot that is tried:
-    so fewer masks are the default, enough to tell a shift from none with some hundred examples.
+    Arguments and errors are those of `flaxdrop.analysis.variance_shift`. What is on in training is
+    measured; each measurement takes `masks` + 1 passes, and so does every slot that is tried. So
+    the default is fewer masks, which are enough to detect a shift with some hundred examples.
 
     Returns:
-      One advice a dropout.
+      An advice for each.
 
     Raises:
       ValueError: also where no dropout is on in training.
@@ -122,7 +122,7 @@ def advise_by(
             )
         if not made.dropouts:
             raise ValueError(
-                f"model: must have a dropout that is on in training, {name} has"
+                f"model: must have dropout that is on in training, {name} has"
                 " none; an nn.Dropout, or a flaxdrop.Dropout that the placement names"
             )
         measure = functools.partial(made.measure, variables, batch, placement, masks=masks)
@@ -175,25 +175,25 @@ def _among_slots(
     if slot not in made.dropouts or _largest(own) <= TOLERANCE:
         words = f"{slot} shifts no batch norm"
         words += f"; {_HEAD[slot]}." if slot in _HEAD and "h4" in slots else ": it may stay."
-        return Advice(slot, own, None, own.size, words)
+        return Advice(slot, own, None, own.mean_abs_log_ratio, words)
     if _renormalised(own):
-        return Advice(slot, own, None, own.size, _normalised_again(own))
+        return Advice(slot, own, None, own.mean_abs_log_ratio, _normalised_again(own))
     others = [other for other in slots if other != slot and other in made.dropouts]
-    sizes = {other: measure(dropouts=[other]).size for other in others}
-    best = min(sizes.values(), default=own.size)
-    if best * _TIE >= own.size:
+    sizes = {other: measure(dropouts=[other]).mean_abs_log_ratio for other in others}
+    best = min(sizes.values(), default=own.mean_abs_log_ratio)
+    if best * _TIE >= own.mean_abs_log_ratio:
         words = (
             f"{_shifted(own)} No slot of its kind shifts less: a lower rate would, and"
             " recalibrating repairs it."
         )
-        return Advice(slot, own, None, own.size, words)
+        return Advice(slot, own, None, own.mean_abs_log_ratio, words)
     published = {name for text in NAMED.values() for name in Placement.parse(text).slots}
     ties = [other for other, size in sizes.items() if size <= best * _TIE]
     place = slots.index(slot)
     move_to = min(ties, key=lambda other: (other not in published, abs(slots.index(other) - place)))
     words = (
-        f"{_shifted(own)} Move it to {move_to}: the network's shift falls from {own.size:.2f} to"
-        f" {sizes[move_to]:.2f}."
+        f"{_shifted(own)} Move it to {move_to}: the network's shift falls from"
+        f" {own.mean_abs_log_ratio:.2f} to {sizes[move_to]:.2f}."
     )
     return Advice(slot, own, move_to, sizes[move_to], words)
 
@@ -201,19 +201,21 @@ def _among_slots(
 def _in_words(own: Shift) -> Advice:
     (name,) = own.dropouts
     if _largest(own) <= TOLERANCE:
-        return Advice(name, own, None, own.size, f"{name} shifts no batch norm: it may stay.")
+        return Advice(
+            name, own, None, own.mean_abs_log_ratio, f"{name} shifts no batch norm: it may stay."
+        )
     if _renormalised(own):
-        return Advice(name, own, None, own.size, _normalised_again(own))
-    last = [norm for norm in own.harmed if norm.size > TOLERANCE][-1]
+        return Advice(name, own, None, own.mean_abs_log_ratio, _normalised_again(own))
+    last = [norm for norm in own.harmed if norm.abs_log_ratio > TOLERANCE][-1]
     words = (
         f"{_shifted(own)} Behind {last.norm} it would shift none of these; if that is too late, put"
         " it between the last batch norm of its branch and the weight after that."
     )
-    return Advice(name, own, None, own.size, words)
+    return Advice(name, own, None, own.mean_abs_log_ratio, words)
 
 
 def _largest(shift: Shift) -> float:
-    return max(norm.size for norm in shift.harmed)
+    return max(norm.abs_log_ratio for norm in shift.harmed)
 
 
 def _renormalised(shift: Shift) -> bool:
@@ -232,8 +234,8 @@ def _normalised_again(shift: Shift) -> str:
 
 def _shifted(shift: Shift) -> str:
     (name,) = shift.dropouts
-    count = sum(norm.size > TOLERANCE for norm in shift.harmed)
-    worst = max(shift.harmed, key=lambda norm: norm.size)
+    count = sum(norm.abs_log_ratio > TOLERANCE for norm in shift.harmed)
+    worst = max(shift.harmed, key=lambda norm: norm.abs_log_ratio)
     return (
         f"{name} shifts {count} of {len(shift.harmed)} batch norms, {worst.norm} most: at inference"
         f" its input has {worst.geometric_mean:.2g} of the variance of training."

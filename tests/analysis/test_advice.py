@@ -18,10 +18,12 @@ def advice_of(network, placement):
 def test_dropout_before_a_norm_of_the_branch_is_to_move_to_p6(dense_block, slot):
     [advice] = advice_of(dense_block, f"{slot}=0.4")
     assert (advice.dropout, advice.move_to) == (slot, "p6")
-    assert advice.size < advice.shift.size
+    assert advice.size < advice.shift.mean_abs_log_ratio
     assert advice.shift.dropouts == (slot,)
     assert advice.words.startswith(f"{slot} shifts ")
-    assert advice.words.endswith(f"from {advice.shift.size:.2f} to {advice.size:.2f}.")
+    assert advice.words.endswith(
+        f"from {advice.shift.mean_abs_log_ratio:.2f} to {advice.size:.2f}."
+    )
     assert advice.shift.worst_first[0].norm in advice.words
 
 
@@ -30,7 +32,7 @@ def test_every_dropout_of_a_placement_is_judged_alone(preresnet):
     assert (branch.dropout, branch.move_to) == ("p6", None)
     assert "No slot of its kind shifts less" in branch.words
     assert str(head) == "h4 shifts no batch norm: it may stay."
-    assert head.shift.size < 1e-4 < branch.shift.size
+    assert head.shift.mean_abs_log_ratio < 1e-4 < branch.shift.mean_abs_log_ratio
 
 
 def test_the_head_is_told_of_h4(preresnet):
@@ -61,7 +63,7 @@ def test_without_dropout_there_is_no_advice(preresnet, initialise):
             return nn.BatchNorm(use_running_average=not train)(x)
 
     x = jnp.ones((4, 8))
-    with pytest.raises(ValueError, match=r"^model: must have a dropout that is on.* Dry has none"):
+    with pytest.raises(ValueError, match=r"^model: must have dropout that is on.* Dry has none"):
         advise(Dry(), initialise(Dry(), x), x)
 
 

@@ -55,7 +55,7 @@ def test_the_frozen_network_is_what_the_file_says():
 @pytest.mark.parametrize("dataset", ["digits", "cifar10", "folder:mine"])
 def test_the_numbers_of_other_images_stand_beside_none(dataset):
     settings = {"dataset": dataset, "epochs": 1, "batch": 1, "weights": "untrained"}
-    assert not transfer.published(transfer.TransferSettings(**settings))
+    assert not transfer.STUDY.published(transfer.TransferSettings(**settings))
 
 
 def test_it_resumes_and_gives_the_same_bits(run_study, tmp_path, digests_in):

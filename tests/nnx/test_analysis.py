@@ -111,7 +111,7 @@ def test_norms_without_statistics_count_only_where_there_are_no_others():
     )
     shift = variance_shift(model, X)
     assert [norm.renormalises for norm in shift.norms] == [True, False]
-    assert shift.size == shift.norms[1].size < shift.norms[0].size
+    assert shift.mean_abs_log_ratio == shift.norms[1].abs_log_ratio < shift.norms[0].abs_log_ratio
     [advice] = advise(nnx.Sequential(*model.layers[:2]), X)
     assert advice.move_to is None
     assert "layers/1 most" in str(advice)
@@ -129,7 +129,7 @@ def test_a_slot_behind_the_norm_shifts_it_not():
 
     model = Block(nnx.Rngs(0))
     shifts = {
-        slot: variance_shift(model, X, Placement({slot: 0.3})).size
+        slot: variance_shift(model, X, Placement({slot: 0.3})).mean_abs_log_ratio
         for slot in with_slots(model, X).slots
     }
     assert shifts["norm:out"] < 1e-4 < 0.2 < min(shifts["norm:in"], shifts["dense:in"])
@@ -157,8 +157,8 @@ def test_dropout_of_the_network_that_is_off_is_not_there():
 
     shift = variance_shift(Off(nnx.Rngs(0)), X)
     assert shift.dropouts == ()
-    assert shift.size < 1e-6
-    with pytest.raises(ValueError, match="model: must have a dropout that is on in training"):
+    assert shift.mean_abs_log_ratio < 1e-6
+    with pytest.raises(ValueError, match="model: must have dropout that is on in training"):
         advise(Off(nnx.Rngs(0)), X)
 
 
