@@ -29,10 +29,12 @@ Conv_0 - BatchNorm_1 - ReLU - Conv_1 (P6 and H4 are confirmed, the other labels 
 """
 
 import collections
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import flax.core
@@ -57,6 +59,35 @@ from flaxdrop.patterns import matcher, near_names
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import spread_rate
 from flaxdrop.slots import note_reached
+
+_inner: contextvars.ContextVar[tuple[Callable[..., Any], ...]] = contextvars.ContextVar(
+    "inner", default=()
+)
+
+
+@contextlib.contextmanager
+def intercept_layers(model: Any, interceptor: Callable[..., Any]) -> Iterator[None]:
+    """Intercepts the layers of a network as they are called behind its slots, if it has any.
+
+    `flax.linen.intercept_methods` would see the input of a layer before dropout.
+    """
+    if not isinstance(model, SlottedModel):
+        with nn.intercept_methods(interceptor):
+            yield
+        return
+    token = _inner.set((*_inner.get(), interceptor))
+    try:
+        yield
+    finally:
+        _inner.reset(token)
+
+
+@contextlib.contextmanager
+def _inner_interceptors() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for interceptor in _inner.get():
+            stack.enter_context(nn.intercept_methods(interceptor))
+        yield
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +192,8 @@ class SlottedModel:
         call: Any = self.model.apply
         apply = functools.partial(call, mutable=mutable, rngs=rngs, **options)
         if not settings:
-            return apply(variables, *arguments)
+            with _inner_interceptors():
+                return apply(variables, *arguments)
         if not isinstance(rngs, Mapping) or "dropout" not in rngs:
             raise ValueError(
                 f'slot {next(iter(settings))} has a rate: pass rngs={{"dropout": key}} to apply'
@@ -171,7 +203,7 @@ class SlottedModel:
         given = dict(flax.core.unfreeze(variables))
         given["params"] = _merged(given.get("params", {}), told)
         masks = {mask for _, mask in settings.values()}
-        with nn.intercept_methods(_dropping(frozenset(masks), beside)):
+        with nn.intercept_methods(_dropping(frozenset(masks), beside)), _inner_interceptors():
             out = apply(given, *arguments)
         if not mutable:
             return out

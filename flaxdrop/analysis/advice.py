@@ -8,7 +8,16 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from flaxdrop.analysis.own_dropout import (
+    dropout_layers,
+    rank_own,
+    recommended,
+    stays,
+    words_of_group,
+    words_of_standing,
+)
 from flaxdrop.analysis.probing import Probe, probe
+from flaxdrop.analysis.ranking import rank_slots
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.placement import NAMED, Placement, check_placement
 from flaxdrop.slots import declared_slots
@@ -57,8 +66,12 @@ def advise(
 
     The slots of its own kind are tried, with its rate and mask: those of the blocks, or those of
     the head (as many places each). Where several shift as little, a published one (p6, h4) is
-    named, else the one nearest to where it is. Outside the network's slots, as for an `nn.Dropout`,
-    the advice is in words.
+    named, else the one nearest to where it is.
+
+    Without a placement, the advice is on the `nn.Dropout` of the network, alike layers together:
+    whether they stand in the right place, and at which boundary of the network they would
+    (`flaxdrop.with_slots` names these). A network without dropout gets one advice a place,
+    the least shift first (`flaxdrop.analysis.rank_slots`).
 
     Arguments and errors as in `flaxdrop.analysis.variance_shift`; the dropouts are those that are
     on in training. Each takes `masks` + 1 passes, and so does every slot that is tried:
@@ -68,7 +81,8 @@ def advise(
       One advice a dropout.
 
     Raises:
-      ValueError: also where no dropout is on in training.
+      ValueError: also where a placement is given and no dropout is on in training, and for a
+        network without norms: it has nothing to shift.
 
     >>> import jax, jax.numpy as jnp
     >>> from flaxdrop.models import PreResNet
@@ -85,13 +99,10 @@ def advise(
         check_placement(placement)
         if not placement.slots:
             raise ValueError("placement: must name a slot, got none; there is nothing to advise on")
-    if placement is None or slots is None:
+    if placement is None:
+        return _as_it_stands(model, variables, batch, {**call, "masks": masks})
+    if slots is None:
         made = probe(model, variables, batch, placement, **call)
-        if placement is None and slots is not None and not made.dropouts:
-            raise ValueError(
-                "placement: must be given, for without one no dropout of this network is on; its"
-                f" slots are {', '.join(slots)}"
-            )
         if not made.dropouts:
             raise ValueError(
                 f"model: must have a dropout that is on in training, {type(model).__name__} has"
@@ -112,6 +123,37 @@ def advise(
         made = probes[kind]
         found.append(_among_slots(made, variables, batch, every, slot, candidates, masks))
     return tuple(found)
+
+
+def _as_it_stands(
+    model: Any, variables: Any, batch: Any, call: dict[str, Any]
+) -> tuple[Advice, ...]:
+    """Advice on the `nn.Dropout` of a network; without any, on every place where it could be."""
+    layers = dropout_layers(model, variables, batch, call["training"])
+    standing: dict[str, tuple[str, ...]] = {}
+    if declared_slots(model) is not None:
+        ranking = rank_slots(model, variables, batch, **call)
+    else:
+        ranking, standing = rank_own(model, variables, batch, layers, **call)
+    found = []
+    for slot in [ranked.slot for ranked in ranking.slots if ranked.slot in standing]:
+        best = recommended(ranking, slot)
+        stay = stays(ranking, slot) or not ranking[slot].shift.norms
+        found.append(
+            Advice(
+                standing[slot][0],
+                ranking[slot].shift,
+                None if stay else best.slot,
+                ranking[slot].size if stay else best.size,
+                words_of_standing(ranking, slot, standing[slot]),
+            )
+        )
+    if found:
+        return tuple(found)
+    return tuple(
+        Advice(ranked.slot, ranked.shift, None, ranked.size, words_of_group(ranking, ranked.slot))
+        for ranked in ranking.best_first
+    )
 
 
 def _everywhere(own: Placement, slot: str, slots: tuple[str, ...]) -> Placement:

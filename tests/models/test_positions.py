@@ -143,8 +143,9 @@ def gradients(model, params, statistics, x, placement):
     return jax.grad(loss, has_aux=True)(params)
 
 
+@pytest.mark.usefixtures("same_words")
 @pytest.mark.parametrize("block", list(PLAIN))
-def test_the_positions_are_boundaries_of_plain_networks(block, filled, same_words):
+def test_the_positions_are_boundaries_of_plain_networks(block, filled):
     ours = PreResNet(6 * BLOCKS + 2, 5)
     x = jnp.asarray(np.random.RandomState(1).randn(4, 8, 8, 3), jnp.float32)
     variables = filled(ours, x)
