@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import flaxdrop.interception
 from benchmarks.throughput.baselines import flax_networks
 from flaxdrop import Placement, hashing, with_slots
 from flaxdrop.models import PreResNet
@@ -124,7 +125,7 @@ def same_words(monkeypatch):
 
     # `flaxdrop.dropout` is the function, not its module.
     monkeypatch.setattr(sys.modules["flaxdrop.dropout"], "_slot_key", of_slot)
-    monkeypatch.setattr(sys.modules["flaxdrop.slotted"], "place_words", of_place)
+    monkeypatch.setattr(flaxdrop.interception, "place_words", of_place)
 
 
 def gradients(model, params, statistics, x, placement):
