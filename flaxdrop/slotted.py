@@ -290,6 +290,7 @@ def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedMode
     Raises:
       ValueError: it is no Linen module.
 
+    >>> import jax
     >>> class Block(nn.Module):
     ...     @nn.compact
     ...     def __call__(self, x):
