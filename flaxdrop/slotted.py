@@ -29,35 +29,58 @@ Conv_0 - BatchNorm_1 - ReLU - Conv_1 (P6 and H4 are confirmed, the other labels 
 """
 
 import collections
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.core
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from flaxdrop import hashing
-from flaxdrop.boundaries import (
-    Boundary,
-    Path,
-    find_boundaries,
-    numbers,
-    single_input,
-    starred,
-    value_at,
-    with_value,
-)
+from flaxdrop.boundaries import Boundary, find_boundaries
 from flaxdrop.calling import mode_options
-from flaxdrop.dropout import Dropout, dropout
+from flaxdrop.dropout import Dropout
+from flaxdrop.groups import group_names
+from flaxdrop.interception import dropping, told_to_places, with_told, without_told
 from flaxdrop.linen import check_linen
 from flaxdrop.patterns import matcher, near_names
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import spread_rate
 from flaxdrop.slots import note_reached
+
+_inner: contextvars.ContextVar[tuple[Callable[..., Any], ...]] = contextvars.ContextVar(
+    "inner", default=()
+)
+
+
+@contextlib.contextmanager
+def intercept_layers(model: Any, interceptor: Callable[..., Any]) -> Iterator[None]:
+    """Intercepts the layers of a network as they are called behind its slots, if it has any.
+
+    `flax.linen.intercept_methods` would see the input of a layer before dropout.
+    """
+    if not isinstance(model, SlottedModel):
+        with nn.intercept_methods(interceptor):
+            yield
+        return
+    token = _inner.set((*_inner.get(), interceptor))
+    try:
+        yield
+    finally:
+        _inner.reset(token)
+
+
+@contextlib.contextmanager
+def _inner_interceptors() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for interceptor in _inner.get():
+            stack.enter_context(nn.intercept_methods(interceptor))
+        yield
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,17 +185,18 @@ class SlottedModel:
         call: Any = self.model.apply
         apply = functools.partial(call, mutable=mutable, rngs=rngs, **options)
         if not settings:
-            return apply(variables, *arguments)
+            with _inner_interceptors():
+                return apply(variables, *arguments)
         if not isinstance(rngs, Mapping) or "dropout" not in rngs:
             raise ValueError(
                 f'slot {next(iter(settings))} has a rate: pass rngs={{"dropout": key}} to apply'
             )
         words = hashing.key_to_words(rngs["dropout"])
-        told, beside = _told(self.places, settings, words)
+        told, beside = told_to_places(self.places, settings, words)
         given = dict(flax.core.unfreeze(variables))
-        given["params"] = _merged(given.get("params", {}), told)
+        given["params"] = with_told(given.get("params", {}), told)
         masks = {mask for _, mask in settings.values()}
-        with nn.intercept_methods(_dropping(frozenset(masks), beside)):
+        with nn.intercept_methods(dropping(frozenset(masks), beside)), _inner_interceptors():
             out = apply(given, *arguments)
         if not mutable:
             return out
@@ -180,7 +204,7 @@ class SlottedModel:
         if "params" in changed:
             frozen = isinstance(changed, flax.core.FrozenDict)
             plain = dict(flax.core.unfreeze(changed))
-            plain["params"] = _stripped(plain["params"])
+            plain["params"] = without_told(plain["params"])
             if "params" not in variables and not plain["params"]:
                 del plain["params"]
             changed = flax.core.freeze(plain) if frozen else plain
@@ -267,6 +291,7 @@ def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedMode
     Raises:
       ValueError: it is no Linen module.
 
+    >>> import jax
     >>> class Block(nn.Module):
     ...     @nn.compact
     ...     def __call__(self, x):
@@ -326,191 +351,3 @@ def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedMode
         for name, group in groups_of_places.items()
     )
     return SlottedModel(model, places, tuple(found.left_out.items()))
-
-
-def group_names(boundaries: Iterable[Boundary]) -> dict[str, str]:
-    """Finds the boundaries that are alike in repeated modules.
-
-    Their names differ in the numbers of the modules around them, or in their own if these have
-    modules inside. The numbers of layers tell them apart, as of Conv_0 and Conv_1.
-
-    Returns:
-      Name of a boundary -> name of its group, a pattern that names its members and no others.
-    """
-    boundaries = list(boundaries)
-    around = {boundary.path[:i] for boundary in boundaries for i in range(len(boundary.path))}
-    groups: dict[tuple[Any, ...], list[str]] = {}
-    for boundary in boundaries:
-        repeated = len(boundary.path) - (boundary.path not in around)
-        key = (
-            *(starred(part) for part in boundary.path[:repeated]),
-            *boundary.path[repeated:],
-            boundary.side,
-            boundary.kind,
-        )
-        groups.setdefault(key, []).append(boundary.name)
-    every = [boundary.name for boundary in boundaries]
-    names = {}
-    for members in groups.values():
-        for shared in (_with_stars(members), _with_range(members)):
-            if set(filter(matcher(shared), every)) == set(members):
-                names.update(dict.fromkeys(members, shared))
-                break
-        else:
-            names.update({member: member for member in members})
-    return names
-
-
-def _with_stars(names: list[str]) -> str:
-    """What alike names have in common, with stars where their numbers differ."""
-    columns = zip(*map(numbers, names), strict=True)
-    return _filled(names[0], [str(column[0]) if len({*column}) == 1 else "*" for column in columns])
-
-
-def _with_range(names: list[str]) -> str:
-    """The same, with the first and last number in the place of a star."""
-    columns = zip(*map(numbers, names), strict=True)
-    return _filled(
-        names[0],
-        [
-            str(column[0]) if len({*column}) == 1 else f"[{min(column)}-{max(column)}]"
-            for column in columns
-        ],
-    )
-
-
-def _filled(name: str, fillers: list[str]) -> str:
-    pieces = starred(name).split("*")
-    return "".join(piece + filler for piece, filler in zip(pieces, [*fillers, ""], strict=True))
-
-
-def _told(
-    places: tuple[Place, ...], settings: Mapping[str, tuple[Any, str]], words: jax.Array
-) -> tuple[dict[str, Any], dict[tuple[Path, str, str], Any]]:
-    """What the places are told: through "params", and the others beside them."""
-    told: dict[str, Any] = {}
-    beside: dict[tuple[Path, str, str], Any] = {}
-    for place in places:
-        if place.name not in settings:
-            continue
-        rate, mask = settings[place.name]
-        shape = place.boundary.shape
-        own = hashing.fold_in(words, hashing.name_word(place.name))
-        if shape is None:
-            beside[place.boundary.path, place.boundary.side, mask] = _packed(rate, own)
-            continue
-        if place.count > 1:
-            turns = jnp.arange(place.count, dtype=jnp.uint32)
-            own = jax.vmap(functools.partial(hashing.fold_in, own))(turns)
-        parts = _packed(jnp.broadcast_to(jnp.asarray(rate, jnp.float32), (place.count,)), own)
-        node = told
-        for name in place.boundary.path:
-            node = node.setdefault(name, {})
-        node[f":{place.boundary.side}:{mask}"] = tuple(
-            jnp.broadcast_to(part, (place.count,)).reshape(shape) for part in parts
-        )
-    return told, beside
-
-
-def _packed(rate: Any, words: jax.Array) -> tuple[jax.Array, ...]:
-    """A rate and the halves of two words, all as f32, which whatever treats "params" leaves as is.
-
-    Args:
-      rate: scalar or [places].
-      words: uint32 [2] or [places, 2].
-    """
-    halves = jnp.stack([words >> 16, words & 0xFFFF], axis=-1).astype(jnp.float32)
-    flat = halves.reshape(*words.shape[:-1], 4)
-    return (jnp.asarray(rate, jnp.float32), *(flat[..., i] for i in range(4)))
-
-
-def _unpacked(parts: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-    rate, *halves = (jnp.reshape(part, ()) for part in parts)
-    whole = [half.astype(jnp.uint32) for half in halves]
-    return rate, jnp.stack([(whole[0] << 16) | whole[1], (whole[2] << 16) | whole[3]])
-
-
-def _merged(params: Any, told: Mapping[str, Any]) -> dict[str, Any]:
-    both = dict(params)
-    for name, value in told.items():
-        inner = isinstance(value, Mapping)
-        both[name] = _merged(both.get(name, {}), value) if inner else value
-    return both
-
-
-def _stripped(params: Any) -> Any:
-    """`params` without what places were told, and without modules that have nothing else."""
-    if not isinstance(params, Mapping):
-        return params
-    kept = {}
-    for name, value in params.items():
-        if name.startswith((":in:", ":out:")):
-            continue
-        inner = _stripped(value)
-        emptied = isinstance(value, Mapping) and value and not inner
-        if not emptied:
-            kept[name] = inner
-    return kept
-
-
-def _dropping(
-    masks: frozenset[str], beside: Mapping[tuple[Path, str, str], Any]
-) -> Callable[..., Any]:
-    """An interceptor that drops at the places that are told a rate."""
-
-    def drop(module: nn.Module, side: str, x: jax.Array) -> jax.Array:
-        scope = module.scope
-        assert scope is not None
-        for mask in sorted(masks):
-            name = f":{side}:{mask}"
-            if scope.has_variable("params", name):
-                parts = scope.get_variable("params", name)
-            elif (module.path, side, mask) in beside:
-                parts = beside[module.path, side, mask]
-            else:
-                continue
-            rate, words = _unpacked(parts)
-            return dropout(place_words(module, side, words), x, rate, mask)
-        return x
-
-    def intercept(
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
-        context: nn.module.InterceptorContext,
-    ) -> Any:
-        module = context.module
-        if context.method_name != "__call__" or not module.path:
-            return call(*arguments, **keywords)
-        place, _ = single_input(arguments, keywords)
-        if place is not None:
-            x = drop(module, "in", value_at(place, arguments, keywords))
-            arguments, keywords = with_value(place, x, arguments, keywords)
-        out = call(*arguments, **keywords)
-        return drop(module, "out", out) if hasattr(out, "dtype") else out
-
-    return intercept
-
-
-def place_words(module: nn.Module, side: str, words: jax.Array) -> jax.Array:
-    """The words that the mask of a call depends on.
-
-    Args:
-      module: that is called.
-      side: "in" or "out".
-      words: uint32 [2], of the key, the place and the iteration.
-
-    Returns:
-      uint32 [2]. Where the network splits the "dropout" key, as in a scan whose iterations share
-      their parameters, they depend on the part that is here; in a module that is called again,
-      on the number of the call.
-    """
-    scope = module.scope
-    assert scope is not None
-    if "dropout" in scope.rngs:
-        here = hashing.key_to_words(scope.rngs["dropout"].rng)
-        words = hashing.fold_in(hashing.fold_in(words, here[0]), here[1])
-    name = f":{side}"
-    calls = scope.rng_counters.get(name, 0)
-    scope.rng_counters[name] = calls + 1
-    return hashing.fold_in(words, calls) if calls else words

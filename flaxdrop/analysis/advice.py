@@ -8,7 +8,16 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from flaxdrop.analysis.own_dropout import (
+    dropout_layers,
+    rank_own,
+    recommended,
+    stays,
+    words_of_group,
+    words_of_standing,
+)
 from flaxdrop.analysis.probing import Probe, probe
+from flaxdrop.analysis.ranking import Ranking, rank_slots
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.linen import check_linen
 from flaxdrop.placement import NAMED, Placement, check_placement
@@ -58,8 +67,12 @@ def advise(
 
     The slots of its own kind are tried, with its rate and mask: those of the blocks, or those of
     the head (as many places each). Where several shift as little, a published one (p6, h4) is
-    named, else the one nearest to where it is. Outside the network's slots, as for an `nn.Dropout`,
-    the advice is in words.
+    named, else the one nearest to where it is.
+
+    Without a placement, the advice is on the `nn.Dropout` of the network, alike layers together:
+    whether they stand in the right place, and at which boundary of the network they would
+    (`flaxdrop.with_slots` names these). A network without dropout gets one advice a place,
+    the least shift first (`flaxdrop.analysis.rank_slots`).
 
     Arguments and errors are those of `flaxdrop.analysis.variance_shift`. What is on in training is
     measured; each measurement takes `masks` + 1 passes, and so does every slot that is tried. So
@@ -69,7 +82,8 @@ def advise(
       An advice for each.
 
     Raises:
-      ValueError: also where no dropout is on in training.
+      ValueError: also where a placement is given and no dropout is on in training, and for a
+        network without norms: it has nothing to shift.
 
     >>> import jax, jax.numpy as jnp
     >>> from flaxdrop.models import PreResNet
@@ -81,9 +95,12 @@ def advise(
     'p6'
     """
     check_linen(model)
+    call = {"training": training, "inference": inference}
+    if placement is None:
+        return _as_it_stands(model, variables, batch, {**call, "masks": masks})
 
     def probe_of(placement: Placement | None) -> Probe:
-        return probe(model, variables, batch, placement, training=training, inference=inference)
+        return probe(model, variables, batch, placement, **call)
 
     name, slots = type(model).__name__, declared_slots(model)
     return advise_by(probe_of, name, slots, variables, batch, placement, masks)
@@ -95,10 +112,10 @@ def advise_by(
     slots: Mapping[str, int] | None,
     variables: Any,
     batch: Any,
-    placement: Placement | None,
+    placement: Placement,
     masks: int,
 ) -> tuple[Advice, ...]:
-    """`advise` for a network that is made ready to be measured by `probe_of`.
+    """`advise` under a placement, for a network that is made ready to be measured by `probe_of`.
 
     Args:
       probe_of: placement -> `Probe`.
@@ -109,17 +126,11 @@ def advise_by(
       placement: as in `advise`.
       masks: likewise.
     """
-    if placement is not None:
-        check_placement(placement)
-        if not placement.slots:
-            raise ValueError("placement: must name a slot, got none; there is nothing to advise on")
-    if placement is None or slots is None:
+    check_placement(placement)
+    if not placement.slots:
+        raise ValueError("placement: must name a slot, got none; there is nothing to advise on")
+    if slots is None:
         made = probe_of(placement)
-        if placement is None and slots is not None and not made.dropouts:
-            raise ValueError(
-                "placement: must be given, for without one no dropout of this network is on; its"
-                f" slots are {', '.join(slots)}"
-            )
         if not made.dropouts:
             raise ValueError(
                 f"model: must have dropout that is on in training, {name} has"
@@ -140,6 +151,48 @@ def advise_by(
         made = probes[kind]
         found.append(_among_slots(made, variables, batch, every, slot, candidates, masks))
     return tuple(found)
+
+
+def _as_it_stands(
+    model: Any, variables: Any, batch: Any, call: dict[str, Any]
+) -> tuple[Advice, ...]:
+    layers = dropout_layers(model, variables, batch, call["training"])
+    standing: dict[str, tuple[str, ...]] = {}
+    if declared_slots(model) is not None:
+        ranking = rank_slots(model, variables, batch, **call)
+    else:
+        ranking, standing = rank_own(model, variables, batch, layers, **call)
+    return advise_by_ranking(ranking, standing)
+
+
+def advise_by_ranking(
+    ranking: Ranking, standing: Mapping[str, tuple[str, ...]]
+) -> tuple[Advice, ...]:
+    """Advice on the dropout layers of a network; without any, on every place where it could be.
+
+    Args:
+      ranking: of the network's slots.
+      standing: slot -> the dropout layers that stand there.
+    """
+    found = []
+    for slot in [ranked.slot for ranked in ranking.slots if ranked.slot in standing]:
+        best = recommended(ranking, slot)
+        stay = stays(ranking, slot) or not ranking[slot].shift.norms
+        found.append(
+            Advice(
+                standing[slot][0],
+                ranking[slot].shift,
+                None if stay else best.slot,
+                ranking[slot].size if stay else best.size,
+                words_of_standing(ranking, slot, standing[slot]),
+            )
+        )
+    if found:
+        return tuple(found)
+    return tuple(
+        Advice(ranked.slot, ranked.shift, None, ranked.size, words_of_group(ranking, ranked.slot))
+        for ranked in ranking.best_first
+    )
 
 
 def _everywhere(own: Placement, slot: str, slots: tuple[str, ...]) -> Placement:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from flaxdrop.analysis.paths import Path, in_calling_order, name_of, paths_with
 from flaxdrop.dropout import Dropout
 from flaxdrop.slots import untraced_collection
+from flaxdrop.slotted import intercept_layers
 
 _STATISTICS = "batch_stats"
 MARK = "epsilon"  # what an intercepted norm has among its statistics, and no other module
@@ -138,7 +139,7 @@ class Caller:
 
         def apply() -> Any:
             asked = _immutable() if self.inference else contextlib.nullcontext()
-            with asked, nn.intercept_methods(_interceptor(found, first, active)):
+            with asked, intercept_layers(self.model, _interceptor(found, first, active)):
                 _, changed = self.model.apply(
                     variables, batch, **self.options, rngs=dict(keys), mutable=mutable
                 )

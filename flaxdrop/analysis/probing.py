@@ -33,6 +33,7 @@ from flaxdrop.linen import check_linen
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import check_rate
 from flaxdrop.slots import check_reached, reached_slots
+from flaxdrop.slotted import SlottedModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,7 +300,10 @@ def variance_shift(
     ('BatchNorm_0', 0.5)
     """
     made = probe(model, variables, batch, placement, training=training, inference=inference)
-    return made.measure(variables, batch, placement, masks=masks)
+    shift = made.measure(variables, batch, placement, masks=masks)
+    if placement is not None and isinstance(model, SlottedModel):
+        return dataclasses.replace(shift, dropouts=(*placement.slots, *shift.dropouts))
+    return shift
 
 
 def _keys(key: jax.Array) -> dict[str, jax.Array]:

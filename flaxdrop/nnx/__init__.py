@@ -5,7 +5,7 @@ say where it does harm, `recalibrate` repairs running statistics, `mc_predict` k
 inference. It is imported by its own name: `import flaxdrop` does not import NNX.
 """
 
-from flaxdrop.nnx.analysis import advise, mc_predict, recalibrate, variance_shift
+from flaxdrop.nnx.analysis import advise, mc_predict, rank_slots, recalibrate, variance_shift
 from flaxdrop.nnx.describe import describe
 from flaxdrop.nnx.dropout import Dropout
 from flaxdrop.nnx.slots import with_slots
@@ -15,6 +15,7 @@ __all__ = [
     "advise",
     "describe",
     "mc_predict",
+    "rank_slots",
     "recalibrate",
     "variance_shift",
     "with_slots",

@@ -1,5 +1,6 @@
 """The measurements of `flaxdrop.analysis` for networks of NNX, under the same names."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,15 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from flaxdrop.analysis.advice import Advice, advise_by
+from flaxdrop.analysis.advice import Advice, advise_by, advise_by_ranking
+from flaxdrop.analysis.own_dropout import standing_at
+from flaxdrop.analysis.paths import name_of
 from flaxdrop.analysis.probing import Probe, make_probe
+from flaxdrop.analysis.ranking import RankedSlot, Ranking
 from flaxdrop.analysis.recalibration import repairer
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.analysis.uncertainty import Prediction, predict
 from flaxdrop.nnx.dropout import Dropout
+from flaxdrop.nnx.hooks import modules_of
 from flaxdrop.nnx.norm_inputs import Caller, set_statistics, variables_for
 from flaxdrop.nnx.slots import check_module, is_slotted, plan_of, with_plan, with_slots
 from flaxdrop.placement import Placement, check_placement
+from flaxdrop.rate import check_rate
 
 
 def variance_shift(
@@ -77,21 +83,22 @@ def advise(
     """Measures each dropout alone and, where it shifts a norm, looks for a better slot.
 
     As `flaxdrop.analysis.advise`. For slots of layers `flaxdrop.nnx.Dropout`, other slots of layers
-    are tried; for slots of `with_slots`, other groups with as many places.
+    are tried; for slots of `with_slots`, other groups with as many places. Without a placement the
+    advice is on the `nnx.Dropout` of the network, or, where it has none, on every slot.
 
     Args:
       model: as in `variance_shift`.
       batch: likewise.
-      placement: likewise; None: the `nnx.Dropout` that are on in training.
+      placement: likewise.
       training: likewise.
       inference: likewise.
       masks: how many to average over, at least 2.
 
     Returns:
-      One advice for each dropout layer or slot that is on.
+      An advice for each.
 
     Raises:
-      ValueError: as `variance_shift`; no dropout is on in training.
+      ValueError: as `variance_shift`.
 
     >>> class Block(nnx.Module):
     ...     def __init__(self, rngs):
@@ -104,17 +111,81 @@ def advise(
     >>> advice.move_to
     'norm:out'
     """
-    if placement is not None:
-        check_placement(placement)
+    call = {"training": training, "inference": inference}
     slotted = _slotted(model, batch, inference)
+    if placement is None:
+        own = _probe(slotted, batch, None, **call)[0].dropouts
+        layers: dict[str, Any] = {name_of(path): node for path, node in modules_of(slotted)}
+        rate = max((layers[name].rate for name in own), default=0.1)
+        ranking = rank_slots(slotted, batch, rate=rate, masks=masks, **call)
+        return advise_by_ranking(ranking, standing_at(slotted, own))
+    check_placement(placement)
     variables = variables_for(slotted)
-    slots = None if placement is None else _alike(slotted, placement)
 
     def probe_of(placement: Placement | None) -> Probe:
-        return _probe(slotted, batch, placement, training, inference)[0]
+        return _probe(slotted, batch, placement, **call)[0]
 
-    name = type(slotted).__name__
+    name, slots = type(slotted).__name__, _alike(slotted, placement)
     return advise_by(probe_of, name, slots, variables, batch, placement, masks)
+
+
+def rank_slots(
+    model: Any,
+    batch: Any,
+    *,
+    rate: float = 0.1,
+    training: Mapping[str, Any] | None = None,
+    inference: Mapping[str, Any] | None = None,
+    masks: int = 2,
+) -> Ranking:
+    """Measures the shift that dropout would cause at every slot of an NNX network.
+
+    As `flaxdrop.analysis.rank_slots`. The `nnx.Dropout` of the network is off. One compilation
+    serves all slots.
+
+    Args:
+      model: as in `variance_shift`.
+      batch: likewise.
+      rate: of dropout, in (0, 1).
+      training: as in `variance_shift`.
+      inference: likewise.
+      masks: how many to average over, at least 2.
+
+    Returns:
+      The slots with their shifts.
+
+    Raises:
+      ValueError: as `variance_shift`.
+
+    >>> class Block(nnx.Module):
+    ...     def __init__(self, rngs):
+    ...         self.dense = nnx.Linear(8, 8, rngs=rngs)
+    ...         self.norm = nnx.BatchNorm(8, rngs=rngs)
+    ...     def __call__(self, x):
+    ...         return self.norm(self.dense(x))
+    >>> x = jax.random.normal(jax.random.key(0), (256, 8))
+    >>> rank_slots(Block(nnx.Rngs(0)), x).best.slot
+    'norm:out'
+    """
+    check_rate(rate)
+    slotted = _slotted(model, batch, inference)
+    slots = slotted.slots
+    every = Placement(dict.fromkeys(slots, rate))
+    made, variables = _probe(slotted, batch, every, training, inference)
+    ranked = []
+    for slot, places in slots.items():
+        on = [slot] if slot in made.dropouts else []
+        whole = made.measure(variables, batch, every, dropouts=on, masks=masks)
+        shift, renormalised = (
+            dataclasses.replace(
+                whole,
+                norms=tuple(norm for norm in whole.norms if norm.renormalises == wanted),
+                dropouts=(slot,),
+            )
+            for wanted in (False, True)
+        )
+        ranked.append(RankedSlot(slot, places, shift, renormalised))
+    return Ranking(type(slotted).__name__, rate, tuple(ranked), slotted)
 
 
 def recalibrate(

@@ -104,8 +104,8 @@ def call_hooked(
         if own:
             setattr(module, _HOOKS, tuple(own))
             for name, value in data.get(path, {}).items():
-                known = isinstance(value, HookVariable)
-                setattr(module, _PREFIX + name, value if known else HookVariable(value))
+                made = value if isinstance(value, HookVariable) else HookVariable(value)
+                setattr(module, _PREFIX + name, made)
     before = [dict(vars(module)) for _, (_, module) in pairs]
     out = view(*arguments, **options)
     for known, ((_, module), (_, seen)) in zip(before, pairs, strict=True):

@@ -52,48 +52,80 @@ def test_slots_that_a_mask_does_not_fit_are_passed_over(preresnet):
     assert advice.move_to is None
 
 
-def test_without_dropout_there_is_no_advice(preresnet, initialise):
+def test_a_placement_without_slots_gets_no_advice(preresnet):
     with pytest.raises(ValueError, match=r"^placement: must name a slot, got none"):
         advice_of(preresnet, "none")
 
-    class Dry(nn.Module):
-        @nn.compact
-        def __call__(self, x, train=False):
-            x = nn.Dropout(0.0, deterministic=not train)(x)
-            return nn.BatchNorm(use_running_average=not train)(x)
 
-    x = jnp.ones((4, 8))
-    with pytest.raises(ValueError, match=r"^model: must have dropout that is on.* Dry has none"):
-        advise(Dry(), initialise(Dry(), x), x)
-
-
-def test_slots_need_a_placement(preresnet):
-    with pytest.raises(ValueError, match=r"^placement: must be given, .* slots are .*p6") as error:
-        advise(*preresnet)
-    assert "\n" not in str(error.value)
+def test_without_a_placement_all_slots_are_ranked(preresnet):
+    model, variables, x = preresnet
+    found = advise(model, variables, x)
+    assert {advice.dropout for advice in found} == set(model.slots)
+    sizes = [advice.size for advice in found]
+    assert sizes == sorted(sizes)
     with pytest.raises(ValueError, match=r"^placement: must be a Placement, got 'p4=0.3'; .*parse"):
         advise(*preresnet, "p4=0.3")
 
 
-def test_dropouts_of_a_foreign_network_are_named_and_judged(initialise):
-    class Foreign(nn.Module):
-        @nn.compact
-        def __call__(self, x, deterministic=True):
-            x = nn.Dropout(0.3, deterministic=deterministic, name="wrong")(nn.Dense(16)(x))
-            x = nn.relu(nn.BatchNorm(use_running_average=deterministic, name="bn")(x))
-            return nn.Dense(3)(nn.Dropout(0.3, deterministic=deterministic, name="right")(x))
+class Foreign(nn.Module):
+    """Dropout before a norm, behind it, or nowhere."""
 
-    x = jnp.asarray(np.random.RandomState(0).randn(256, 8), jnp.float32)
-    wrong, right = advise(
-        Foreign(),
-        initialise(Foreign(), x),
-        x,
-        training={"deterministic": False},
-        inference={"deterministic": True},
-        masks=2,
+    wrong: float = 0.3
+    right: float = 0.3
+    norm: type[nn.Module] = nn.BatchNorm
+
+    @nn.compact
+    def __call__(self, x, deterministic=True):
+        options = {"use_running_average": deterministic} if self.norm is nn.BatchNorm else {}
+        x = nn.Dropout(self.wrong, deterministic=deterministic, name="wrong")(nn.Dense(16)(x))
+        x = nn.relu(self.norm(name="bn", **options)(x))
+        return nn.Dense(3)(nn.Dropout(self.right, deterministic=deterministic, name="right")(x))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return jnp.asarray(np.random.RandomState(0).randn(256, 8), jnp.float32)
+
+
+def foreign_advice(batch, initialise, **options):
+    model = Foreign(**options)
+    return advise(model, initialise(model, batch), batch)
+
+
+def test_dropout_of_a_foreign_network_is_named_and_judged(batch, initialise):
+    wrong, right = foreign_advice(batch, initialise)
+    assert (wrong.dropout, wrong.move_to) == ("wrong", "Dense_1:in")
+    assert wrong.words.startswith("wrong stands at bn:in, a wrong place: at inference the input")
+    assert wrong.words.endswith(
+        "Move it to Dense_1:in: the network's shift falls from"
+        f" {wrong.shift.mean_abs_log_ratio:.2f} to 0.00."
     )
-    assert wrong.words.startswith(
-        "wrong shifts 1 of 1 batch norms, bn most: at inference its input"
+    assert 0.2 < wrong.shift.mean_abs_log_ratio < 0.5
+    assert (right.dropout, right.move_to) == ("right", None)
+    assert right.words.startswith("right stands at Dense_1:in, the right place")
+
+
+def test_a_network_without_dropout_gets_the_ranking(batch, initialise):
+    found = foreign_advice(batch, initialise, wrong=0.0, right=0.0)
+    assert [advice.dropout for advice in found][-2:] in (
+        ["Dense_0:in", "bn:in"],
+        ["bn:in", "Dense_0:in"],
     )
-    assert "Behind bn it would shift none" in wrong.words
-    assert right.words == "right shifts no batch norm: it may stay."
+    assert found[0].size < 1e-4 < found[-1].size
+    assert "(1 of 5) would shift no batch norm" in found[0].words
+    assert "(5 of 5) would shift the network by" in found[-1].words
+
+
+def test_other_norms_renormalise(batch, initialise):
+    wrong, right = foreign_advice(batch, initialise, norm=nn.LayerNorm)
+    for advice in (wrong, right):
+        assert advice.words.endswith("No batch norm: nothing to shift.")
+        assert advice.move_to is None
+
+
+def test_a_network_without_norms_has_nothing_to_shift(batch, initialise):
+    model = nn.Dense(3)
+    with pytest.raises(ValueError, match=r"^model: has no norms, Dense has nothing to shift$"):
+        advise(model, initialise(model, batch), batch)
+    with pytest.raises(ValueError, match=r"^batch: must be at least 2, got 1$"):
+        foreign_advice(batch[:1], initialise)

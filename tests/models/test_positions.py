@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import flaxdrop.interception
 from benchmarks.throughput.baselines import flax_networks
 from flaxdrop import Placement, hashing, with_slots
 from flaxdrop.models import PreResNet
@@ -124,7 +125,7 @@ def same_words(monkeypatch):
 
     # `flaxdrop.dropout` is the function, not its module.
     monkeypatch.setattr(sys.modules["flaxdrop.dropout"], "_slot_key", of_slot)
-    monkeypatch.setattr(sys.modules["flaxdrop.slotted"], "place_words", of_place)
+    monkeypatch.setattr(flaxdrop.interception, "place_words", of_place)
 
 
 def gradients(model, params, statistics, x, placement):
@@ -143,8 +144,9 @@ def gradients(model, params, statistics, x, placement):
     return jax.grad(loss, has_aux=True)(params)
 
 
+@pytest.mark.usefixtures("same_words")
 @pytest.mark.parametrize("block", list(PLAIN))
-def test_the_positions_are_boundaries_of_plain_networks(block, filled, same_words):
+def test_the_positions_are_boundaries_of_plain_networks(block, filled):
     ours = PreResNet(6 * BLOCKS + 2, 5)
     x = jnp.asarray(np.random.RandomState(1).randn(4, 8, 8, 3), jnp.float32)
     variables = filled(ours, x)

@@ -1,0 +1,161 @@
+"""Advice for a network as it stands: whether its dropout is in the right place, and which is."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import flax.core
+import flax.linen as nn
+
+from flaxdrop.analysis.norm_moments import look
+from flaxdrop.analysis.paths import Path
+from flaxdrop.analysis.ranking import NOTHING, TIE, RankedSlot, Ranking, rank_slots
+from flaxdrop.calling import mode_options
+
+_NEARLY = 1.25  # of the least shift: a published place is preferred to one that shifts a bit less
+_SMALL = 0.005  # a network's shift below it counts as none
+_WEIGHTS = (nn.Conv, nn.ConvTranspose, nn.ConvLocal, nn.Dense, nn.DenseGeneral)
+
+
+def dropout_layers(
+    model: Any, variables: Any, batch: Any, training: Mapping[str, Any] | None = None
+) -> dict[Path, float]:
+    """Finds the `nn.Dropout` layers of a network that are on in training.
+
+    Returns:
+      Path of a layer -> its rate, in the order of the calls.
+    """
+    training = mode_options(model, True) if training is None else training
+    return {
+        path: rate
+        for path, (rate, _) in look(
+            model, flax.core.unfreeze(variables), batch, training
+        ).dropout.items()
+    }
+
+
+def rank_own(
+    model: nn.Module, variables: Any, batch: Any, layers: Mapping[Path, float], **call: Any
+) -> tuple[Ranking, dict[str, tuple[str, ...]]]:
+    """Ranks the places of a network, and says at which of them its dropout stands.
+
+    Args:
+      model: without slots.
+      variables: as in `rank_slots`, likewise `batch` and `call`.
+      batch: likewise.
+      layers: the dropout layers that are on, as of `dropout_layers`.
+      **call: likewise.
+
+    Returns:
+      The ranking, at the highest rate of the layers; and the slot of each place where a layer
+      stands -> the names of these layers.
+    """
+    if layers:
+        call = {"rate": max(layers.values()), **call}
+    ranking = rank_slots(model, variables, batch, **call)
+    return ranking, standing_at(ranking.model, ("/".join(path) for path in layers))
+
+
+def standing_at(slotted: Any, layers: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Slot -> names of the dropout layers that stand there, in a network with slots."""
+    groups = {place.name: place.group for place in slotted.places}
+    standing: dict[str, tuple[str, ...]] = {}
+    for name in layers:
+        for boundary in (f"{name}:in", f"{name}:out"):
+            place = slotted.aliases.get(boundary, boundary)
+            if place in groups:
+                slot = groups[place]
+                standing[slot] = (*standing.get(slot, ()), name)
+                break
+    return standing
+
+
+def recommended(ranking: Ranking, slot: str | None = None) -> RankedSlot:
+    """The group where dropout shifts least, and is worth something.
+
+    It is one before a layer of weights, as P6 is, if such a one shifts nearly as little as any; of
+    those without a shift the nearest to where dropout stands, or the last. The first layer's
+    input and the network's output count only where there is nothing else: dropout there is on
+    data, or on scores.
+
+    Args:
+      ranking: of the network.
+      slot: where dropout stands: groups with as many places are compared. None: nowhere; then
+        the groups that are repeated most are.
+    """
+    slots = list(ranking.slots)
+    wanted = max(ranked.places for ranked in slots) if slot is None else ranking[slot].places
+    alike = [ranked for ranked in slots if ranked.places == wanted]
+    inner = [ranked for ranked in alike if ranked not in (slots[0], slots[-1])] or alike
+    least = min(map(_measure, inner))
+    before_weights = _before_weights(ranking.model)
+    at = len(slots) if slot is None else slots.index(ranking[slot])
+
+    def order(ranked: RankedSlot) -> tuple[float, int]:
+        size = _measure(ranked)
+        return (size if size > _SMALL else 0.0), abs(slots.index(ranked) - at)
+
+    known = [ranked for ranked in inner if ranked.slot in before_weights]
+    near = [ranked for ranked in known if _measure(ranked) <= max(least * _NEARLY, _SMALL)]
+    return min(near or inner, key=order)
+
+
+def _measure(ranked: RankedSlot) -> float:
+    return ranked.size if ranked.shift.norms else ranked.input_size
+
+
+def _before_weights(model: Any) -> set[str]:
+    if not hasattr(model, "places"):
+        return {"p6", "h4"}
+    return {
+        place.group
+        for place in model.places
+        if place.boundary.side == "in" and _has_weights(place.boundary.kind)
+    }
+
+
+def _has_weights(kind: type) -> bool:
+    """Whether it is a class of convolutions or dense layers, of Linen or of NNX."""
+    nnx = sys.modules.get("flax.nnx")  # imported late: it takes a third of a second
+    others = (nnx.Conv, nnx.ConvTranspose, nnx.Linear, nnx.LinearGeneral) if nnx else ()
+    return issubclass(kind, (*_WEIGHTS, *others))
+
+
+def stays(ranking: Ranking, slot: str) -> bool:
+    """Whether dropout at a group shifts no more than at the recommended one."""
+    best = recommended(ranking, slot)
+    return ranking[slot].size <= max(best.size * TIE, _SMALL)
+
+
+def words_of_standing(ranking: Ranking, slot: str, layers: tuple[str, ...]) -> str:
+    """Says whether dropout layers at a group are in the right place, and which that is."""
+    own, best = ranking[slot], recommended(ranking, slot)
+    name = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} like it"
+    verb = "stands" if len(layers) == 1 else "stand"
+    where = f"{name} {verb} at {slot}"
+    if not own.shift.norms:
+        return f"{where}. No batch norm: {NOTHING}."
+    if stays(ranking, slot):
+        return f"{where}, the right place: no slot of its kind shifts less than {own.size:.2f}."
+    worst = own.shift.worst_first[0]
+    return (
+        f"{where}, a wrong place: at inference the input of {worst.norm} has"
+        f" {worst.geometric_mean:.2g} of the variance of training. Move it to {best.slot}: the"
+        f" network's shift falls from {own.size:.2f} to {best.size:.2f}."
+    )
+
+
+def words_of_group(ranking: Ranking, slot: str) -> str:
+    """Says what dropout would do at a group where there is none."""
+    own = ranking[slot]
+    place = 1 + [ranked.slot for ranked in ranking.best_first].index(slot)
+    order = f"{place} of {len(ranking.slots)}"
+    if not own.shift.norms:
+        return f"{slot}: no batch norm, {NOTHING}; the other norms see {own.input_size:.2f}."
+    if own.size <= _SMALL:
+        return f"{slot} ({order}) would shift no batch norm."
+    worst = own.shift.worst_first[0]
+    return (
+        f"{slot} ({order}) would shift the network by {own.size:.2f}, {worst.norm} most: at"
+        f" inference its input would have {worst.geometric_mean:.2g} of the variance of training."
+    )
