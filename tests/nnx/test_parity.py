@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from flaxdrop import Placement, analysis
-from flaxdrop.nnx import advise, mc_predict, recalibrate, variance_shift, with_slots
+from flaxdrop.nnx import (
+    advise,
+    mc_predict,
+    rank_slots,
+    recalibrate,
+    variance_shift,
+    with_slots,
+)
 
 PLACEMENTS = ["p4=0.3", "p6=0.3", "p4=0.2,p6=0.5:sample"]
 
@@ -80,3 +87,14 @@ def test_predictions_are_those_of_linen(pair):
     other = mc_predict(pair.nnx, pair.x, placement, key=key, samples=5)
     for mine, theirs in zip(other, linen, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def test_rankings_are_those_of_linen(pair):
+    linen = analysis.rank_slots(pair.linen, pair.variables, pair.x, rate=0.3)
+    other = rank_slots(pair.nnx, pair.x, rate=0.3)
+    slots = with_slots(pair.nnx, pair.x).slots
+    shared = [ranked.slot for ranked in linen.slots if ranked.slot in slots]
+    assert len(shared) > 8
+    for slot in shared:
+        assert other[slot].places == linen[slot].places
+        assert other[slot].size == pytest.approx(linen[slot].size, abs=1e-6)
