@@ -28,7 +28,7 @@ from flaxdrop.slots import untraced_collection
 Path = tuple[str, ...]
 # A mark has so many axes of length 1 that a scan may stack it along any that its parameters have.
 MARK_SHAPE = (1,) * 6
-_LABEL = "flaxdrop boundary "
+LABEL = "flaxdrop boundary "
 _INLINED = {"pjit", "jit", "checkpoint", "remat2", "closed_call", "core_call"}
 
 
@@ -94,7 +94,7 @@ def find_boundaries(
         seen.setdefault((module.path, side), type(module))
         if module.is_mutable_collection("params"):
             module.put_variable("params", f":{side}", jnp.zeros(MARK_SHAPE))
-        return checkpoint_name(value, _LABEL + name)
+        return checkpoint_name(value, LABEL + name)
 
     def intercept(
         call: Callable[..., Any],
@@ -128,7 +128,7 @@ def find_boundaries(
     names = {boundary.name for boundary in every}
     return Boundaries(
         every=tuple(every),
-        chains=tuple(_chains(program)),
+        chains=tuple(find_chains(program)),
         left_out={name: reason for name, reason in left_out.items() if name not in names},
     )
 
@@ -224,8 +224,15 @@ def starred(name: str) -> str:
     return re.sub(r"\d+", "*", name)
 
 
-def _chains(program: Any) -> Iterator[tuple[str, ...]]:
-    """Names of boundaries that pass one array on, and to nothing else."""
+def find_chains(program: Any) -> Iterator[tuple[str, ...]]:
+    """Finds the boundaries that pass one array on, and to nothing else, in a traced program.
+
+    Args:
+      program: in which arrays at boundaries are marked by `checkpoint_name`, `LABEL` and a name.
+
+    Yields:
+      The names of boundaries that are one place, in the order of the calls.
+    """
     uses: dict[int, int] = collections.Counter()
     marks: list[tuple[str, int, int]] = []  # name, array before it, array behind it
     fresh = iter(range(1 << 62))
@@ -258,8 +265,8 @@ def _chains(program: Any) -> Iterator[tuple[str, ...]]:
             for variable in equation.outvars:
                 known[variable] = next(fresh)
             label = str(equation.params.get("name", ""))
-            if equation.primitive.name == "name" and label.startswith(_LABEL):
-                marks.append((label.removeprefix(_LABEL), given[0], known[equation.outvars[0]]))
+            if equation.primitive.name == "name" and label.startswith(LABEL):
+                marks.append((label.removeprefix(LABEL), given[0], known[equation.outvars[0]]))
         return [number(atom) for atom in jaxpr.outvars]
 
     for array in walk(program.jaxpr, {}):

@@ -98,7 +98,7 @@ class Places:
         check_placement(placement)
         found: dict[str, Setting] = {}
         for slot in placement.slots:
-            places = self._named(slot)
+            places = self.named(slot)
             rates = spread_rate(slot, placement.rate(slot), sum(place.count for place in places))
             done = 0
             for place in places:
@@ -113,7 +113,12 @@ class Places:
                 found[place.name] = Setting(slot, part, placement.mask(slot))
         return {place.name: found[place.name] for place in self.every if place.name in found}
 
-    def _named(self, pattern: str) -> list[Place]:
+    def named(self, pattern: str) -> list[Place]:
+        """The places that a group, a name or a pattern names.
+
+        Raises:
+          ValueError: it names none; the message lists near ones.
+        """
         own = [place for place in self.every if place.group == pattern]
         if own:
             return own

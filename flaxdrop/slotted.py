@@ -28,29 +28,24 @@ Conv_0 - BatchNorm_1 - ReLU - Conv_1 (P6 and H4 are confirmed, the other labels 
   ========  =======================  ==========================================
 """
 
-import collections
 import contextlib
 import contextvars
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.core
 import flax.linen as nn
-import jax.numpy as jnp
 
 from flaxdrop import hashing
-from flaxdrop.boundaries import Boundary, find_boundaries
+from flaxdrop.boundaries import find_boundaries
 from flaxdrop.calling import mode_options
 from flaxdrop.dropout import Dropout
-from flaxdrop.groups import group_names
 from flaxdrop.interception import dropping, told_to_places, with_told, without_told
 from flaxdrop.linen import check_linen
-from flaxdrop.patterns import matcher, near_names
-from flaxdrop.placement import Placement, check_placement
-from flaxdrop.rate import spread_rate
+from flaxdrop.placement import Placement
+from flaxdrop.places import Place, Places, find_places
 from flaxdrop.slots import note_reached
 
 _inner: contextvars.ContextVar[tuple[Callable[..., Any], ...]] = contextvars.ContextVar(
@@ -84,31 +79,6 @@ def _inner_interceptors() -> Iterator[None]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """A place for dropout in a slotted network.
-
-    Attributes:
-      boundary: where it is.
-      aliases: names of boundaries that are the same place.
-      group: name of its group.
-    """
-
-    boundary: Boundary
-    aliases: tuple[str, ...]
-    group: str
-
-    @property
-    def name(self) -> str:
-        """As "Block_0/Conv_1:in"."""
-        return self.boundary.name
-
-    @property
-    def count(self) -> int:
-        """How often it is there: the iterations of the scans around it, or 1."""
-        return math.prod(self.boundary.shape or ())
-
-
-@dataclasses.dataclass(frozen=True)
 class SlottedModel:
     """A Linen network with slots at its boundaries; made by `with_slots`.
 
@@ -127,15 +97,16 @@ class SlottedModel:
     @property
     def slots(self) -> Mapping[str, int]:
         """Group -> number of its places: a repeated block's places are one group."""
-        groups: dict[str, int] = {}
-        for place in self.places:
-            groups[place.group] = groups.get(place.group, 0) + place.count
-        return groups
+        return self._every.slots
 
     @property
     def aliases(self) -> Mapping[str, str]:
         """Name of a boundary -> name of the place that it is."""
-        return {alias: place.name for place in self.places for alias in place.aliases}
+        return self._every.aliases
+
+    @property
+    def _every(self) -> Places:
+        return Places(type(self.model).__name__, self.places, self.left_out)
 
     def init(self, *arguments: Any, placement: Placement | None = None, **options: Any) -> Any:
         """Calls `init` of the network, which dropout does not change."""
@@ -232,41 +203,10 @@ class SlottedModel:
         """Name of a place -> its rate and mask."""
         if placement is None:
             return {}
-        check_placement(placement)
-        settings: dict[str, tuple[Any, str]] = {}
-        named_by: dict[str, str] = {}
+        settings = self._every.settings(placement)
         for slot in placement.slots:
-            places = self._named(slot)
-            rates = spread_rate(slot, placement.rate(slot), sum(place.count for place in places))
-            done = 0
-            for place in places:
-                if place.name in settings:
-                    raise ValueError(
-                        f"placement: place {place.name} is named twice, by"
-                        f" {named_by[place.name]!r} and {slot!r}"
-                    )
-                part = rates if not jnp.ndim(rates) else rates[done : done + place.count]
-                part = part[0] if jnp.ndim(part) and place.count == 1 else part
-                done += place.count
-                settings[place.name] = part, placement.mask(slot)
-                named_by[place.name] = slot
             note_reached(slot)
-        return {place.name: settings[place.name] for place in self.places if place.name in settings}
-
-    def _named(self, pattern: str) -> list[Place]:
-        fits = matcher(pattern)
-        found = [place for place in self.places if any(map(fits, (place.name, *place.aliases)))]
-        if found:
-            return found
-        reasons = [f"{name} {reason}" for name, reason in self.left_out if fits(name)]
-        if reasons:
-            raise ValueError(f"placement: {pattern!r} takes no dropout: {reasons[0]}")
-        names = [*self.slots, *(place.name for place in self.places), *self.aliases]
-        near = near_names(pattern, dict.fromkeys(names)) or list(self.slots)[:5]
-        raise ValueError(
-            f"placement: {pattern!r} names no place of {type(self.model).__name__}; near it are"
-            f" {', '.join(near) or 'none'}"
-        )
+        return {name: (setting.rate, setting.mask) for name, setting in settings.items()}
 
 
 def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedModel:
@@ -291,7 +231,7 @@ def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedMode
     Raises:
       ValueError: it is no Linen module.
 
-    >>> import jax
+    >>> import jax, jax.numpy as jnp
     >>> class Block(nn.Module):
     ...     @nn.compact
     ...     def __call__(self, x):
@@ -318,36 +258,5 @@ def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedMode
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: must be a flax.linen.Module, got {type(model).__name__}")
     found = find_boundaries(model, arguments, {**mode_options(model, train=True), **options})
-    groups = group_names(found.every)
-    by_name = {boundary.name: boundary for boundary in found.every}
-    sizes = collections.Counter(groups.values())
-
-    def rank(name: str) -> tuple[bool, bool, int]:
-        # The best name of a place is before a layer, and one of many alike.
-        boundary = by_name[name]
-        is_dropout = issubclass(boundary.kind, nn.Dropout | Dropout)
-        return is_dropout, boundary.side != "in", -sizes[groups[name]]
-
-    main_name = {}
-    for chain in found.chains:
-        known = [name for name in chain if name in by_name]
-        main_name.update(dict.fromkeys(known, min(known, key=rank)))
-    mains = collections.Counter(
-        groups[name] for name in by_name if main_name.get(name, name) == name
-    )
-    groups_of_places = {}
-    for name, group in groups.items():
-        if mains[group] > 1:
-            groups_of_places[name] = group  # whole, so that its name means what it says
-        elif main_name.get(name, name) == name:
-            groups_of_places[name] = name if sizes[group] > 1 else group
-    aliases = [name for name in by_name if name not in groups_of_places]
-    places = tuple(
-        Place(
-            by_name[name],
-            tuple(alias for alias in aliases if main_name[alias] == name),
-            group,
-        )
-        for name, group in groups_of_places.items()
-    )
+    places = find_places(found, lambda kind: issubclass(kind, nn.Dropout | Dropout))
     return SlottedModel(model, places, tuple(found.left_out.items()))

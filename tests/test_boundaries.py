@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from flaxdrop import find_slots, with_slots
+from flaxdrop import Placement, find_slots, with_slots
 
 DENSE = functools.partial(nn.Dense, 8)
 X = jax.ShapeDtypeStruct((2, 8), jnp.float32)
@@ -101,7 +101,7 @@ def test_a_group_names_its_members_and_no_others():
     mixed = of(in_turn(DENSE, Block, Block, DENSE))
     assert mixed.slots["layer[1-2]:in"] == 2
     for slot, count in mixed.slots.items():
-        assert sum(place.count for place in mixed._named(slot)) == count
+        assert len(mixed.resolve(Placement({slot: 0.1})).slots) == count
 
 
 def test_layers_are_told_apart_by_their_numbers():
@@ -129,7 +129,7 @@ def test_what_takes_no_dropout_is_listed_with_the_reason():
     assert reasons["pair:out"] == "gives a tuple"
     assert [*model.slots] == ["Embed_0:out", "Dense_0:in", "Dense_0:out"]
     with pytest.raises(ValueError, match=r"^placement: 'pair:out' takes no dropout: .* a tuple"):
-        model._named("pair:out")
+        model.resolve(Placement({"pair:out": 0.1}))
 
 
 def test_alike_modules_that_are_compiled_once_have_places_each():

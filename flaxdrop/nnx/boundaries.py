@@ -16,10 +16,10 @@ from jax.ad_checkpoint import checkpoint_name
 
 from flaxdrop.analysis.paths import Path
 from flaxdrop.boundaries import (
-    _LABEL,
+    LABEL,
     Boundaries,
     Boundary,
-    _chains,
+    find_chains,
     output_reason,
     single_input,
     value_at,
@@ -53,7 +53,7 @@ class _Seen:
             self.left_out[name] = reason
             return value
         self.sides.setdefault((path, side), kind)
-        return checkpoint_name(value, _LABEL + name)
+        return checkpoint_name(value, LABEL + name)
 
     def note_turns(self, path: Path, module: nnx.Module) -> None:
         for own, variable in variables_of(module).items():
@@ -120,7 +120,7 @@ def find_boundaries(
     names = {boundary.name for boundary in every}
     return Boundaries(
         every=every,
-        chains=tuple(_chains(program)),
+        chains=tuple(find_chains(program)),
         left_out={name: why for name, why in seen.left_out.items() if name not in names},
     )
 
