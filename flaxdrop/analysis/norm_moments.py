@@ -7,6 +7,7 @@ moments of a batch norm in the place of its running statistics, those of other n
 "params".
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from flaxdrop.analysis.norm_inputs import as_immutable
 from flaxdrop.analysis.paths import Path, at, name_of
 from flaxdrop.placement import Placement
 from flaxdrop.slots import untraced_collection
@@ -43,8 +45,19 @@ class Seen:
     dropout: dict[Path, tuple[float, tuple[int, ...]]] = dataclasses.field(default_factory=dict)
 
 
-def look(model: Any, variables: Any, batch: Any, options: Mapping[str, Any]) -> Seen:
-    """Traces a call of a network and says which norms and which dropout it goes through."""
+def look(
+    model: Any, variables: Any, batch: Any, options: Mapping[str, Any], *, inference: bool = False
+) -> Seen:
+    """Traces a call of a network and says which norms and which dropout it goes through.
+
+    Args:
+      model: the network.
+      variables: its variables.
+      batch: its first argument.
+      options: keywords of the call.
+      inference: whether a module that asks is told that `batch_stats` is not mutable, by which
+        some decide how they are called.
+    """
     seen = Seen()
 
     def intercept(
@@ -69,7 +82,7 @@ def look(model: Any, variables: Any, batch: Any, options: Mapping[str, Any]) -> 
                 seen.dropout[module.path] = float(module.rate), tuple(module.broadcast_dims)
         return out
 
-    _apply(model, variables, batch, options, {}, intercept, trace=True)
+    _apply(model, variables, batch, options, {}, intercept, inference=inference, trace=True)
     return seen
 
 
@@ -146,6 +159,7 @@ class Program:
             {**self.options, "placement": placement},
             {"dropout": key, "params": jax.random.fold_in(key, 1)},
             intercept,
+            inference=True,
         )
         return changed.get(_STATISTICS, {}), _measured(changed.get("params", {}))
 
@@ -157,6 +171,8 @@ def _apply(
     options: Mapping[str, Any],
     rngs: Mapping[str, jax.Array],
     intercept: Callable[..., Any],
+    *,
+    inference: bool,
     trace: bool = False,
 ) -> Any:
     variables = flax.core.unfreeze(variables)
@@ -164,7 +180,8 @@ def _apply(
     mutable = [*variables, "params", untraced_collection()]
 
     def call(variables: Any, batch: Any, rngs: Any) -> Any:
-        with intercept_layers(model, intercept):
+        asked = as_immutable() if inference else contextlib.nullcontext()
+        with asked, intercept_layers(model, intercept):
             _, changed = model.apply(variables, batch, **options, rngs=rngs, mutable=mutable)
         return flax.core.unfreeze(changed)
 

@@ -10,11 +10,11 @@ from flaxdrop.analysis.norm_moments import look
 from flaxdrop.analysis.paths import Path
 from flaxdrop.analysis.ranking import NOTHING, TIE, RankedSlot, Ranking, rank_slots
 from flaxdrop.calling import mode_options
+from flaxdrop.groups import WEIGHTS
 from flaxdrop.slotted import SlottedModel
 
 _NEARLY = 1.25  # of the least shift: a published place is preferred to one that shifts a bit less
 _SMALL = 0.005  # a network's shift below it counts as none
-_WEIGHTS = (nn.Conv, nn.ConvTranspose, nn.ConvLocal, nn.Dense, nn.DenseGeneral)
 
 
 def dropout_layers(
@@ -107,7 +107,7 @@ def _before_weights(model: Any) -> set[str]:
     return {
         place.group
         for place in model.places
-        if place.boundary.side == "in" and issubclass(place.boundary.kind, _WEIGHTS)
+        if place.boundary.side == "in" and issubclass(place.boundary.kind, WEIGHTS)
     }
 
 
@@ -122,7 +122,7 @@ def words_of_standing(ranking: Ranking, slot: str, layers: tuple[str, ...]) -> s
     own, best = ranking[slot], recommended(ranking, slot)
     name = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} like it"
     verb = "stands" if len(layers) == 1 else "stand"
-    where = f"{name} {verb} at {slot}"
+    where = f"{name} {verb} at {_place_of(ranking, slot, layers)}"
     if not own.shift.norms:
         return f"{where}. No batch norm: {NOTHING}."
     if stays(ranking, slot):
@@ -133,6 +133,19 @@ def words_of_standing(ranking: Ranking, slot: str, layers: tuple[str, ...]) -> s
         f" {worst.geometric_mean:.2g} of the variance of training. Move it to {best.slot}: the"
         f" network's shift falls from {own.size:.2f} to {best.size:.2f}."
     )
+
+
+def _place_of(ranking: Ranking, slot: str, layers: tuple[str, ...]) -> str:
+    """The group, or its places where layers stand, if they are but some of them."""
+    aliases = ranking.model.aliases
+    places = {
+        aliases.get(f"{layer}:{side}", f"{layer}:{side}")
+        for layer in layers
+        for side in ("in", "out")
+    }
+    own = [place.name for place in ranking.model.places if place.group == slot]
+    some = [name for name in own if name in places]
+    return slot if len(some) == len(own) or not some else ", ".join(some)
 
 
 def words_of_group(ranking: Ranking, slot: str) -> str:

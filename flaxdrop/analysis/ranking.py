@@ -121,7 +121,9 @@ class Ranking:
         if self.unmeasured:
             notes.append(f"Not measured: {', '.join(self.unmeasured)}.")
         columns = ("slot", "places", "shift", "worst norm", "other norms")
-        return Table(columns, tuple(cells), tuple(notes))
+        kept = range(5 if self.slots[0].renormalised.norms else 4)
+        rows = tuple(tuple(row[i] for i in kept) for row in cells)
+        return Table(tuple(columns[i] for i in kept), rows, tuple(notes))
 
     def __str__(self) -> str:
         return self.table().text()
@@ -185,7 +187,7 @@ def rank_slots(
     if declared_slots(model) is None:
         model = with_slots(model, batch, **training)
     name = type(_inside(model)).__name__
-    found = look(model, variables, batch, inference)
+    found = look(model, variables, batch, inference, inference=True)
     if not (found.batch or found.others or found.hidden):
         raise ValueError(f"model: has no norms, {name} has {NOTHING}")
     for path, frozen in found.batch.items():

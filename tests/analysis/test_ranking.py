@@ -184,3 +184,16 @@ def test_a_norm_that_training_freezes_keeps_its_statistics(initialise):
     )
     assert ranking["frozen:in"].size == pytest.approx(alone.size, rel=1e-3)
     assert jax.tree.all(jax.tree.map(lambda leaf: np.isfinite(leaf).all(), variables))
+
+
+def test_a_network_may_be_called_by_what_is_mutable(initialise):
+    class Asking(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            frozen = not self.is_mutable_collection("batch_stats")
+            return nn.BatchNorm(use_running_average=frozen, name="norm")(nn.Dense(16)(x))
+
+    x = jnp.asarray(np.random.RandomState(0).randn(512, 8), jnp.float32)
+    ranking = rank_slots(Asking(), initialise(Asking(), x), x, rate=0.5)
+    [norm] = ranking["norm:in"].shift.norms
+    assert norm.geometric_mean == pytest.approx(0.5, abs=0.05)
