@@ -37,4 +37,5 @@ def test_the_best_and_the_worst_place_are_drawn_over_the_depth(count, worst, tmp
     assert worst_line.get_ydata()[0] == pytest.approx(ranking.worst.shift.norms[0].geometric_mean)
     low, high = axis.get_ylim()
     assert low < min(worst, 0.9) < 1 < high
-    assert Image.open(path).size[0] > 500
+    with Image.open(path) as image:
+        assert image.size[0] > 500
