@@ -60,7 +60,7 @@ def advise(
     *,
     training: Mapping[str, Any] | None = None,
     inference: Mapping[str, Any] | None = None,
-    masks: int = 2,
+    masks: int | None = None,
 ) -> tuple[Advice, ...]:
     """Measures each dropout alone and, where it shifts a norm, looks for a better slot.
 
@@ -75,7 +75,8 @@ def advise(
 
     Arguments and errors as in `flaxdrop.analysis.variance_shift`; the dropouts are those that are
     on in training. Each takes `masks` + 1 passes, and so does every slot that is tried:
-    so fewer masks are the default, enough to tell a shift from none with some hundred examples.
+    so fewer masks are the default, 2, and 1 without a placement: enough to tell a shift from none
+    with some hundred examples.
 
     Returns:
       One advice a dropout.
@@ -100,7 +101,10 @@ def advise(
         if not placement.slots:
             raise ValueError("placement: must name a slot, got none; there is nothing to advise on")
     if placement is None:
-        return _as_it_stands(model, variables, batch, {**call, "masks": masks})
+        return _as_it_stands(
+            model, variables, batch, {**call, "masks": 1 if masks is None else masks}
+        )
+    masks = 2 if masks is None else masks
     if slots is None:
         made = probe(model, variables, batch, placement, **call)
         if not made.dropouts:

@@ -155,10 +155,12 @@ def words_of_group(ranking: Ranking, slot: str) -> str:
     order = f"{place} of {len(ranking.slots)}"
     if not own.shift.norms:
         return f"{slot}: no batch norm, {NOTHING}; the other norms see {own.input_size:.2f}."
+    best = " Dropout belongs here." if slot == recommended(ranking).slot else ""
     if own.size <= _SMALL:
-        return f"{slot} ({order}) would shift no batch norm."
+        return f"{slot} ({order}) would shift no batch norm.{best}"
     worst = own.shift.worst_first[0]
     return (
         f"{slot} ({order}) would shift the network by {own.size:.2f}, {worst.norm} most: at"
-        f" inference its input would have {worst.geometric_mean:.2g} of the variance of training."
+        f" inference its input would have {worst.geometric_mean:.2g} of the variance of"
+        f" training.{best}"
     )

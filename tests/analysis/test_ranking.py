@@ -23,12 +23,12 @@ def plain(images, initialise):
 
 @pytest.fixture(scope="module")
 def plain_ranking(plain, images):
-    return rank_slots(*plain, images, rate=0.3)
+    return rank_slots(*plain, images, rate=0.3, masks=2)
 
 
 def test_declared_slots_are_ranked_as_they_are_measured_alone(preresnet, preresnet_probe):
     model, variables, x = preresnet
-    ranking = rank_slots(model, variables, x, rate=0.3)
+    ranking = rank_slots(model, variables, x, rate=0.3, masks=2)
     assert [ranked.slot for ranked in ranking.slots] == [*model.slots]
     for slot in ("p4", "p6", "h4"):
         alone = preresnet_probe(f"{slot}=0.3")
@@ -159,7 +159,7 @@ def test_what_cannot_be_ranked_is_refused_in_one_line(images, initialise):
     for options, x, said in (
         ({}, images, r"^model: has no norms, Sequential has nothing to shift$"),
         ({}, images[:1], r"^batch: must be at least 2, got 1$"),
-        ({"masks": 1}, images, r"^masks: must be at least 2, got 1$"),
+        ({"masks": 0}, images, r"^masks: must be at least 1, got 0$"),
         ({"rate": 1.5}, images, r"^rate: must be in \[0, 1\], got 1.5$"),
     ):
         with pytest.raises(ValueError, match=said):
@@ -179,10 +179,11 @@ def test_a_norm_that_training_freezes_keeps_its_statistics(initialise):
     frozen, free = ranking["frozen:in"].shift.norms
     for norm in (frozen, free):
         assert norm.geometric_mean == pytest.approx(0.5, abs=0.05)
+    assert np.isnan(frozen.error)  # of one mask
     alone = variance_shift(
         with_slots(Frozen(), x), variables, x, Placement({"frozen:in": 0.5}), masks=2
     )
-    assert ranking["frozen:in"].size == pytest.approx(alone.size, rel=1e-3)
+    assert ranking["frozen:in"].size == pytest.approx(alone.size, rel=0.02)
     assert jax.tree.all(jax.tree.map(lambda leaf: np.isfinite(leaf).all(), variables))
 
 
