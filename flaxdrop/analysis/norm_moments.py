@@ -59,6 +59,7 @@ def look(
         some decide how they are called.
     """
     seen = Seen()
+    called: list[tuple[Any, str | None]] = []  # scopes around batch norms, and their names there
 
     def intercept(
         call: Callable[..., Any],
@@ -70,6 +71,12 @@ def look(
         if context.method_name != "__call__":
             return call(*arguments, **keywords)
         if isinstance(module, nn.BatchNorm):
+            around, name = module.scope.parent, module.scope.name
+            if any(around is other and name == same for other, same in called):
+                raise ValueError(
+                    f"norm {name_of(module.path)}: is called twice in a pass, must be once"
+                )
+            called.append((around, name))
             frozen = keywords.get("use_running_average", (*arguments, None, None)[1])
             seen.batch[module.path] = bool(module.use_running_average if frozen is None else frozen)
         if isinstance(module, RENORMALISING):

@@ -198,3 +198,15 @@ def test_a_network_may_be_called_by_what_is_mutable(initialise):
     ranking = rank_slots(Asking(), initialise(Asking(), x), x, rate=0.5)
     [norm] = ranking["norm:in"].shift.norms
     assert norm.geometric_mean == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_norm_that_is_called_twice_is_refused(initialise):
+    class Twice(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            norm = nn.BatchNorm(use_running_average=not train, name="norm")
+            return norm(norm(x))
+
+    x = jnp.ones((4, 8))
+    with pytest.raises(ValueError, match=r"^norm norm: is called twice in a pass, must be once"):
+        rank_slots(Twice(), initialise(Twice(), x, train=False), x)
