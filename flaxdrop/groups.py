@@ -1,32 +1,57 @@
 """Groups of the boundaries of a network: those that are alike in repeated blocks."""
 
-from collections.abc import Iterable
+import collections
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from flaxdrop.boundaries import Boundary, numbers, starred
+import flax.linen as nn
+
+from flaxdrop.boundaries import Boundary, Path, numbers, starred
 from flaxdrop.patterns import matcher
+
+_LINEN = (nn.Conv, nn.ConvLocal, nn.ConvTranspose, nn.Dense, nn.DenseGeneral, nn.Einsum)
+_NNX = ("Conv", "ConvTranspose", "Linear", "LinearGeneral", "Einsum")
+
+
+def has_weights(kind: type) -> bool:
+    """Whether it is a class of convolutions or dense layers, of Linen or of NNX."""
+    # There is none of NNX where NNX was not imported, which takes a third of a second.
+    nnx = sys.modules.get("flax.nnx")
+    return issubclass(kind, (*_LINEN, *(getattr(nnx, name) for name in _NNX if nnx)))
 
 
 def group_names(boundaries: Iterable[Boundary]) -> dict[str, str]:
     """Finds the boundaries that are alike in repeated modules.
 
-    Their names differ in the numbers of the modules around them, or in their own if these have
-    modules inside. The numbers of layers tell them apart, as of Conv_0 and Conv_1.
+    Their names differ in the numbers of the blocks around them, or in their own if they are blocks.
+    The numbers of layers tell them apart, as of Conv_0 and Conv_1, or of the ConvBlock_0 and
+    ConvBlock_1 in a block, which have a single layer of weights each.
 
     Returns:
       Name of a boundary -> name of its group, a pattern that names its members and no others.
     """
     boundaries = list(boundaries)
-    around = {boundary.path[:i] for boundary in boundaries for i in range(len(boundary.path))}
+    inside = collections.defaultdict(set)  # path -> layers of weights inside
+    around = set()
+    for boundary in boundaries:
+        above = [boundary.path[:i] for i in range(len(boundary.path))]
+        around.update(above)
+        if has_weights(boundary.kind):
+            for path in above:
+                inside[path].add(boundary.path)
+
+    def words(path: Path) -> Iterator[str]:
+        in_block = False
+        for i, part in enumerate(path):
+            own = path[: i + 1]
+            repeated = own in around and (not in_block or len(inside[own]) > 1)
+            in_block |= repeated and starred(part) != part
+            yield starred(part) if repeated else part
+
     groups: dict[tuple[Any, ...], list[str]] = {}
     for boundary in boundaries:
-        repeated = len(boundary.path) - (boundary.path not in around)
-        key = (
-            *(starred(part) for part in boundary.path[:repeated]),
-            *boundary.path[repeated:],
-            boundary.side,
-            boundary.kind,
-        )
+        key = (*words(boundary.path), boundary.side, boundary.kind)
         groups.setdefault(key, []).append(boundary.name)
     every = [boundary.name for boundary in boundaries]
     names = {}

@@ -158,3 +158,20 @@ def test_slots_of_a_slotted_network_are_found_and_it_can_be_compared():
     one, other = (with_slots(nn.Sequential([nn.Dense(8)]), X) for _ in range(2))
     assert one.slots == other.slots
     assert find_slots(one, X) == tuple(one.slots)
+
+
+def test_layers_of_several_modules_are_told_apart_in_a_block():
+    class ConvBlock(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.relu(nn.LayerNorm()(nn.Dense(8)(x)))
+
+    class Pair(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            y = ConvBlock()(x)
+            return x + ConvBlock()(y)
+
+    slots = of(in_turn(Pair, Pair, Pair)).slots
+    assert slots["layer*/ConvBlock_0/LayerNorm_0:in"] == 3
+    assert slots["layer*/ConvBlock_1/LayerNorm_0:in"] == 3

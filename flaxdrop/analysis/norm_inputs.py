@@ -138,7 +138,7 @@ class Caller:
         mutable.append(untraced_collection())
 
         def apply() -> Any:
-            asked = _immutable() if self.inference else contextlib.nullcontext()
+            asked = as_immutable() if self.inference else contextlib.nullcontext()
             with asked, intercept_layers(self.model, _interceptor(found, first, active)):
                 _, changed = self.model.apply(
                     variables, batch, **self.options, rngs=dict(keys), mutable=mutable
@@ -151,7 +151,7 @@ class Caller:
 
 
 @contextlib.contextmanager
-def _immutable() -> Iterator[None]:
+def as_immutable() -> Iterator[None]:
     """Modules hear that `batch_stats` is not mutable, though the moments are written there."""
     real = nn.Module.is_mutable_collection
 

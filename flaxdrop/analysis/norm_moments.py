@@ -7,6 +7,7 @@ moments of a batch norm in the place of its running statistics, those of other n
 "params".
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from flaxdrop.analysis.norm_inputs import as_immutable
 from flaxdrop.analysis.paths import Path, at, name_of
 from flaxdrop.placement import Placement
 from flaxdrop.slots import untraced_collection
@@ -43,9 +45,21 @@ class Seen:
     dropout: dict[Path, tuple[float, tuple[int, ...]]] = dataclasses.field(default_factory=dict)
 
 
-def look(model: Any, variables: Any, batch: Any, options: Mapping[str, Any]) -> Seen:
-    """Traces a call of a network and says which norms and which dropout it goes through."""
+def look(
+    model: Any, variables: Any, batch: Any, options: Mapping[str, Any], *, inference: bool = False
+) -> Seen:
+    """Traces a call of a network and says which norms and which dropout it goes through.
+
+    Args:
+      model: the network.
+      variables: its variables.
+      batch: its first argument.
+      options: keywords of the call.
+      inference: whether a module that asks is told that `batch_stats` is not mutable, by which
+        some decide how they are called.
+    """
     seen = Seen()
+    called: list[tuple[Any, str | None]] = []  # scopes around batch norms, and their names there
 
     def intercept(
         call: Callable[..., Any],
@@ -57,6 +71,12 @@ def look(model: Any, variables: Any, batch: Any, options: Mapping[str, Any]) -> 
         if context.method_name != "__call__":
             return call(*arguments, **keywords)
         if isinstance(module, nn.BatchNorm):
+            around, name = module.scope.parent, module.scope.name
+            if any(around is other and name == same for other, same in called):
+                raise ValueError(
+                    f"norm {name_of(module.path)}: is called twice in a pass, must be once"
+                )
+            called.append((around, name))
             frozen = keywords.get("use_running_average", (*arguments, None, None)[1])
             seen.batch[module.path] = bool(module.use_running_average if frozen is None else frozen)
         if isinstance(module, RENORMALISING):
@@ -69,7 +89,7 @@ def look(model: Any, variables: Any, batch: Any, options: Mapping[str, Any]) -> 
                 seen.dropout[module.path] = float(module.rate), tuple(module.broadcast_dims)
         return out
 
-    _apply(model, variables, batch, options, {}, intercept, trace=True)
+    _apply(model, variables, batch, options, {}, intercept, inference=inference, trace=True)
     return seen
 
 
@@ -146,6 +166,7 @@ class Program:
             {**self.options, "placement": placement},
             {"dropout": key, "params": jax.random.fold_in(key, 1)},
             intercept,
+            inference=True,
         )
         return changed.get(_STATISTICS, {}), _measured(changed.get("params", {}))
 
@@ -157,6 +178,8 @@ def _apply(
     options: Mapping[str, Any],
     rngs: Mapping[str, jax.Array],
     intercept: Callable[..., Any],
+    *,
+    inference: bool,
     trace: bool = False,
 ) -> Any:
     variables = flax.core.unfreeze(variables)
@@ -164,7 +187,8 @@ def _apply(
     mutable = [*variables, "params", untraced_collection()]
 
     def call(variables: Any, batch: Any, rngs: Any) -> Any:
-        with intercept_layers(model, intercept):
+        asked = as_immutable() if inference else contextlib.nullcontext()
+        with asked, intercept_layers(model, intercept):
             _, changed = model.apply(variables, batch, **options, rngs=rngs, mutable=mutable)
         return flax.core.unfreeze(changed)
 

@@ -1,6 +1,5 @@
 """Advice for a network as it stands: whether its dropout is in the right place, and which is."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,10 +10,10 @@ from flaxdrop.analysis.norm_moments import look
 from flaxdrop.analysis.paths import Path
 from flaxdrop.analysis.ranking import NOTHING, TIE, RankedSlot, Ranking, rank_slots
 from flaxdrop.calling import mode_options
+from flaxdrop.groups import has_weights
 
 _NEARLY = 1.25  # of the least shift: a published place is preferred to one that shifts a bit less
 _SMALL = 0.005  # a network's shift below it counts as none
-_WEIGHTS = (nn.Conv, nn.ConvTranspose, nn.ConvLocal, nn.Dense, nn.DenseGeneral)
 
 
 def dropout_layers(
@@ -105,20 +104,13 @@ def _measure(ranked: RankedSlot) -> float:
 
 
 def _before_weights(model: Any) -> set[str]:
-    if not hasattr(model, "places"):
+    if not getattr(model, "places", ()):  # its slots are its own
         return {"p6", "h4"}
     return {
         place.group
         for place in model.places
-        if place.boundary.side == "in" and _has_weights(place.boundary.kind)
+        if place.boundary.side == "in" and has_weights(place.boundary.kind)
     }
-
-
-def _has_weights(kind: type) -> bool:
-    """Whether it is a class of convolutions or dense layers, of Linen or of NNX."""
-    nnx = sys.modules.get("flax.nnx")  # imported late: it takes a third of a second
-    others = (nnx.Conv, nnx.ConvTranspose, nnx.Linear, nnx.LinearGeneral) if nnx else ()
-    return issubclass(kind, (*_WEIGHTS, *others))
 
 
 def stays(ranking: Ranking, slot: str) -> bool:
@@ -132,7 +124,7 @@ def words_of_standing(ranking: Ranking, slot: str, layers: tuple[str, ...]) -> s
     own, best = ranking[slot], recommended(ranking, slot)
     name = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} like it"
     verb = "stands" if len(layers) == 1 else "stand"
-    where = f"{name} {verb} at {slot}"
+    where = f"{name} {verb} at {_place_of(ranking, slot, layers)}"
     if not own.shift.norms:
         return f"{where}. No batch norm: {NOTHING}."
     if stays(ranking, slot):
@@ -145,6 +137,19 @@ def words_of_standing(ranking: Ranking, slot: str, layers: tuple[str, ...]) -> s
     )
 
 
+def _place_of(ranking: Ranking, slot: str, layers: tuple[str, ...]) -> str:
+    """The group, or its places where layers stand, if they are but some of them."""
+    aliases = ranking.model.aliases
+    places = {
+        aliases.get(f"{layer}:{side}", f"{layer}:{side}")
+        for layer in layers
+        for side in ("in", "out")
+    }
+    own = [place.name for place in ranking.model.places if place.group == slot]
+    some = [name for name in own if name in places]
+    return slot if len(some) == len(own) or not some else ", ".join(some)
+
+
 def words_of_group(ranking: Ranking, slot: str) -> str:
     """Says what dropout would do at a group where there is none."""
     own = ranking[slot]
@@ -152,10 +157,12 @@ def words_of_group(ranking: Ranking, slot: str) -> str:
     order = f"{place} of {len(ranking.slots)}"
     if not own.shift.norms:
         return f"{slot}: no batch norm, {NOTHING}; the other norms see {own.input_size:.2f}."
+    best = " Dropout belongs here." if slot == recommended(ranking).slot else ""
     if own.size <= _SMALL:
-        return f"{slot} ({order}) would shift no batch norm."
+        return f"{slot} ({order}) would shift no batch norm.{best}"
     worst = own.shift.worst_first[0]
     return (
         f"{slot} ({order}) would shift the network by {own.size:.2f}, {worst.norm} most: at"
-        f" inference its input would have {worst.geometric_mean:.2g} of the variance of training."
+        f" inference its input would have {worst.geometric_mean:.2g} of the variance of"
+        f" training.{best}"
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from flaxdrop.analysis.norm_moments import Program, averages, examples, look
 from flaxdrop.analysis.paths import Path, at, beside, in_calling_order, name_of, paths_with
-from flaxdrop.analysis.shift import Shift, in_order, shifts_of
+from flaxdrop.analysis.shift import NormShift, Shift, in_order, shifts_of
 from flaxdrop.calling import mode_options
 from flaxdrop.placement import Placement
 from flaxdrop.rate import check_rate
@@ -107,7 +107,7 @@ class Ranking:
         ]
         shift = self.slots[0].shift
         notes = [
-            f"{self.network}, rate {self.rate:g}, {shift.examples} examples, {shift.masks} masks."
+            f"{self.network}, rate {self.rate:g}, {shift.examples} examples, {_masks(shift.masks)}."
             " Shift: mean |log (variance at inference / in training)| of the input of the batch"
             " norms; 0 is none.",
         ]
@@ -121,7 +121,9 @@ class Ranking:
         if self.unmeasured:
             notes.append(f"Not measured: {', '.join(self.unmeasured)}.")
         columns = ("slot", "places", "shift", "worst norm", "other norms")
-        return Table(columns, tuple(cells), tuple(notes))
+        kept = range(5 if self.slots[0].renormalised.norms else 4)
+        rows = tuple(tuple(row[i] for i in kept) for row in cells)
+        return Table(tuple(columns[i] for i in kept), rows, tuple(notes))
 
     def __str__(self) -> str:
         return self.table().text()
@@ -135,7 +137,7 @@ def rank_slots(
     rate: float = 0.1,
     training: Mapping[str, Any] | None = None,
     inference: Mapping[str, Any] | None = None,
-    masks: int = 2,
+    masks: int = 1,
 ) -> Ranking:
     """Measures the shift that dropout would cause at every group of places of a network.
 
@@ -151,14 +153,15 @@ def rank_slots(
       training: keywords of the call in training; None: those that the call is known to have, as
         `train` or `deterministic`.
       inference: likewise at inference.
-      masks: how many to average over, at least 2.
+      masks: how many to average over, at least 1. One is enough where a batch has thousands of
+        units a channel; the error of a shift is not known then, and NaN.
 
     Returns:
       The groups with their shifts.
 
     Raises:
       ValueError: a network without norms; norms that use the batch at inference, or are called
-        twice; one example, one mask; inputs that are not finite.
+        twice; one example, no mask; inputs that are not finite.
 
     >>> import flax.linen as nn, jax.numpy as jnp
     >>> class Network(nn.Module):
@@ -175,9 +178,9 @@ def rank_slots(
     >>> [ranked.slot for ranked in ranking.slots if ranked.size == 0]
     ['BatchNorm_0:out', 'Dense_1:in', 'Dense_1:out']
     """
-    for name, value in (("masks", masks), ("batch", examples(batch))):
-        if value < 2:
-            raise ValueError(f"{name}: must be at least 2, got {value}")
+    for name, value, least in (("masks", masks, 1), ("batch", examples(batch), 2)):
+        if value < least:
+            raise ValueError(f"{name}: must be at least {least}, got {value}")
     check_rate(rate)
     training = mode_options(_inside(model), True) if training is None else training
     inference = mode_options(_inside(model), False) if inference is None else inference
@@ -185,7 +188,7 @@ def rank_slots(
     if declared_slots(model) is None:
         model = with_slots(model, batch, **training)
     name = type(_inside(model)).__name__
-    found = look(model, variables, batch, inference)
+    found = look(model, variables, batch, inference, inference=True)
     if not (found.batch or found.others or found.hidden):
         raise ValueError(f"model: has no norms, {name} has {NOTHING}")
     for path, frozen in found.batch.items():
@@ -225,7 +228,7 @@ def rank_slots(
         both = []
         for part, paths in enumerate((batch_norms, others)):
             shifts = {
-                path: shifts_of(
+                path: _shifts(
                     path, [at(moments[part], path) for moments in trained], at(inferred[part], path)
                 )
                 for path in paths
@@ -242,12 +245,24 @@ def _paths(seen: Mapping[Path, Any], measured: Any) -> list[Path]:
     return in_calling_order(list(seen), paths_with("epsilon", measured))
 
 
+def _shifts(path: Path, trained: list[Any], inferred: Any) -> list[NormShift]:
+    if len(trained) > 1:
+        return shifts_of(path, trained, inferred)
+    # The spread of one mask with itself is no error.
+    shifts = shifts_of(path, trained * 2, inferred)
+    return [dataclasses.replace(shift, error=float("nan")) for shift in shifts]
+
+
 def _equal(one: Any, other: Any) -> bool:
     return bool(jax.tree.all(jax.tree.map(np.array_equal, one, other)))
 
 
 def _inside(model: Any) -> Any:
     return model.model if isinstance(model, SlottedModel) else model
+
+
+def _masks(number: int) -> str:
+    return "1 mask" if number == 1 else f"{number} masks"
 
 
 def _worst_norm(shift: Shift) -> str:

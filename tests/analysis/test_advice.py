@@ -114,6 +114,7 @@ def test_a_network_without_dropout_gets_the_ranking(batch, initialise):
     assert found[0].size < 1e-4 < found[-1].size
     assert "(1 of 5) would shift no batch norm" in found[0].words
     assert "(5 of 5) would shift the network by" in found[-1].words
+    assert [a.dropout for a in found if "belongs here" in a.words] == ["Dense_1:in"]
 
 
 def test_other_norms_renormalise(batch, initialise):
