@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test lint clean
+.PHONY: demo test docs lint clean
 
 demo: $(VENV)/demo
 	$(BIN)/python -m benchmarks.preresnet --config configs/digits.py
@@ -17,7 +17,12 @@ test: $(VENV)/test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses=auto
 
-lint: $(VENV)/test
+# The site, in build/docs/index.html; warnings are errors, and nothing is fetched.
+docs: $(VENV)/docs
+	rm -rf docs/generated
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+
+lint: $(VENV)/test $(VENV)/docs
 	$(BIN)/pre-commit run --all-files
 
 $(VENV)/demo: pyproject.toml constraints.txt
@@ -29,5 +34,9 @@ $(VENV)/test: $(VENV)/demo
 	$(INSTALL) '.[test]'
 	touch $@
 
+$(VENV)/docs: $(VENV)/demo
+	$(INSTALL) '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build docs/generated .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,7 @@
-"""What does one dropout do to the variance that a batch norm sees? Simulation and closed form.
+"""What does dropout do to the variance that a batch norm sees? Simulation and closed form.
 
 Figures 1 and 2 of Kim et al., UAI 2023, with the authors' settings (batch 100,000, width 128), and
-which position shifts which batch norm. About a minute and a half on two cores.
+which position shifts which batch norm. It takes about a minute and a half on two cores.
 
     python -m benchmarks.module_tests
 """
@@ -13,8 +13,11 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from tqdm import tqdm
+
 from benchmarks.findings.module_tests import (
     BRANCH,
+    COUNT,
     HEAD_CORRELATIONS,
     HEAD_RATE,
     RATES,
@@ -26,7 +29,7 @@ from benchmarks.findings.module_tests import (
     figure2,
     simulate,
 )
-from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.arguments import Flag, run_command
 from flaxdrop.plots.theory import Point, Series, module_test
 from flaxdrop.results.provenance import versions
 from flaxdrop.table import Table
@@ -89,7 +92,7 @@ def slot_table(results: Sequence[Result]) -> Table:
 
 
 def head_table(results: Sequence[Result]) -> Table:
-    """What a dropout does to the pooled feature."""
+    """What dropout does to the pooled feature."""
     found = [of for of in results if of.test == "head"]
     cases = tuple(dict.fromkeys(of.case for of in found))
     cells = tuple((case, *(_cell(of) for of in found if of.case == case)) for case in cases)
@@ -109,7 +112,7 @@ def run(workdir: str, batch: int, draws: int) -> None:
     """Simulates, and writes the figures and `module_tests.json` to `workdir`."""
     folder = pathlib.Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    results = simulate(batch, draws)
+    results = list(tqdm(simulate(batch, draws), total=COUNT, unit="ratio"))
     paths = draw(results, folder)
     compared = sum(of.closed_form is not None for of in results)
     worst = max(results, key=lambda of: abs(of.deviation))
@@ -133,14 +136,21 @@ def run(workdir: str, batch: int, draws: int) -> None:
     print(f"pictures  {paths[0]}, {paths[1]}\nresults   {path}")
 
 
+FLAGS = (
+    Flag("workdir", "runs/module_tests", "the folder that results go to"),
+    Flag("batch", 100_000, "how many examples a draw has"),
+    Flag("draws", 10, "how often inputs, weights and masks are drawn"),
+)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Runs it as a command line says; returns the exit status."""
-    parser = Parser(prog="python -m benchmarks.module_tests", description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", default="runs/module_tests", help="where results go")
-    parser.add_argument("--batch", type=int, default=100_000, help="examples a draw")
-    parser.add_argument("--draws", type=int, default=10, help="of input, weights and masks")
-    options = parser.parse_args(arguments)
-    return exit_status(lambda: run(options.workdir, options.batch, options.draws))
+    """Runs the tool as a command line says; returns the exit status."""
+    return run_command(
+        __doc__,
+        FLAGS,
+        lambda options: run(options.workdir, options.batch, options.draws),
+        arguments,
+    )
 
 
 if __name__ == "__main__":

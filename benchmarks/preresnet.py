@@ -8,14 +8,12 @@ Kim et al., "How to Use Dropout Correctly on Residual Networks with Batch Normal
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-import jax.numpy as jnp
-
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant
 from flaxdrop.mask import parse_mask
-from flaxdrop.models.preresnet import BOTTLENECK_SLOTS, PreResNet
+from flaxdrop.models.preresnet import BASIC_LAYOUT, BOTTLENECK_SLOTS, PreResNet
 from flaxdrop.placement import Placement
 from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import Comparison
@@ -39,9 +37,9 @@ CLAIMS = (
     *(
         Claim(f"{name} hurts", f"{_SOURCE}, labels inferred", ((slot, "none"),), sign=-1)
         for name, slot in (
-            ("before the first norm,", "p1"),
+            ("P1, before the first norm,", "p1"),
             ("P2 = P3, between the first norm and its convolution,", "p2"),
-            ("before the second norm,", "p4"),
+            ("P4, before the second norm,", "p4"),
             ("P7, at the end of the branch,", "p7"),
             ("P0, on the trunk,", "p0"),
         )
@@ -72,7 +70,7 @@ class PreResNetSettings(Settings):
       depth: 6n + 2 with basic blocks, 9n + 2 with bottlenecks.
       block: "basic" or "bottleneck".
       widths: channels of the stages.
-      rate: of the one dropout of every variant, in [0, 1].
+      rate: of the dropout layers of every variant, in [0, 1].
       mask: what is dropped together.
     """
 
@@ -98,24 +96,18 @@ class PreResNetSettings(Settings):
             num_classes=classes,
             block=self.block,
             widths=self.widths,
-            dtype=jnp.bfloat16 if self.precision == "bfloat16" else jnp.float32,
+            dtype=self.dtype,
         )
 
 
 def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]:
-    """No dropout, and one dropout at the same place of every block, one place a variant."""
+    """No dropout, and dropout at one place of every block: a variant for each place."""
     model = settings.network(classes)
     slots = POSITIONS if settings.block == "basic" else BOTTLENECK_SLOTS
     return {"none": Variant(model, Placement())} | {
         slot: Variant(model, Placement({slot: settings.rate}, {slot: settings.mask}))
         for slot in slots
     }
-
-
-def published(settings: PreResNetSettings) -> Mapping[str, float]:
-    """Empty: which position and rate the paper's scores belong to is not known."""
-    del settings
-    return {}
 
 
 def stated(settings: PreResNetSettings) -> str:
@@ -145,13 +137,13 @@ STUDY = Study(
     example="configs/digits.py",
     settings=PreResNetSettings,
     variants=variants,
-    published=published,
     stated=stated,
     baseline="none",
     findings=findings,
     same=SAME,
     claims=CLAIMS,
     labels=LABELS,
+    layout=BASIC_LAYOUT,
 )
 
 if __name__ == "__main__":

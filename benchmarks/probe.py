@@ -1,4 +1,4 @@
-"""Do the dropouts of a trained run shift its batch norms, and does that predict its accuracies?
+"""Does dropout shift the batch norms of a trained run, and does that predict its accuracies?
 
 python -m benchmarks.probe --run runs/FOLDER                      the whole table
 python -m benchmarks.probe --run runs/FOLDER --cell p4-seed0      one network, norm by norm
@@ -10,13 +10,14 @@ import json
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
 
-from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.arguments import Flag, run_command
 from benchmarks.harness.catalog import load_study
 from benchmarks.harness.plan import Plan, cell_name, settings_in
 from benchmarks.harness.planning import make_plan
@@ -36,7 +37,7 @@ _WHEN = ("before training", "after training")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A finished run.
+    """A finished run, read from its folder.
 
     Attributes:
       plan: what it trained.
@@ -223,30 +224,33 @@ def _predict(
             if id(family) not in probes:
                 probes[id(family)] = probe(family.model, both[0], run.batch, placement)
             made = probes[id(family)]
-            sizes.append([made.measure(of, run.batch, placement, masks=masks).size for of in both])
+            measured = [made.measure(of, run.batch, placement, masks=masks) for of in both]
+            sizes.append([shift.mean_abs_log_ratio for shift in measured])
         for when, size in zip(_WHEN, np.mean(sizes, axis=0), strict=True):
             shifts[when][variant] = float(size)
     return shifts
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs it as a command line says; returns the exit status."""
-    parser = Parser(prog="python -m benchmarks.probe", description=__doc__.splitlines()[0])
-    parser.add_argument("--run", required=True, help="the folder of a run")
-    parser.add_argument("--cell", help="one network of it, as p4-seed0 (default: the whole table)")
-    parser.add_argument("--batch", type=int, default=256, help="training examples to measure on")
-    parser.add_argument("--masks", type=int, default=4, help="how many to average over")
-    parser.add_argument("--data_dir", default="", help="where the run's data are, as it took it")
-    options = parser.parse_args(arguments)
+FLAGS = (
+    Flag("run", "", "the folder of a run", required=True),
+    Flag("cell", "", "one network of it, for example p4-seed0 (default: the whole table)"),
+    Flag("batch", 256, "how many training images to measure on"),
+    Flag("masks", 4, "how many dropout masks to average over"),
+    Flag("data_dir", "", "where the data of the run are; as in the run"),
+)
 
-    def run() -> None:
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the tool as a command line says; returns the exit status."""
+
+    def run(options: SimpleNamespace) -> None:
         opened = open_run(options.run, options.batch, options.data_dir)
         if options.cell:
             probe_cell(opened, options.cell, options.masks)
         else:
             probe_table(opened, options.masks)
 
-    return exit_status(run)
+    return run_command(__doc__, FLAGS, run, arguments)
 
 
 if __name__ == "__main__":

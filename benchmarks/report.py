@@ -11,7 +11,7 @@ import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
-from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.arguments import Flag, run_command
 from benchmarks.harness.workfolder import LEDGERS
 from benchmarks.reproduction.jobs import Job, all_jobs
 from benchmarks.reproduction.page import Sections, render
@@ -130,12 +130,13 @@ def main(
     arguments: Sequence[str], jobs: Sequence[Job] | None = None, sections: Sections = SECTIONS
 ) -> int:
     """Runs it as a command line says; returns the exit status."""
-    parser = Parser(prog="python -m benchmarks.report", description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; 2 if it is stale")
-    options = parser.parse_args(arguments)
     found = all_jobs() if jobs is None else jobs
-    run = check if options.check else write
-    return exit_status(lambda: run(*page(found, LEDGERS, sections)))
+    return run_command(
+        __doc__,
+        (Flag("check", False, "write nothing; exit status 2 if the page is stale"),),
+        lambda options: (check if options.check else write)(*page(found, LEDGERS, sections)),
+        arguments,
+    )
 
 
 if __name__ == "__main__":

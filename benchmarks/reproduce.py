@@ -8,17 +8,20 @@ checkpoints below runs/. `python -m benchmarks.report` then renders BENCHMARKS.m
 
 import contextlib
 import dataclasses
-import itertools
 import logging
 import pathlib
-import signal
 import sys
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.harness.arguments import Parser
+import jax
+
+from benchmarks.harness.arguments import USER_ERROR, Flag, run_command
+from benchmarks.harness.estimate import cell_flops, flops_per_second, time_in_words
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.planning import make_plan
+from benchmarks.harness.published_data import stand_in
 from benchmarks.harness.run import train
 from benchmarks.harness.settings import budget_seconds
 from benchmarks.harness.workfolder import LEDGERS, Occupied
@@ -26,9 +29,8 @@ from benchmarks.reproduction.experiments import distinct
 from benchmarks.reproduction.jobs import Cell, Job, all_jobs
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
+from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.stopping import Stop
-
-_USER_ERROR = 2
 
 
 def reproduce(jobs: Sequence[Job], folder: pathlib.Path, stop: Stop, data_dir: str = "") -> int:
@@ -66,7 +68,7 @@ def reproduce(jobs: Sequence[Job], folder: pathlib.Path, stop: Stop, data_dir: s
         f"{ended}: {sum(len(cells) for _, cells in left)} cells are missing"
         + (f", the next of {left[0][0].name}; run the same command to go on" if left else "")
     )
-    return stop.exit_status or (_USER_ERROR if unavailable and not begun else 0)
+    return stop.exit_status or (USER_ERROR if unavailable and not begun else 0)
 
 
 def _claim_next(
@@ -152,34 +154,57 @@ def missing(jobs: Sequence[Job], folder: pathlib.Path) -> list[tuple[Job, list[C
     return found
 
 
-def _line(job: Job, cells: Sequence[Cell]) -> str:
-    variants = ", ".join(dict.fromkeys(variant for variant, _ in cells))
-    return f"{len(cells):5}  {job.study.name:10} {job.name}: {variants}"
+def _print_missing(found: Sequence[tuple[Job, list[Cell]]]) -> None:
+    """What is to be trained, the most wanted first, and roughly how long it takes."""
+    configure_jax()
+    device = jax.devices()[0].device_kind
+    speed = flops_per_second()
+    hours = 0.0
+    print("missing, the most wanted first\ncells        time  study      config: variants")
+    for job, cells in found:
+        own = sum(_flops(job, variant) for variant, _ in cells) / speed / 3600
+        hours += own
+        variants = ", ".join(dict.fromkeys(variant for variant, _ in cells))
+        print(
+            f"{len(cells):5}  {time_in_words(own):>10}  {job.study.name:10} {job.name}: {variants}",
+            flush=True,
+        )
+    print(
+        f"in all roughly {time_in_words(hours)} on one {device} device"
+        " (convolutions alone: often twice that)"
+    )
+
+
+def _flops(job: Job, variant: str) -> float:
+    settings = job.settings
+    data = stand_in(settings.dataset, settings.image_size, settings.test_examples)
+    examples = settings.train_examples or len(data.x_train)
+    model = job.every_variant[variant].model
+    return cell_flops(model, data.image_shape, settings, examples, len(data.x_test))
+
+
+FLAGS = (
+    Flag("time_budget", "", "for example 9m or 2h (default: none)"),
+    Flag("data_dir", "", "the folder of the CIFAR data, as in the studies"),
+    Flag("only", "", "CONFIG or CONFIG:form, for example cifar100:small"),
+    Flag("dry_run", False, "print what is missing, train nothing"),
+)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs it as a command line says; returns the exit status."""
-    parser = Parser(prog="python -m benchmarks.reproduce", description=__doc__.splitlines()[0])
-    parser.add_argument("--time_budget", default="", help="for example 9m or 2h (default: none)")
-    parser.add_argument("--data_dir", default="", help="of CIFAR, as the studies take it")
-    parser.add_argument("--only", default="", help="CONFIG[:form], for example cifar100:tiny")
-    parser.add_argument("--dry_run", action="store_true", help="print what is missing")
-    options = parser.parse_args(arguments)
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
+    """Runs the tool as a command line says; returns the exit status."""
+
+    def run(options: SimpleNamespace) -> int:
         jobs = chosen(distinct(all_jobs()), options.only)
         if options.dry_run:
-            print("missing, the most wanted first:")
-            print("\n".join(itertools.starmap(_line, missing(jobs, LEDGERS))))
+            _print_missing(missing(jobs, LEDGERS))
             return 0
         stop = Stop(budget_seconds(options.time_budget))
         with stop.listening():
             return reproduce(jobs, LEDGERS, stop, options.data_dir)
-    except (ValueError, OSError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return _USER_ERROR
-    except KeyboardInterrupt:  # the second one: what was saved before is left
-        return 128 + signal.SIGINT
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return run_command(__doc__, FLAGS, run, arguments)
 
 
 if __name__ == "__main__":

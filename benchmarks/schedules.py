@@ -6,7 +6,6 @@ and growing linearly with depth as in stochastic depth. One compiled program tra
     python -m benchmarks.schedules --config configs/schedules_digits.py
 """
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 
 from benchmarks.harness.plan import Plan
@@ -33,12 +32,7 @@ CLAIMS = (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SchedulesSettings(PreResNetSettings):
-    """The network of the position table; its `rate` is the largest of every schedule."""
-
-
-def variants(settings: SchedulesSettings, classes: int) -> Mapping[str, Variant]:
+def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]:
     """No dropout, every schedule over the training, and the linear one over depth."""
     model = settings.network(classes)
     whole = Placement({SLOT: settings.rate}, {SLOT: settings.mask})
@@ -50,20 +44,14 @@ def variants(settings: SchedulesSettings, classes: int) -> Mapping[str, Variant]
     )
 
 
-def published(settings: SchedulesSettings) -> Mapping[str, float]:
-    """Empty: what is published on schedules is of other networks."""
-    del settings
-    return {}
-
-
-def findings(plan: Plan[SchedulesSettings], comparison: Comparison) -> Iterator[str]:
+def findings(plan: Plan[PreResNetSettings], comparison: Comparison) -> Iterator[str]:
     """The schedules themselves, as a picture."""
     from flaxdrop.plots.schedules import draw_schedules
 
     del comparison
-    recipe, settings = plan.settings.recipe, plan.settings
+    settings = plan.settings
     path = plan.folder.picture("schedules")
-    draw_schedules(path, rate=settings.rate, switch=recipe.dropout_switch, epochs=recipe.epochs)
+    draw_schedules(path, rate=settings.rate, switch=settings.dropout_switch, epochs=settings.epochs)
     yield f"schedules {path}"
 
 
@@ -71,9 +59,9 @@ STUDY = Study(
     name="schedules",
     question=__doc__.splitlines()[0],
     example="configs/schedules_digits.py",
-    settings=SchedulesSettings,
+    settings=PreResNetSettings,
     variants=variants,
-    published=published,
+    # No published numbers: what is published on schedules is of other networks.
     baseline="none",
     claims=CLAIMS,
     findings=findings,

@@ -35,7 +35,7 @@ _KERAS_EPSILON = 1.001e-5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransferSettings(Settings):
-    """The frozen network and the dropouts of its head.
+    """The frozen network and the dropout layers of its head.
 
     Attributes:
       weights: of the frozen network: a file (.h5 of Keras, .pth of torchvision, .safetensors of
@@ -43,7 +43,7 @@ class TransferSettings(Settings):
         is downloaded), or "untrained".
       layers: of every dense block; those of DenseNet-121 by default.
       growth: channels that a layer adds.
-      rates: of the dropouts, each in [0, 1].
+      rates: of the dropout layers, each in [0, 1].
     """
 
     weights: str
@@ -110,12 +110,6 @@ def _by_place(rates: Sequence[float]) -> Mapping[str, Mapping[float, str]]:
     return {place: {rate: f"{place} {rate:g}" for rate in rates} for place in PLACES}
 
 
-def published(settings: TransferSettings) -> Mapping[str, float]:
-    """Empty: the question's numbers are of its own images; the answer's notes state them."""
-    del settings
-    return {}
-
-
 def findings(plan: Plan[TransferSettings], comparison: Comparison) -> Iterator[str]:
     """The claim, our numbers, the explanation; and a picture by rate."""
     from flaxdrop.plots.rates import draw_rates
@@ -141,7 +135,7 @@ STUDY = Study(
     example="configs/transfer_digits.py",
     settings=TransferSettings,
     variants=variants,
-    published=published,
+    # No published numbers: those of the question are of its own images.
     baseline="none",
     frozen=frozen,
     findings=findings,

@@ -1,40 +1,105 @@
-"""Does a trained network know what it does not know, with one pass and with many masks?
+"""Do trained networks know what they do not know, with one pass and with many masks?
 
-python -m benchmarks.uncertainty --run runs/FOLDER --cell p6-seed0
+python -m benchmarks.uncertainty --run runs/FOLDER --variant p6
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.arguments import Flag, run_command
 from benchmarks.probe import Run, open_run
 from flaxdrop.analysis import mc_predict
 from flaxdrop.data import augment
-from flaxdrop.metrics import brier, nll, reliability
+from flaxdrop.metrics import brier, calibrated_ece, nll, reliability
 from flaxdrop.plots.reliability import draw_reliability
+from flaxdrop.results.statistics import summary
 from flaxdrop.table import Table
 
 _BATCH = 500
 
 
-def compare(run: Run, cell: str, samples: int) -> None:
-    """Prints and draws how good the probabilities of a trained network are on the test set.
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What the networks of all seeds say of the test images.
+
+    Attributes:
+      one: `[seeds, N, K]`, probabilities of one pass without dropout.
+      mean: `[seeds, N, K]`, their mean over the masks.
+      entropy: `[seeds, N]`, of that mean, nats.
+      information: `[seeds, N]`, mutual information of prediction and mask, nats.
+    """
+
+    one: np.ndarray
+    mean: np.ndarray
+    entropy: np.ndarray
+    information: np.ndarray
+
+
+def compare(run: Run, name: str, samples: int) -> None:
+    """Prints and draws how good the probabilities of a variant's networks are on the test set.
+
+    Args:
+      run: a finished run.
+      name: of the variant.
+      samples: how many masks.
 
     Raises:
-      ValueError: no such cell, or one without dropout.
+      ValueError: no finished cell of such a variant, or one without dropout.
     """
-    row = run.row(cell)
-    variant = run.plan.every_variant[row.variant]
-    if not variant.placement.slots:
-        raise ValueError(f"cell: {cell} has no dropout, so its masks do not differ; choose another")
-    _, variables = run.variables(row.variant, row.seed)
+    seeds = [row.seed for row in run.rows if row.variant == name]
+    if not seeds:
+        known = ", ".join(dict.fromkeys(row.variant for row in run.rows))
+        raise ValueError(f"variant: must be one of {known}, got {name!r}")
+    placement = run.plan.every_variant[name].placement
+    if not placement.slots:
+        raise ValueError(f"variant: must have dropout, got {name!r}: its masks do not differ")
+    found = [_predict(run, name, seed, samples) for seed in seeds]
+    predicted = Predicted(*map(np.stack, zip(*found, strict=True)))
+    y = np.asarray(run.images.y_test)
+    named = {"one pass": predicted.one, f"{samples} masks": predicted.mean}
+    right = predicted.mean.argmax(-1) == y
+    notes = [
+        f"{len(seeds)} networks, means over seeds [95 % t interval over seeds]. A perfectly"
+        " calibrated network of these confidences would seem to have the last column's error, by"
+        " chance: bins of few images are never exactly right.",
+        f"Predictive entropy over {samples} masks: {_split(predicted.entropy, right)}.",
+        f"Mutual information over {samples} masks: {_split(predicted.information, right)}.",
+    ]
+    columns = (
+        "prediction",
+        "accuracy, %",
+        "NLL, nats",
+        "Brier score",
+        "calibration error, %",
+        "if calibrated, %",
+    )
+    cells = tuple((words, *_scores(p, y)) for words, p in named.items())
+    title = f"{run.plan.name}, {name}: {placement}, {len(y)} test images"
+    print(f"{title}\n")
+    print(Table(columns, cells, tuple(notes)).text())
+    path = run.plan.folder.picture(f"reliability-{name}")
+    pooled = {
+        words: reliability(p.reshape(-1, p.shape[-1]), np.tile(y, len(seeds)))
+        for words, p in named.items()
+    }
+    draw_reliability(
+        pooled, path, title="Are the probabilities honest?", subtitle=f"{title}, n = {len(seeds)}"
+    )
+    print(f"picture   {path}")
+
+
+def _predict(run: Run, name: str, seed: int, samples: int) -> tuple[np.ndarray, ...]:
+    variant = run.plan.every_variant[name]
+    _, variables = run.variables(name, seed)
     model, images = variant.model, run.images
     placement = variant.placement.broadcast(model.slots)
-    key = jax.random.key(row.seed)
+    key = jax.random.key(seed)
 
     @jax.jit
     def once(x: jax.Array) -> jax.Array:
@@ -50,52 +115,42 @@ def compare(run: Run, cell: str, samples: int) -> None:
     parts = [images.x_test[first : first + _BATCH] for first in starts]
     one = np.concatenate([once(x) for x in parts])
     drawn = [many(x, jax.random.fold_in(key, i)) for i, x in enumerate(parts)]
-    mean, entropy, information = (np.concatenate(of) for of in zip(*drawn, strict=True))
-    y = np.asarray(images.y_test)
-    named = {"one pass": one, f"{samples} masks": mean}
-    bins = {name: reliability(p, y) for name, p in named.items()}
-    cells = [
-        (
-            name,
-            f"{100 * np.mean(p.argmax(-1) == y):.2f}",
-            f"{nll(jnp.asarray(p), y):.4f}",
-            f"{brier(p, y):.4f}",
-            f"{100 * bins[name].ece:.2f}",
-        )
-        for name, p in named.items()
-    ]
-    right = mean.argmax(-1) == y
-    notes = [
-        f"{of} over {samples} masks: {_split(values, right)}."
-        for of, values in (("Predictive entropy", entropy), ("Mutual information", information))
-    ]
-    columns = ("prediction", "accuracy, %", "NLL, nats", "Brier score", "calibration error, %")
-    print(f"{run.plan.name}, {cell}: {variant.placement}, {len(y)} test images\n")
-    print(Table(columns, tuple(cells), tuple(notes)).text())
-    path = run.plan.folder.picture(f"reliability-{cell}")
-    draw_reliability(bins, path, title=f"{run.plan.name}, {cell}: {variant.placement}")
-    print(f"picture   {path}")
+    return one, *(np.concatenate(kind) for kind in zip(*drawn, strict=True))
+
+
+def _scores(p: np.ndarray, y: np.ndarray) -> tuple[str, ...]:
+    """Accuracy, likelihood, Brier score, calibration error and its bias, over the seeds."""
+    accuracy = summary(100 * np.mean(p.argmax(-1) == y, axis=1))
+    likelihood = summary([float(nll(jnp.asarray(own), y)) for own in p])
+    score = summary([float(brier(own, y)) for own in p])
+    error = summary([100 * reliability(own, y).ece for own in p])
+    chance = np.mean([100 * calibrated_ece(own) for own in p])
+    return f"{accuracy:.2f}", f"{likelihood:.4f}", f"{score:.4f}", f"{error:.2f}", f"{chance:.2f}"
 
 
 def _split(values: np.ndarray, right: np.ndarray) -> str:
     groups = (("right", right), ("wrong", ~right))
-    told = [f"{values[of].mean():.4f} nats where it is {name}" for name, of in groups if of.any()]
-    return ", ".join(told)
+    words = [
+        f"{values[own].mean():.4f} nats where it is {name}" for name, own in groups if own.any()
+    ]
+    return ", ".join(words)
+
+
+FLAGS = (
+    Flag("run", "", "the folder of a run", required=True),
+    Flag("variant", "", "one variant of it, for example p6", required=True),
+    Flag("samples", 50, "how many dropout masks to average over"),
+    Flag("data_dir", "", "where the data of the run are; as in the run"),
+)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs it as a command line says; returns the exit status."""
-    parser = Parser(prog="python -m benchmarks.uncertainty", description=__doc__.splitlines()[0])
-    parser.add_argument("--run", required=True, help="the folder of a run")
-    parser.add_argument("--cell", required=True, help="one network of it, as p6-seed0")
-    parser.add_argument("--samples", type=int, default=50, help="how many masks")
-    parser.add_argument("--data_dir", default="", help="where the run's data are, as it took it")
-    options = parser.parse_args(arguments)
+    """Runs the tool as a command line says; returns the exit status."""
 
-    def run() -> None:
-        compare(open_run(options.run, 2, options.data_dir), options.cell, options.samples)
+    def run(options: SimpleNamespace) -> None:
+        compare(open_run(options.run, 2, options.data_dir), options.variant, options.samples)
 
-    return exit_status(run)
+    return run_command(__doc__, FLAGS, run, arguments)
 
 
 if __name__ == "__main__":

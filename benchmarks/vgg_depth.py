@@ -8,8 +8,6 @@ N. Chlis, "Applying Dropout in Convolutional Neural Nets: Where and to what exte
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-import jax.numpy as jnp
-
 from benchmarks.findings.agreement import agreement
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
@@ -106,7 +104,7 @@ def variants(settings: VGGSettings, classes: int) -> Mapping[str, Variant]:
         widths=settings.widths,
         units=settings.units,
         momentum=settings.norm_momentum,
-        dtype=jnp.bfloat16 if settings.precision == "bfloat16" else jnp.float32,
+        dtype=settings.dtype,
     )
     half = bn.clone(widths=tuple(width // 2 for width in settings.widths))
     twice = bn.clone(units=2 * settings.units)

@@ -55,7 +55,7 @@ def get_config(form: str = "full") -> ml_collections.ConfigDict:
         config.schedule = "cosine"
         config.weight_decay = 5e-4
     if form == "tiny":
-        # Not augmented, and so many epochs that the baseline learns its examples by heart (94 % of
+        # Not augmented, and so many epochs that the baseline memorises its examples (94 % of
         # them in CIFAR-100): a regulariser has something to do. Chosen by the training accuracy of
         # the baseline alone; augmented, 40 epochs reached 35 %.
         config.image_size = 16

@@ -7,11 +7,11 @@ Expected time: about two minutes on two cores. Expected score: 95 to 96 %.
 
 import ml_collections
 
-from benchmarks.schedules import SchedulesSettings
+from benchmarks.preresnet import PreResNetSettings
 
 
 def get_config() -> ml_collections.ConfigDict:
-    config = SchedulesSettings.config()
+    config = PreResNetSettings.config()
     config.dataset = "digits"
     config.train_examples = 300
     config.depth = 8

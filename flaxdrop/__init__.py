@@ -6,7 +6,7 @@ from flaxdrop.placement import Placement
 from flaxdrop.slots import find_slots
 from flaxdrop.slotted import SlottedModel, with_slots
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Dropout",

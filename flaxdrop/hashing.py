@@ -109,7 +109,7 @@ def bits(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     whole = jax.custom_batching.custom_vmap(plain)
 
     @whole.def_vmap
-    def of_many(_: int, batched: list[bool], words: jax.Array) -> tuple[jax.Array, bool]:
+    def for_many_keys(_: int, batched: list[bool], words: jax.Array) -> tuple[jax.Array, bool]:
         assert all(batched)
         return jax.vmap(plain)(words), True
 

@@ -1,4 +1,4 @@
-"""What a dropout zeroes together."""
+"""Masks: which units dropout zeroes together."""
 
 import re
 

@@ -8,7 +8,7 @@ import pytest
 from flaxdrop.training.environment import configure_jax
 
 # What they look at is not in the compiled code, and most of their time is that of compiling it.
-HASTY = ("analysis", "benchmarks", "findings", "harness", "reproduction", "theory")
+HASTY = ("analysis", "benchmarks", "docs", "findings", "harness", "reproduction", "theory")
 
 
 def pytest_configure(config):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxdrop.metrics import BINS, bin_of, brier, nll, reliability
+from flaxdrop.metrics import BINS, bin_of, brier, calibrated_ece, nll, reliability
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +94,14 @@ def test_scores_may_be_traced_and_shapes_are_checked_still(score):
     assert jax.jit(score)(P, Y) == pytest.approx(float(score(P, Y)))
     with pytest.raises(ValueError, match=r"^labels: must be int \[2\]"):
         jax.jit(score)(P, Y[:, None])
+
+
+def test_a_calibrated_network_seems_to_err_as_much_as_is_said():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1.0, 500)
+    p = np.stack([confidence, 1 - confidence], axis=-1)
+    measured = [reliability(p, (rng.random(500) >= confidence).astype(int)).ece for _ in range(200)]
+    assert calibrated_ece(p) == pytest.approx(np.mean(measured), rel=0.1)
+    assert calibrated_ece(np.repeat(p, 16, axis=0)) < 0.4 * calibrated_ece(p)
+    with pytest.raises(ValueError, match=r"^draws: must be at least 1, got 0"):
+        calibrated_ece(p, 0)

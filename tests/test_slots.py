@@ -8,7 +8,8 @@ import pytest
 from flaxdrop import Dropout, Placement, find_slots
 from flaxdrop.models import ConvNet, PreResNet
 from flaxdrop.training.recipe import Recipe
-from flaxdrop.training.steps import Cell, Images, Task, initial_state, train_step
+from flaxdrop.training.steps import initial_state, train_step
+from flaxdrop.training.task import Cell, Images, Task
 
 X = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
 RNGS = {"dropout": jax.random.key(1)}

@@ -1,7 +1,8 @@
 """What the module tests compare: every simulated ratio with its closed form."""
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,13 @@ SLOT_RATE = 0.3
 _ROUNDING = 1e-5  # of variances summed in f32
 BRANCH, SUM = "figure2, branch alone", "figure2, residual sum"
 HEAD_RATE, HEAD_SIDE, HEAD_CORRELATIONS = 0.2, 8, (0.0, 0.5)
+# Two orders, two inputs of the norm at each rate, each slot at each norm, two masks at two places.
+COUNT = (
+    2 * len(W_MEANS)
+    + 2 * len(STDS) * len(RATES)
+    + len(SLOTS) * len(NORMS)
+    + 4 * len(HEAD_CORRELATIONS)
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +80,8 @@ def head_form(correlation: float, *, before: bool, mask: str) -> float:
     return total / (total + noise)
 
 
-def simulate(batch: int, draws: int) -> list[Result]:
-    """All module tests.
+def simulate(batch: int, draws: int) -> Iterator[Result]:
+    """All module tests, one result after the other; `COUNT` of them.
 
     Raises:
       ValueError: fewer than 1000 examples, or fewer than 2 draws.
@@ -83,16 +91,15 @@ def simulate(batch: int, draws: int) -> list[Result]:
     if draws < 2:
         raise ValueError(f"draws: must be at least 2, got {draws}")
     keys = [jax.random.key(draw) for draw in range(draws)]
-    return [
-        *_simulate_figure1(keys, batch),
-        *_simulate_figure2(keys, batch),
-        *_simulate_slots(keys, batch),
-        *_simulate_head(keys, batch),
-    ]
+    return itertools.chain(
+        _simulate_figure1(keys, batch),
+        _simulate_figure2(keys, batch),
+        _simulate_slots(keys, batch),
+        _simulate_head(keys, batch),
+    )
 
 
-def _simulate_figure1(keys: Sequence[jax.Array], batch: int) -> list[Result]:
-    results = []
+def _simulate_figure1(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, w_mean in enumerate(W_MEANS):
         drawn = np.array(
             [
@@ -105,12 +112,10 @@ def _simulate_figure1(keys: Sequence[jax.Array], batch: int) -> list[Result]:
         for column, case in ((1, "before the weight"), (2, "after the weight")):
             form = figure1(w_mean, before=column == 1)
             estimate = jackknife(drawn[:, 0], drawn[:, column])
-            results.append(Result("figure1", case, w_mean, estimate, form))
-    return results
+            yield Result("figure1", case, w_mean, estimate, form)
 
 
-def _simulate_figure2(keys: Sequence[jax.Array], batch: int) -> list[Result]:
-    results = []
+def _simulate_figure2(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, std in enumerate(STDS):
         drawn = np.array(
             [
@@ -125,17 +130,12 @@ def _simulate_figure2(keys: Sequence[jax.Array], batch: int) -> list[Result]:
             ]
         )
         for column, (test, own) in enumerate(((BRANCH, 0.0), (SUM, std))):
-            results += [
-                Result(
-                    test, f"p = {rate}", std, jackknife(*drawn[:, r, column].T), figure2(own, rate)
-                )
-                for r, rate in enumerate(RATES)
-            ]
-    return results
+            for r, rate in enumerate(RATES):
+                estimate = jackknife(*drawn[:, r, column].T)
+                yield Result(test, f"p = {rate}", std, estimate, figure2(own, rate))
 
 
-def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> list[Result]:
-    results = []
+def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, slot in enumerate(SLOTS):
         drawn = np.array(
             [
@@ -148,12 +148,10 @@ def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> list[Result]:
         forms = slot_shifts(SLOT_RATE, batch=batch)[slot]
         for n, norm in enumerate(NORMS):
             estimate = jackknife(*drawn[:, n].T)
-            results.append(Result("slots", f"{slot} -> {norm}", 0.0, estimate, forms[n]))
-    return results
+            yield Result("slots", f"{slot} -> {norm}", 0.0, estimate, forms[n])
 
 
-def _simulate_head(keys: Sequence[jax.Array], batch: int) -> list[Result]:
-    results = []
+def _simulate_head(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, correlation in enumerate(HEAD_CORRELATIONS):
         for mask in ("element", "channel"):
             drawn = np.array(
@@ -174,5 +172,4 @@ def _simulate_head(keys: Sequence[jax.Array], batch: int) -> list[Result]:
                 case = f"{mask} mask, {place} pooling"
                 form = head_form(correlation, before=column == 1, mask=mask)
                 estimate = jackknife(drawn[:, 0], drawn[:, column])
-                results.append(Result("head", case, correlation, estimate, form))
-    return results
+                yield Result("head", case, correlation, estimate, form)

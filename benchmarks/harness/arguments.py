@@ -1,26 +1,159 @@
-"""The command line of a benchmark that has no config: options, mistakes in one line."""
+"""The command line of everything that can be run: flags, --help, errors in one line."""
 
-import argparse
+import dataclasses
+import inspect
+import signal
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
-_USER_ERROR = 2
+from absl import flags
 
-
-class Parser(argparse.ArgumentParser):
-    """An `argparse.ArgumentParser` that says a mistake in one line on stderr, exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Says it."""
-        self.exit(_USER_ERROR, f"error: {message}; see --help\n")
+HELP = {"--help", "-h", "-help", "--helpfull"}
+USER_ERROR = 2
+INTERRUPTED = 128 + signal.SIGINT
 
 
-def exit_status(run: Callable[[], Any]) -> int:
-    """Calls `run`; 0, or 2 after a ValueError or OSError, said in one line on stderr."""
+class UsageError(Exception):
+    """What the user can put right; the message is one line that says how."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """An option of a command, `--name value` or `--name=value`; of a bool, `--name` alone.
+
+    Attributes:
+      name: of the flag.
+      default: its value where it is not given; the flag has its type.
+      help: what it is for, a phrase.
+      choices: the words that it may be; empty: any.
+      required: it must be given.
+    """
+
+    name: str
+    default: Any
+    help: str
+    choices: Sequence[str] = ()
+    required: bool = False
+
+    def define(self, values: flags.FlagValues) -> None:
+        """Adds the flag to those of a command."""
+        if self.choices:
+            choices = list(self.choices)
+            flags.DEFINE_enum(self.name, self.default, choices, self.help, flag_values=values)
+            return
+        define: Any = {
+            bool: flags.DEFINE_bool,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+            str: flags.DEFINE_string,
+        }[type(self.default)]
+        define(self.name, self.default, self.help, flag_values=values)
+
+    def describe(self) -> str:
+        """The lines on the flag in the text of --help."""
+        name = f"--{self.name}" if self.default is False else f"--{self.name}={_kind(self)}"
+        default = "" if self.default in (False, "") else f" (default: {self.default})"
+        return f"  {name}\n      {self.help}{' (required)' if self.required else default}"
+
+
+def _kind(flag: Flag) -> str:
+    return "|".join(flag.choices) or ("TEXT" if isinstance(flag.default, str) else "NUMBER")
+
+
+def parse_flags(known: Sequence[Flag], arguments: Sequence[str]) -> SimpleNamespace:
+    """Reads the flags of a command line.
+
+    Args:
+      known: the flags of the command.
+      arguments: without the program's name.
+
+    Returns:
+      The value of each flag, by its name.
+
+    Raises:
+      flags.Error, ValueError: an unknown flag, a value of another type, one that is missing.
+    """
+    values = flags.FlagValues()
+    for flag in known:
+        flag.define(values)
+    parse(values, ["", *arguments])
+    found = {flag.name: values[flag.name].value for flag in known}
+    for flag in known:
+        if flag.required and found[flag.name] == "":
+            raise ValueError(f"--{flag.name}: must be given; see --help")
+    return SimpleNamespace(**found)
+
+
+def parse(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+    """Parses a command line of flags alone.
+
+    Args:
+      values: has the flags, and gets their values.
+      arguments: as `sys.argv`, the program's name first.
+
+    Raises:
+      flags.Error: an unknown flag, or a value of another type.
+      ValueError: a word that is no flag.
+    """
+    rest = values(arguments)
+    if len(rest) > 1:
+        raise ValueError(f"unexpected argument {rest[1]!r}; see --help")
+
+
+def run_command(
+    doc: str,
+    known: Sequence[Flag],
+    run: Callable[[SimpleNamespace], int | None],
+    arguments: Sequence[str],
+) -> int:
+    """Runs a tool as a command line says.
+
+    Args:
+      doc: the docstring of its module, which --help prints.
+      known: its flags.
+      run: takes the value of each flag by its name; returns the exit status, None for 0.
+      arguments: without the program's name.
+
+    Returns:
+      The exit status.
+    """
+    if HELP & set(arguments):
+        described = "\n".join(flag.describe() for flag in known)
+        print(f"{inspect.cleandoc(doc)}\n\nOptions:\n{described}")
+        return 0
+    return exit_status(lambda: run(parse_flags(known, arguments)))
+
+
+def exit_status(
+    run: Callable[[], int | None],
+    errors: tuple[type[Exception], ...] = (UsageError, flags.Error, ValueError, OSError),
+) -> int:
+    """Calls `run`; what the user got wrong becomes one line on stderr.
+
+    Args:
+      run: returns the exit status, None for 0.
+      errors: the exceptions that are the user's; others are faults of the program and are raised.
+
+    Returns:
+      The status of `run`; 2 after an error of the user; 130 after Ctrl-C.
+    """
     try:
-        run()
-    except (ValueError, OSError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return _USER_ERROR
-    return 0
+        return run() or 0
+    except errors as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def one_line(error: Exception) -> str:
+    """The message of an exception without line breaks."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any(line.startswith("Traceback") or "Traceback (" in line for line in lines):
+        # An error inside a config file: its own last words, without the exception's name.
+        return lines[-1].partition(": ")[2] or lines[-1]
+    return " ".join(" ".join(lines).split()) or type(error).__name__

@@ -78,11 +78,12 @@ def load_settings(study: "Study[S]", config: str, **changes: Any) -> "S":
       ValueError: an unknown form, or a value out of its range.
     """
     file, _, form = config.partition(":")
-    values = _get_config(pathlib.Path(file).stem)(*[form] if form else [])
+    values = _get_config(file)(*[form] if form else [])
     values.update(changes)
     return study.settings.of(values)
 
 
 @functools.cache
-def _get_config(name: str) -> Any:
-    return importlib.import_module(f"configs.{name}").get_config
+def _get_config(file: str) -> Any:
+    name = ".".join(pathlib.PurePosixPath(file).with_suffix("").parts)
+    return importlib.import_module(name).get_config

@@ -5,7 +5,6 @@ import inspect
 import itertools
 import logging
 import pathlib
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -13,12 +12,10 @@ from typing import Any, NoReturn
 from absl import flags
 from ml_collections import config_flags
 
-from benchmarks.harness.run import UsageError, run
-from benchmarks.harness.settings import Settings
+from benchmarks.harness.arguments import HELP, UsageError, exit_status, one_line, parse
+from benchmarks.harness.run import run
 from benchmarks.harness.study import Study
 from flaxdrop.training.recipe import Recipe
-
-_USER_ERROR = 2
 
 
 def main(study: Study[Any]) -> NoReturn:
@@ -55,35 +52,32 @@ def execute(study: Study[Any], arguments: Sequence[str]) -> int:
     flags.DEFINE_bool(
         "dry_run", False, "print cells, cost and an estimate, train nothing", flag_values=values
     )
-    if {"--help", "-h", "-help", "--helpfull"} & set(arguments[1:]):
+    if HELP & set(arguments[1:]):
         print(_help(study))
         return 0
-    try:
-        _check_words(study, arguments)
-        rest = values(arguments)
-        if len(rest) > 1:
-            raise ValueError(f"unexpected argument {rest[1]!r}; see --help")
-        if config.value is None:
-            raise ValueError(f"--config is missing, for example --config {study.example}")
-        settings = study.settings.of(config.value)
-    except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        return _fail(error)
-    except Exception as error:  # a config file is a program, and may raise anything
-        return _fail(ValueError(f"config: {type(error).__name__}: {error}"))
+    settings: Any = None
+
+    def read() -> None:
+        nonlocal settings
+        try:
+            _check_words(study, arguments)
+            parse(values, arguments)
+            if config.value is None:
+                raise ValueError(f"--config is missing, for example --config {study.example}")
+            settings = study.settings.of(config.value)
+        except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            raise UsageError(one_line(error)) from error
+        except Exception as error:  # a config file is a program, and may raise anything
+            raise UsageError(f"config: {type(error).__name__}: {error}") from error
+
+    if status := exit_status(read):
+        return status
     logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        return run(
-            study, settings, workdir=values["workdir"].value, dry_run=bool(values["dry_run"].value)
-        )
-    except UsageError as error:
-        return _fail(error)
-    except KeyboardInterrupt:  # the second one: what was saved before is left
-        return 128 + signal.SIGINT
-
-
-def _fail(error: Exception) -> int:
-    print(f"error: {_one_line(error)}", file=sys.stderr)
-    return _USER_ERROR
+    workdir, dry_run = values["workdir"].value, bool(values["dry_run"].value)
+    # An exception of another kind is a fault of the program: its traceback is shown.
+    return exit_status(
+        lambda: run(study, settings, workdir=workdir, dry_run=dry_run), errors=(UsageError,)
+    )
 
 
 def _check_words(study: Study[Any], arguments: Sequence[str]) -> None:
@@ -99,15 +93,6 @@ def _check_words(study: Study[Any], arguments: Sequence[str]) -> None:
         field = name.removeprefix("config.")
         if field != name and field.partition("[")[0] not in known:
             raise ValueError(f"{field}: unknown field, choose one of {', '.join(known)}")
-
-
-def _one_line(error: Exception) -> str:
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if any(line.startswith("Traceback") or "Traceback (" in line for line in lines):
-        # An error inside a config file: its own last words, without the exception's name.
-        return lines[-1].partition(": ")[2] or lines[-1]
-    return " ".join(lines) or type(error).__name__
 
 
 def _help(study: Study[Any]) -> str:
@@ -127,5 +112,5 @@ The same command goes on where a run was stopped. Fields:
 
 
 def _field_docs(study: Study[Any]) -> list[str]:
-    kinds = [kind for kind in study.settings.__mro__ if issubclass(kind, Settings)]
-    return [kind.__doc__ or "" for kind in (*kinds, Recipe)]
+    kinds = [kind for kind in study.settings.__mro__ if issubclass(kind, Recipe)]
+    return [kind.__doc__ or "" for kind in kinds]

@@ -29,6 +29,8 @@ S = TypeVar("S", bound=Settings)
 class Plan(Generic[S]):
     """A study with its settings and its data, ready to train.
 
+    It does not know the study itself: a study's functions take plans.
+
     Attributes:
       name: of the study.
       baseline: the variant that the others are compared with.
@@ -61,22 +63,22 @@ class Plan(Generic[S]):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """What the cells' networks take, without the examples' axis."""
+        """The shape of one input of the networks, without the batch axis."""
         shape = self.dataset.image_shape
         return self.frozen.feature_shape(shape) if self.frozen else shape
 
     @functools.cached_property
     def images(self) -> Images:
-        """What the cells are trained on: features are computed once, when they are needed."""
+        """The inputs of the networks: pixels, or features, which are computed once, when needed."""
         return self.frozen.features(self.pixels) if self.frozen else self.pixels
 
     @property
     def total(self) -> int:
-        """How many cells the settings ask for."""
+        """The number of cells that the settings ask for."""
         return len(self.variants) * self.settings.seeds
 
     def placement(self, variant: str) -> Placement:
-        """What is on in a variant."""
+        """The placement of a variant: its slots and their rates."""
         return self.every_variant[variant].placement
 
     @property
@@ -86,24 +88,24 @@ class Plan(Generic[S]):
 
     def task(self, family: Family) -> Task:
         """What the cells of a family have in common."""
-        return Task(family.model, self.settings.recipe, self.examples)
+        return Task(family.model, self.settings, self.examples)
 
     def cell(self, variant: str, seed: int) -> Cell:
-        """What tells a cell from the others of its family."""
+        """A cell: its key, its placement, its schedule and its part of the examples."""
         return self.family(variant).cell(variant, seed).replace(subset=self.subsets[seed])
 
     def family(self, variant: str) -> Family:
-        """That of a variant."""
+        """The family that a variant belongs to."""
         return next(family for family in self.families if variant in family.placements)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Its content with the settings spelled out: what its folder is made for."""
+        """The settings, numerics, data and weights that its work folder is made for."""
         return identity(self.settings, self.content)
 
     @property
     def checkpoints(self) -> "Checkpoints":
-        """Those of its cells."""
+        """The checkpoints of its cells."""
         # Imported where it is used: configs and studies are read without it.
         from flaxdrop.training.checkpoint import Checkpoints
 
@@ -135,7 +137,7 @@ class Plan(Generic[S]):
 
 
 def cell_name(variant: str, seed: int) -> str:
-    """What the checkpoints of a cell are called."""
+    """The name of the checkpoints of a cell, for example p6-seed0."""
     return f"{variant}-seed{seed}"
 
 
@@ -144,7 +146,7 @@ _CONTENT = {"numerics": "numerics", "data": "data_digest", "weights": "weights_d
 
 
 def identity(settings: Settings, content: Content) -> dict[str, Any]:
-    """What a work folder is made for: the settings spelled out, numerics, data and weights."""
+    """The settings, numerics, data and weights that a work folder is made for."""
     named = {name: getattr(content, field) for field, name in _CONTENT.items()}
     return {**settings.identity(), **named}
 

@@ -1,13 +1,20 @@
 """Makes the plan of a run: loads the data and checks everything that can be wrong."""
 
+import contextlib
+import importlib.util
 import pathlib
-from collections.abc import Mapping
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
 
-import jax
 import numpy as np
 
 import flaxdrop.data
+from benchmarks.harness.arguments import one_line
 from benchmarks.harness.plan import Plan, S, identity
+from benchmarks.harness.precision import set_matmul_precision
+from benchmarks.harness.published_data import PUBLISHED, stand_in
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant, families, parameter_count
@@ -19,14 +26,14 @@ from flaxdrop.training.content import NUMERICS, Content
 from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.steps import Images
 
-MATMUL_PRECISION = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
-
 
 def make_plan(
     study: Study[S],
     settings: S,
     workdir: str | None,
     shared_ledger: pathlib.Path | None = None,
+    *,
+    without_data: bool = False,
 ) -> Plan[S]:
     """Loads the data and checks everything that can be wrong, writing nothing.
 
@@ -35,24 +42,27 @@ def make_plan(
       settings: of the run.
       workdir: where results go; None: a folder of the config's own.
       shared_ledger: where finished cells go instead.
+      without_data: where CIFAR cannot be had, plan with noise of its size; a warning says so.
 
     Raises:
       ValueError, OSError: what the user got wrong.
     """
+    for package, extra in study.needs.items():
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(
+                f"{package}: must be installed for benchmarks.{study.name};"
+                f' pip install ".[{extra}]"'
+            )
     configure_jax()
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[settings.precision])
+    set_matmul_precision(settings.precision)
     devices = choose_devices(settings.devices)
-    dataset = flaxdrop.data.load(
-        settings.dataset,
-        image_size=settings.image_size or None,
-        data_dir=settings.data_dir or None,
-        test_examples=settings.test_examples or None,
-    )
-    recipe = settings.recipe
-    recipe.steps_per_epoch(settings.train_examples or len(dataset.x_train))
-    pixels, subsets = _draw(to_images(dataset, recipe.mean, recipe.std), dataset, settings)
+    dataset = _load(settings, without_data=without_data)
+    settings.steps_per_epoch(settings.train_examples or len(dataset.x_train))
+    pixels, subsets = _draw(to_images(dataset, settings.mean, settings.std), dataset, settings)
     frozen = study.frozen(settings) if study.frozen else None
-    every = dict(study.variants(settings, dataset.num_classes))
+    with _blaming_settings():
+        every = dict(study.variants(settings, dataset.num_classes))
+        grouped = families(every, settings.dropout_schedule)
     chosen = restrict(every, settings.variants)
     content = Content(
         config_hash=config_hash(settings.identity()),
@@ -75,15 +85,48 @@ def make_plan(
         frozen=frozen,
         content=content,
         every_variant=every,
-        families=families(every, recipe.dropout_schedule),
+        families=grouped,
         variants=chosen,
         devices=devices,
         folder=WorkFolder(path, shared_ledger),
     )
-    for family in plan.families:
-        if family.placements.keys() & set(chosen):
-            parameter_count(family.model, plan.input_shape)  # refuses images that do not fit it
+    with _blaming_settings():
+        for family in plan.families:
+            if family.placements.keys() & set(chosen):
+                parameter_count(family.model, plan.input_shape)  # refuses images that do not fit
     return plan
+
+
+@contextlib.contextmanager
+def _blaming_settings() -> Iterator[None]:
+    """What a network raises as it is built is the fault of a setting: it becomes a ValueError."""
+    try:
+        yield
+    except Exception as error:
+        words = one_line(error)
+        if isinstance(error, ValueError) and re.match(r"[\w ]+: ", words):
+            raise  # it names its field
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{pathlib.Path(frame.filename).name}, line {frame.lineno}"
+        raise ValueError(
+            f"config: no network can be built with these settings:"
+            f" {type(error).__name__}: {words} ({where})"
+        ) from error
+
+
+def _load(settings: Settings, *, without_data: bool) -> Dataset:
+    try:
+        return flaxdrop.data.load(
+            settings.dataset,
+            image_size=settings.image_size or None,
+            data_dir=settings.data_dir or None,
+            test_examples=settings.test_examples or None,
+        )
+    except ValueError as error:
+        if not (without_data and settings.dataset in PUBLISHED):
+            raise
+        print(f"warning: planned without the images: {one_line(error)}", file=sys.stderr)
+        return stand_in(settings.dataset, settings.image_size, settings.test_examples)
 
 
 def _draw(

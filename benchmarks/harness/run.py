@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.harness.arguments import UsageError
 from benchmarks.harness.decide import decision_table, undecided
 from benchmarks.harness.estimate import describe_plan
 from benchmarks.harness.plan import Plan, S, cell_name
@@ -36,10 +37,6 @@ from flaxdrop.training.stopping import Stop
 RESULTS = ("benchmarks/ledger", "BENCHMARKS.md", "docs/benchmarks")
 
 
-class UsageError(Exception):
-    """What the user can put right; the message is one line that says how."""
-
-
 def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> int:
     """Trains what is missing and reports.
 
@@ -53,8 +50,9 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.listening())
         try:
-            plan = make_plan(study, settings, workdir)
+            plan = make_plan(study, settings, workdir, without_data=dry_run)
             if dry_run:
+                plan.folder.check(study.name, plan.identity)
                 print(describe_plan(study, plan))
                 return 0
             stack.enter_context(plan.folder.claimed(study.name, plan.identity))
@@ -112,7 +110,7 @@ def train(
       OSError: a row or a checkpoint could not be written.
     """
     print(f"data: {plan.dataset.describe(plan.examples)}")
-    recipe = plan.settings.recipe
+    recipe = plan.settings
     pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
     left = sum(map(len, pending.values()))
     print(
@@ -273,6 +271,7 @@ def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, compl
         title=study.question,
         subtitle=line,
         labels=study.labels,
+        layout=study.layout,
     )
     variants.draw_curves(comparison, folder.picture("curves"), title=study.question, subtitle=line)
     print(f"\n{line}.\n")

@@ -6,21 +6,22 @@ from typing import Any, Self
 
 import ml_collections
 
+from benchmarks.harness.precision import PRECISIONS, activation_dtype
 from flaxdrop.training.recipe import Recipe
 
-PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What every study has in common; a study adds the fields of its networks.
+class Settings(Recipe):
+    """The settings that every study has, besides its recipe; a study adds those of its network.
 
     Attributes:
       dataset: "digits", "cifar10", "cifar100", "npz:FILE" or "folder:DIR".
       data_dir: of tensorflow-datasets, or a folder with `cifar10.npz`, `cifar100.npz`; empty:
         the default of tensorflow-datasets.
-      image_size: side in pixels to resize to; 0: as they are.
+      image_size: side in pixels to resize to; 0: as they are (those of a folder must be of one
+        size).
       train_examples: a fixed, balanced part of the training set; 0: all.
       test_examples: likewise.
       variants: names, separated by commas; empty: those of the study.
@@ -33,7 +34,6 @@ class Settings:
       checkpoint_seconds: between two checkpoints of a cell in training.
       time_budget: for example "90s", "8m", "2h"; empty: none.
 
-    The others are those of `flaxdrop.training.recipe.Recipe`.
     """
 
     dataset: str
@@ -49,23 +49,6 @@ class Settings:
     cells_per_device: int = 1
     checkpoint_seconds: float = 60.0
     time_budget: str = ""
-
-    epochs: int
-    batch: int
-    optimizer: str = "sgd"
-    learning_rate: float = 0.1
-    schedule: str = "step"
-    decay_at: tuple[float, ...] = (0.5, 0.75)
-    decay: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 1e-4
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    crop: int = 0
-    flip: bool = False
-    dropout_schedule: str = "constant"
-    dropout_switch: float = 0.5
 
     @classmethod
     def config(cls) -> ml_collections.ConfigDict:
@@ -96,6 +79,7 @@ class Settings:
         return cls(**{name: _typed(fields[name], value) for name, value in values.items()})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("image_size", "train_examples", "test_examples", "decide", "devices"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: must be at least 0, got {getattr(self, name)}")
@@ -107,13 +91,12 @@ class Settings:
             raise ValueError(f"precision: must be one of {known}, got {self.precision!r}")
         if not self.checkpoint_seconds > 0:
             raise ValueError(f"checkpoint_seconds: must be above 0, got {self.checkpoint_seconds}")
-        _ = self.recipe, self.budget_seconds
+        _ = self.budget_seconds
 
     @property
-    def recipe(self) -> Recipe:
-        """Its part about training."""
-        names = (field.name for field in dataclasses.fields(Recipe))
-        return Recipe(**{name: getattr(self, name) for name in names})
+    def dtype(self) -> Any:
+        """The dtype of the network's activations."""
+        return activation_dtype(self.precision)
 
     @property
     def budget_seconds(self) -> float | None:

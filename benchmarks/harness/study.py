@@ -22,11 +22,12 @@ class Study(Generic[S]):
       example: the config to try it with.
       settings: the class of its settings.
       variants: (settings, classes) -> name -> variant, in the table's order.
-      published: settings -> variant -> published accuracy, in [0, 1].
       baseline: the variant that the others are compared with.
       same: groups of variants that are one network with other masks; the first one names it.
       claims: what is published about its networks.
-      labels: variant -> what pictures call it, where its name says too little.
+      labels: variant -> where it is, in few words, for pictures.
+      layout: the chain of operations that the variants are places in, for pictures.
+      published: settings -> variant -> published accuracy, in [0, 1]; empty by default.
       frozen: settings -> the network whose features the variants are trained on; None: they are
         trained on the images.
       stated: settings -> what is published that belongs to no variant, in words without a stop.
@@ -34,6 +35,7 @@ class Study(Generic[S]):
         in the ledger; None: nothing.
       findings: (plan, comparison) -> lines to print; shows what the tables and the general pictures
         do not, in files of its own if need be (`plan.folder`). None: nothing.
+      needs: optional package -> the extra of flaxdrop that installs it; asked before training.
     """
 
     name: str
@@ -41,15 +43,17 @@ class Study(Generic[S]):
     example: str
     settings: type[S]
     variants: Callable[[S, int], Mapping[str, Variant]]
-    published: Callable[[S], Mapping[str, float]]
     baseline: str
+    published: Callable[[S], Mapping[str, float]] = lambda _: {}
     same: tuple[tuple[str, ...], ...] = ()
     claims: tuple[Claim, ...] = ()
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    layout: str = ""
     frozen: Callable[[S], FrozenNetwork] | None = None
     stated: Callable[[S], str] | None = None
     measure: Callable[[Plan[S], str, int, Mapping[str, Any]], Mapping[str, float]] | None = None
     findings: Callable[[Plan[S], Comparison], Iterable[str]] | None = None
+    needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def compare(self, rows: Iterable[Row], order: Iterable[str]) -> Comparison:
         """Compares rows of one config of the study.

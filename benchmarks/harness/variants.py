@@ -20,8 +20,8 @@ class Variant:
 
     Attributes:
       model: with `slots`.
-      placement: what is on in it.
-      schedule: of its rates over the training; empty: the recipe's.
+      placement: its slots with dropout, and their rates.
+      schedule: how its rates change over the training; empty: as in the recipe.
     """
 
     model: Any
@@ -44,7 +44,7 @@ class Family:
     schedules: Mapping[str, str]
 
     def cell(self, variant: str, seed: int) -> Cell:
-        """What tells the cell from the others of its family."""
+        """A cell: its key, its placement and its schedule."""
         return Cell(
             key=jax.random.key(seed),
             placement=self.placements[variant],

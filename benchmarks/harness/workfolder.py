@@ -1,6 +1,7 @@
-"""The folder of a run: whose it is, who is in it, and what lies where."""
+"""The work folder of a run: what it is made for, its lock, and the paths in it."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -34,7 +35,7 @@ class WorkFolder:
 
     @property
     def ledger(self) -> pathlib.Path:
-        """Finished cells."""
+        """The ledger of finished cells."""
         return self.shared_ledger or self.path / "ledger.jsonl"
 
     @property
@@ -89,11 +90,20 @@ class WorkFolder:
         return self.path / "settings.json"
 
     def check(self, study: str, identity: Mapping[str, Any]) -> None:
-        """Whether it may be entered for these cells; `claimed` says more.
+        """Checks that the folder may be used for these cells.
 
         Raises:
           ValueError: it is of something else, damaged, or was made with other settings or data.
+          OSError: it cannot be written.
         """
+        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        problem = 0
+        if not there.is_dir():
+            problem = errno.EEXIST if self.path.exists() else errno.ENOTDIR
+        elif not os.access(there, os.W_OK | os.X_OK):
+            problem = errno.EACCES
+        if problem:
+            raise OSError(f"workdir: cannot write {self.path}: {os.strerror(problem)}")
         foreign = self.path.is_dir() and not self._ours()
         if not self._settings.exists():  # asked last: another run may have just written it
             if foreign:
@@ -102,18 +112,18 @@ class WorkFolder:
                 )
             return
         try:
-            there = json.loads(self._settings.read_text())
+            recorded = json.loads(self._settings.read_text())
         except ValueError:
-            there = None
-        if not isinstance(there, dict):
+            recorded = None
+        if not isinstance(recorded, dict):
             raise ValueError(f"workdir: {self._settings} is damaged, choose another folder")
         here = {"study": study, **identity}
-        if config_hash(there) == config_hash(here):
+        if config_hash(recorded) == config_hash(here):
             return
         differing = [
-            f"{name} ({_short(there, name)} there, {_short(here, name)} now)"
-            for name in {**there, **here}
-            if there.get(name, None) != here.get(name)
+            f"{name} ({_short(recorded, name)} there, {_short(here, name)} now)"
+            for name in {**recorded, **here}
+            if recorded.get(name) != here.get(name)
         ]
         raise ValueError(
             f"workdir: {self.path} was made with other settings or data: {', '.join(differing)};"

@@ -8,7 +8,7 @@ from benchmarks.harness.settings import Settings
 from benchmarks.reproduction.jobs import Job
 from flaxdrop.results.ledger import Row
 
-Origin: TypeAlias = tuple[Job, str]  # the job whose rows they are, and the variant there
+Place: TypeAlias = tuple[Job, str]  # a config, and the variant there
 _SCHEDULE = ("dropout_schedule", "dropout_switch")
 
 
@@ -32,16 +32,18 @@ def experiment(job: Job, name: str) -> str:
     return repr((identity, variant.model, str(variant.placement), schedule))
 
 
-def origins(jobs: Iterable[Job]) -> dict[str, Origin]:
-    """Experiment -> the first config that has it; all variants of a config count.
+def places(jobs: Iterable[Job]) -> dict[str, list[Place]]:
+    """Experiment -> the configs and variants that it is, the most wanted first.
 
     Args:
       jobs: the most wanted first.
     """
-    found: dict[str, Origin] = {}
+    found: dict[str, list[Place]] = {}
     for job in jobs:
         for name in job.wanted_variants:
-            found.setdefault(experiment(job, name), (job, name))
+            own = found.setdefault(experiment(job, name), [])
+            if not any(_is(place, job, name) for place in own):
+                own.append((job, name))
     return found
 
 
@@ -51,37 +53,43 @@ def distinct(jobs: Sequence[Job]) -> tuple[Job, ...]:
     Args:
       jobs: the most wanted first.
     """
-    first = origins(jobs)
+    known = places(jobs)
     found = []
     for job in jobs:
-        own = [name for name in job.wanted_variants if _is(first[experiment(job, name)], job, name)]
+        own = [
+            name for name in job.wanted_variants if _is(known[experiment(job, name)][0], job, name)
+        ]
         if own:
             settings = dataclasses.replace(job.settings, variants=",".join(own))
             found.append(dataclasses.replace(job, settings=settings))
     return tuple(found)
 
 
-def rows_of(job: Job, first: Mapping[str, Origin], rows: Mapping[str, Sequence[Row]]) -> list[Row]:
-    """All rows of a config, those of experiments that another config trained under its own names.
+def rows_of(
+    job: Job, known: Mapping[str, Sequence[Place]], rows: Mapping[str, Sequence[Row]]
+) -> list[Row]:
+    """All rows of a config, those of experiments that another config trained among them.
 
     Args:
       job: of the config.
-      first: of all jobs, as `origins` finds them.
+      known: of all jobs, as `places` finds them.
       rows: study -> all rows of its ledger.
+
+    Returns:
+      One row for every variant and seed; where there are two, that of the config itself.
     """
-    found = []
+    found: dict[tuple[str, int], Row] = {}
     for name in job.every_variant:
-        origin = first.get(experiment(job, name))
-        if origin is None:
-            continue
-        there, variant = origin
-        for row in rows.get(there.study.name, ()):
-            if row.content == there.content and row.variant == variant:
-                found.append(dataclasses.replace(row, study=job.study.name, variant=name))
-    return found
+        others = known.get(experiment(job, name), ())
+        for there, variant in [(job, name), *others]:
+            for row in rows.get(there.study.name, ()):
+                if row.content == there.content and row.variant == variant:
+                    own = dataclasses.replace(row, study=job.study.name, variant=name)
+                    found.setdefault((name, row.seed), own)
+    return list(found.values())
 
 
-def _is(origin: Origin, job: Job, name: str) -> bool:
-    there, variant = origin
+def _is(place: Place, job: Job, name: str) -> bool:
+    there, variant = place
     same_config = there.study.name == job.study.name and there.config_hash == job.config_hash
     return same_config and variant == name

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from benchmarks import head, pooling, preresnet, schedules, vgg_depth
 from benchmarks.harness.catalog import load_settings
+from benchmarks.harness.published_data import PUBLISHED
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant
@@ -23,14 +24,7 @@ FORMS = ("small", "quick", "full")
 _SEEDS = 3
 _BASELINE_SEEDS = 6  # every difference has it: they pay most
 
-# Digests of the published images (`Dataset.digest`): what was trained on a file of other content
-# that is called like them does not count.
-DATA = {
-    "cifar10": "c72ff7786d47632ad888fe907523bb46",
-    "cifar100": "1136ab6a3cd49563fa77ac8757088182",
-}
-
-# Studies that train and are no job of it, and why.
+# Studies that train and are no part of it, and why.
 LEFT_OUT = {
     "transfer": "its features come from weights that are downloaded or from a file of one's own",
     "pretrain": "it makes such a file, and has nothing to compare",
@@ -64,7 +58,7 @@ class Job:
     def content(self) -> Content:
         """That of its rows: of the config, with the present numerics, on the published images."""
         own = config_hash(self.settings.identity())
-        return Content(own, NUMERICS, DATA[self.settings.dataset], "")
+        return Content(own, NUMERICS, PUBLISHED[self.settings.dataset], "")
 
     @functools.cached_property
     def every_variant(self) -> Mapping[str, Variant]:

@@ -87,6 +87,7 @@ def of_run(run: Progress) -> Picture:
             title=study.question,
             subtitle=regime(run.comparison),
             labels=study.labels,
+            layout=study.layout,
         ),
     )
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
-from benchmarks.reproduction.experiments import distinct, origins, rows_of
+from benchmarks.reproduction.experiments import distinct, places, rows_of
 from benchmarks.reproduction.jobs import FORMS, Cell, Job
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.ledger import Row
@@ -58,13 +58,13 @@ def progress(jobs: Sequence[Job], rows: Mapping[str, Sequence[Row]]) -> list[Pro
       jobs: of the reproduction, with what they share.
       rows: study -> all rows of its ledger.
     """
-    first = origins(jobs)
+    known = places(jobs)
     cells: dict[tuple[str, str], dict[Cell, None]] = {}
     for job in distinct(jobs):
         cells.setdefault((job.study.name, job.config_hash), {}).update(dict.fromkeys(job.cells))
     every = {(job.study.name, job.config_hash): job for job in reversed(jobs)}
     found = [
-        Progress(job, tuple(cells.get(key, ())), tuple(rows_of(job, first, rows)))
+        Progress(job, tuple(cells.get(key, ())), tuple(rows_of(job, known, rows)))
         for key, job in reversed(every.items())
     ]
     titles = list(dict.fromkeys(one.title for one in found))

@@ -1,4 +1,4 @@
-"""Measures how fast flaxdrop trains here, beside PyTorch and plain Flax, and writes it down.
+"""Measures how fast flaxdrop trains on this machine, beside PyTorch and plain Flax.
 
     python -m benchmarks.throughput
 
@@ -6,28 +6,30 @@ Needs `pip install '.[baselines]'` for PyTorch; without it those rows say so. Th
 programs should rest: speeds are compared round by round, but caches are shared.
 """
 
-import argparse
 import datetime
 import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.harness.arguments import Parser, exit_status
+from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.precision import PRECISIONS
 from benchmarks.harness.workfolder import LEDGERS
 from benchmarks.throughput import contests, first_step, workload
 from benchmarks.throughput.contest import Result, run_interleaved
 from benchmarks.throughput.contests import InterleavedBenchmark, Measurement
-from benchmarks.throughput.record import FILE, cores, processor, record, section
+from benchmarks.throughput.record import FILE, processor, record, section
 from flaxdrop.results import provenance
+from flaxdrop.training.environment import cores
 
 # In a process of its own: a GPU whose memory this one holds is none for the contestants.
 _ASK = "import jax; of = jax.devices()[0]; print(of.platform, of.device_kind, sep='\\n')"
 
 
-def chosen(options: argparse.Namespace, platform: str) -> list[InterleavedBenchmark]:
-    """The contests that the options ask for."""
+def chosen(options: SimpleNamespace, platform: str) -> list[InterleavedBenchmark]:
+    """The interleaved benchmarks that the options ask for."""
     gpu, own = platform == "gpu", cores()
     seconds, names = str(options.seconds), options.workloads.split(",")
     common = ("--seconds", seconds, "--precision", options.precision)
@@ -58,7 +60,7 @@ def _starts(dataset: str) -> list[Measurement]:
     return [*made, Measurement(what, "at most 2", value, reached=value <= 2)]
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: SimpleNamespace) -> None:
     """Measures, prints and appends to the ledger.
 
     Raises:
@@ -104,23 +106,20 @@ def run(options: argparse.Namespace) -> None:
     print(f"\nledger    {LEDGERS / FILE}")
 
 
+FLAGS = (
+    Flag("workloads", ",".join(workload.WORKLOADS), "what is trained, separated by commas"),
+    Flag("rounds", 5, "how many rounds each contestant takes part in"),
+    Flag("seconds", 4.0, "how long a round lasts, about"),
+    Flag("precision", "float32", "the precision of products", PRECISIONS),
+    Flag("compile", False, "also measure PyTorch with torch.compile"),
+    Flag("fixed_batch", False, "also measure without a data pipeline"),
+    Flag("dataset", "", "the data of the first step (default: noise)"),
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark from the command line; the exit status."""
-    parser = Parser(
-        prog="python -m benchmarks.throughput",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    known = ",".join(workload.WORKLOADS)
-    parser.add_argument("--workloads", default=known, help=f"default: {known}")
-    parser.add_argument("--rounds", type=int, default=5, help="that each takes part in")
-    parser.add_argument("--seconds", type=float, default=4.0, help="that a round lasts, about")
-    parser.add_argument("--precision", choices=workload.PRECISIONS, default="float32")
-    parser.add_argument("--compile", action="store_true", help="PyTorch with torch.compile, too")
-    parser.add_argument("--fixed_batch", action="store_true", help="also without a data pipeline")
-    parser.add_argument("--dataset", default="", help="of the first step; default: noise")
-    options = parser.parse_args(arguments)
-    return exit_status(lambda: run(options))
+    """Runs the benchmark as a command line says; returns the exit status."""
+    return run_command(__doc__, FLAGS, run, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Contestants that take turns, each in a process of its own: what disturbs one disturbs all.
+"""Interleaved benchmarks: contestants take turns, each in its own process.
 
 A contestant is a module that calls `serve`. It prepares itself, then does a round of work for every
 line it is sent, while the others wait. Speeds are compared round by round, so that a machine that
@@ -23,7 +23,7 @@ _KIB = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """Who takes part.
+    """A program that takes part in an interleaved benchmark.
 
     Attributes:
       name: unique in the contest.
@@ -39,10 +39,10 @@ class Contestant:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a contestant did.
+    """The speeds of a contestant.
 
     Attributes:
-      speeds: work a second (images, if not told otherwise), one for each round.
+      speeds: work a second (images, if nothing else is said), one for each round.
       about: what it said of itself; peak memory and seconds until it was ready.
       failure: its last words, when it could not take part; then there are no speeds.
     """
@@ -73,7 +73,7 @@ class Ratio:
 
     @classmethod
     def of_rounds(cls, values: Sequence[float]) -> "Ratio":
-        """Of its values in the rounds."""
+        """Makes a ratio of its values in the rounds."""
         return cls(statistics.median(values), min(values), max(values))
 
 
@@ -192,7 +192,7 @@ def _team(contestant: Contestant) -> Iterator[_Team]:
 
 
 def serve(prepare: Callable[[], tuple[Callable[[], float], Mapping[str, Any]]]) -> None:
-    """A contestant's side: prepares when told to, then works a round for every line.
+    """Runs a contestant: prepares, then does one round for every line on its standard input.
 
     Args:
       prepare: returns the function that does a round and says how much work it was, and what there

@@ -1,4 +1,4 @@
-"""The contests, and what is read off them: each a row of the table, with what is asked of it."""
+"""The interleaved benchmarks, and the rows of the table that their results give."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +72,7 @@ def _measured(what: str, asked: str, of: Ratio, reached: bool | None) -> Measure
 
 
 def layer(seconds: str) -> InterleavedBenchmark:
-    """The dropout alone."""
+    """The dropout layer alone, forward and backward."""
 
     def rows(found: Results) -> list[Measurement]:
         ours = found["flaxdrop"]
@@ -228,5 +228,5 @@ def bounds(workload: str, precision: str, common: Sequence[str]) -> InterleavedB
 
 
 def ours(name: str, workload: str, arguments: Sequence[str]) -> Contestant:
-    """The programs of flaxdrop as a contestant."""
+    """The training programs of flaxdrop as a contestant."""
     return Contestant(name, ("benchmarks.throughput.ours", "--workload", workload, *arguments))

@@ -1,6 +1,5 @@
 """The time from the command to the first step of the position table at depth 110, by its parts."""
 
-import argparse
 import json
 import pathlib
 import subprocess
@@ -60,13 +59,14 @@ def _noise(folder: pathlib.Path) -> pathlib.Path:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Takes the first step and prints the seconds of each part as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset")
-    parser.add_argument("cache", help="folder of compiled programs")
-    options = parser.parse_args(arguments)
-    jax.config.update("jax_compilation_cache_dir", options.cache)
-    settings = load_settings(STUDY, "configs/cifar100.py", dataset=options.dataset)
+    """Takes the first step and prints the seconds of each part as JSON.
+
+    Args:
+      arguments: dataset, folder of compiled programs.
+    """
+    dataset, cache = arguments
+    jax.config.update("jax_compilation_cache_dir", cache)
+    settings = load_settings(STUDY, "configs/cifar100.py", dataset=dataset)
     began = time.perf_counter()
     plan = make_plan(STUDY, settings, None)
     images = jax.block_until_ready(on_every_device(make_mesh(plan.devices), plan.images))

@@ -1,9 +1,9 @@
-"""The layer alone: a dropout forward and backward, beside Flax's and beside a plain product."""
+"""The dropout layer alone, forward and backward, beside Flax's and beside a plain product."""
 
-import argparse
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 import flaxdrop
+from benchmarks.harness.arguments import Flag, parse_flags
 from benchmarks.throughput.contest import in_rounds, serve
 from flaxdrop.training.environment import compiler_options
 
@@ -37,7 +38,7 @@ def _product(key: jax.Array, x: jax.Array) -> jax.Array:
 KINDS: Mapping[str, Function] = {"flaxdrop": _flaxdrop, "flax": _flax, "product": _product}
 
 
-def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles a pass forward and backward; the round does some of them, a unit of work each."""
     of = KINDS[options.of]
     x, g = (jax.random.normal(jax.random.key(i), SHAPE) for i in range(2))
@@ -58,12 +59,15 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[s
     return rounds.work(), {"compile_seconds": rounds.first_seconds}
 
 
+FLAGS = (
+    Flag("of", "flaxdrop", "whose layer", tuple(KINDS)),
+    Flag("seconds", 1.0, "how long a round lasts, about"),
+)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Takes part in a contest."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--of", choices=KINDS, required=True)
-    parser.add_argument("--seconds", type=float, default=1.0, help="that a round lasts, about")
-    options = parser.parse_args(arguments)
+    """Takes part in an interleaved benchmark."""
+    options = parse_flags(FLAGS, arguments)
     serve(lambda: prepare(options))
 
 

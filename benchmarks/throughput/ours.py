@@ -1,14 +1,15 @@
 """Trains as flaxdrop's studies do: the programs of the position table, a cell on every device."""
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.planning import MATMUL_PRECISION
+from benchmarks.harness.arguments import Flag, parse_flags
+from benchmarks.harness.precision import activation_dtype, set_matmul_precision
 from benchmarks.throughput import workload
 from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
@@ -36,7 +37,7 @@ SLOTS = ("none", "p6", "all")
 
 def task_of(task: Workload, precision: str) -> Task:
     """The network and recipe of a workload."""
-    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    dtype = activation_dtype(precision)
     if task.depth is None:
         model: Any = VGG(workload.CLASSES, dtype=dtype)
         recipe = Recipe(
@@ -99,16 +100,16 @@ def steps_of(
     return take
 
 
-def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles the programs; the round takes some steps of every cell."""
     configure_jax()
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[options.precision])
+    set_matmul_precision(options.precision)
     devices = choose_devices(options.devices)
     task = task_of(workload.WORKLOADS[options.workload], options.precision)
     images = images_of_noise()
     placement = placement_of(task.model, options.slots, options.rate)
     cells_in_parallel = len(devices) * options.cells_per_device
-    own = [Cell(jax.random.key(lane), placement) for lane in range(cells_in_parallel)]
+    own = [Cell(jax.random.key(i), placement) for i in range(cells_in_parallel)]
     programs = compile_programs(task, images, own[0], devices, options.cells_per_device)
     train = programs.train
     if options.fixed_batch:
@@ -147,13 +148,17 @@ def _on_one_batch(
     return lambda count, cells, states: train(jnp.int32(count), x, y, cells, states)
 
 
+FLAGS = (
+    *workload.FLAGS,
+    Flag("slots", "p6", "the dropout layers of the program", SLOTS),
+    Flag("devices", 0, "how many devices train; 0: all there are"),
+    Flag("cells_per_device", 1, "how many cells train on a device, vectorised"),
+)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Takes part in a contest."""
-    parser = workload.parser(__doc__)
-    parser.add_argument("--slots", choices=SLOTS, default="p6", help="that the program has")
-    parser.add_argument("--devices", type=int, default=0, help="0: all there are")
-    parser.add_argument("--cells_per_device", type=int, default=1, help="vectorised")
-    options = parser.parse_args(arguments)
+    """Takes part in an interleaved benchmark."""
+    options = parse_flags(FLAGS, arguments)
     serve(lambda: prepare(options))
 
 

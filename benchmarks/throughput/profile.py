@@ -1,4 +1,4 @@
-"""Accounts for the time of a training step: profiles some once, and tells the largest parts.
+"""Profiles a training step: which operations take its time?
 
 python -m benchmarks.throughput.profile --workload preresnet110
 """
@@ -8,12 +8,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import jax
 from jax.profiler import ProfileData
 
-from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.harness.planning import MATMUL_PRECISION
+from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.precision import set_matmul_precision
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.account import Event, account, paths
 from flaxdrop.placement import Placement
@@ -51,11 +52,11 @@ def profile(
     Args:
       task: what is trained.
       images: the data set.
-      placement: the rates, spelled out.
+      placement: the rate of every slot.
       devices: that train.
       steps: that are traced, of one epoch.
     """
-    cells = [Cell(jax.random.key(lane), placement) for lane in range(len(devices))]
+    cells = [Cell(jax.random.key(i), placement) for i in range(len(devices))]
     programs = compile_programs(task, images, cells[0], devices)
     take = ours.steps_of(programs, cells, programs.train)
     take(1)
@@ -73,29 +74,31 @@ def profile(
     return Table(table.columns, table.cells, notes)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the account; the exit status."""
-    parser = Parser(prog="python -m benchmarks.throughput.profile", description=__doc__)
-    parser.add_argument("--workload", choices=workload.WORKLOADS, default="preresnet20")
-    parser.add_argument("--slots", choices=ours.SLOTS, default="p6", help="that the program has")
-    parser.add_argument("--devices", type=int, default=1, help="that train; 0: all there are")
-    parser.add_argument("--steps", type=int, default=5, help="that are traced")
-    options = parser.parse_args(arguments)
+FLAGS = (
+    Flag("workload", "preresnet20", "the network that is trained", tuple(workload.WORKLOADS)),
+    Flag("slots", "p6", "the dropout layers of the program", ours.SLOTS),
+    Flag("devices", 1, "how many devices train; 0: all there are"),
+    Flag("steps", 5, "how many steps are traced"),
+)
 
-    def run() -> None:
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the account; returns the exit status."""
+
+    def run(options: SimpleNamespace) -> None:
         if options.steps < 1:
             raise ValueError(f"steps: must be at least 1, got {options.steps}")
         configure_jax()
         # A program that was kept has the names it was first compiled with.
         jax.config.update("jax_enable_compilation_cache", False)
-        jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION["float32"])
+        set_matmul_precision("float32")
         devices = choose_devices(options.devices)
         task = ours.task_of(workload.WORKLOADS[options.workload], "float32")
         placement = ours.placement_of(task.model, options.slots, workload.RATE)
         table = profile(task, ours.images_of_noise(), placement, devices, options.steps)
         print(table.markdown(), end="")
 
-    return exit_status(run)
+    return run_command(__doc__, FLAGS, run, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

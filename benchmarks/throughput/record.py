@@ -1,7 +1,6 @@
 """A run of the throughput benchmark as a line of the ledger, and as a section of BENCHMARKS.md."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -45,13 +44,6 @@ def processor() -> str:
         lines = []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else "unknown"
-
-
-def cores() -> list[int]:
-    """The CPU cores that are ours."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def section(rows: Sequence[Mapping[str, Any]]) -> str:

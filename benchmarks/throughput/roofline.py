@@ -19,18 +19,19 @@ The products are those of the forward pass, three times. The speed of both is me
 matrix products, and of adding to a large array in place.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from benchmarks.harness.planning import MATMUL_PRECISION
-from benchmarks.throughput import workload
+from benchmarks.harness.arguments import Flag, parse_flags
+from benchmarks.harness.precision import PRECISIONS, activation_dtype, set_matmul_precision
 from benchmarks.throughput.contest import in_rounds, serve
 from benchmarks.throughput.workload import Workload
 from flaxdrop.training.cells import choose_devices, make_mesh
@@ -51,7 +52,7 @@ def bytes_per_image(of: Workload, precision: str) -> float:
     >>> bytes_per_image(workload.WORKLOADS["preresnet110"], "float32") / 2**20
     31.5
     """
-    size = 2 if precision == "bfloat16" else 4
+    size = np.dtype(activation_dtype(precision)).itemsize
     stages = [_PIXELS * width / 4**stage for stage, width in enumerate(_WIDTHS)]
     return _PASSES * of.blocks * size * sum(stages)
 
@@ -71,13 +72,13 @@ def seconds_per_image(flops: float, moved: float, gflops: float, gigabytes: floa
     return max(flops / gflops, moved / gigabytes) / GIGA
 
 
-def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles; the round does some passes on every device, a unit is 1e9 products or bytes."""
     configure_jax()
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[options.precision])
+    set_matmul_precision(options.precision)
     devices = choose_devices(0)
     rows, columns = _SHAPES[options.of][devices[0].platform == "cpu"]
-    dtype = jnp.bfloat16 if options.precision == "bfloat16" else jnp.float32
+    dtype = activation_dtype(options.precision)
     one_each = NamedSharding(make_mesh(devices), PartitionSpec("cells"))
     x = jnp.zeros((len(devices), rows, columns), dtype, device=one_each)
     run = jax.jit(_ONE[options.of], donate_argnums=0, in_shardings=one_each, out_shardings=one_each)
@@ -101,13 +102,16 @@ _ONE: Mapping[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
+FLAGS = (
+    Flag("of", "products", "what is measured", tuple(_ONE)),
+    Flag("precision", "float32", "the precision of products", PRECISIONS),
+    Flag("seconds", 1.0, "how long a round lasts, about"),
+)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Takes part in a contest."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--of", choices=_ONE, required=True)
-    parser.add_argument("--precision", choices=workload.PRECISIONS, default="float32")
-    parser.add_argument("--seconds", type=float, default=1.0, help="that a round lasts, about")
-    options = parser.parse_args(arguments)
+    """Takes part in an interleaved benchmark."""
+    options = parse_flags(FLAGS, arguments)
     serve(lambda: prepare(options))
 
 

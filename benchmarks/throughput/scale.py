@@ -1,4 +1,4 @@
-"""What training costs as depth, batch, cells and slots grow: a picture each, a table for all.
+"""What does training cost as depth, batch, cells and slots grow? A picture and a table each.
 
 python -m benchmarks.throughput.scale
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 import jax
 
-from benchmarks.harness.arguments import Parser, exit_status
-from benchmarks.harness.planning import MATMUL_PRECISION
+from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.precision import set_matmul_precision
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.contest import in_rounds
 from benchmarks.throughput.workload import Workload
@@ -154,7 +154,7 @@ def measure(
     placement = Placement(rates).broadcast(model.slots)
     found = spread(point.cells, devices)
     assert found is not None
-    cells = [Cell(jax.random.key(lane), placement) for lane in range(point.cells)]
+    cells = [Cell(jax.random.key(i), placement) for i in range(point.cells)]
     programs = compile_programs(task, images, cells[0], *found)
     take = ours.steps_of(programs, cells, programs.train)
     count = in_rounds(take, seconds, fewest=1).count
@@ -190,7 +190,7 @@ def run(sizes: Sizes, folder: pathlib.Path) -> None:
     configure_jax()
     # What compiling costs, not what keeping programs saves.
     jax.config.update("jax_enable_compilation_cache", False)
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION["float32"])
+    set_matmul_precision("float32")
     devices = choose_devices(0)
     images = ours.images_of_noise(_EXAMPLES, sizes.side)
     known: dict[Point, tuple[float, float, int]] = {}
@@ -205,13 +205,20 @@ def run(sizes: Sizes, folder: pathlib.Path) -> None:
         print(f"picture   {path}\n", flush=True)
 
 
+FLAGS = (
+    Flag("quick", False, "tiny sizes, to see that it runs"),
+    Flag("folder", "docs", "the folder that the pictures go to"),
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures from the command line; the exit status."""
-    parser = Parser(prog="python -m benchmarks.throughput.scale", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--folder", type=pathlib.Path, default="docs", help="of the pictures")
-    options = parser.parse_args(arguments)
-    return exit_status(lambda: run(QUICK if options.quick else Sizes(), options.folder))
+    """Measures as a command line says; returns the exit status."""
+    return run_command(
+        __doc__,
+        FLAGS,
+        lambda options: run(QUICK if options.quick else Sizes(), pathlib.Path(options.folder)),
+        sys.argv[1:] if arguments is None else arguments,
+    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""What everybody trains: a network, its batch and examples of the size of CIFAR's."""
+"""The workload of all contestants: a network, its batch, and examples of the size of CIFAR's."""
 
-import argparse
 import dataclasses
 
 import numpy as np
+
+from benchmarks.harness.arguments import Flag
+from benchmarks.harness.precision import PRECISIONS
 
 EXAMPLES = 50_000
 CLASSES = 100
 RATE = 0.1
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 CROP = 4
-PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Workload:
 
     @property
     def blocks(self) -> int:
-        """In each stage of the PreResNet."""
+        """The number of blocks in each stage of the PreResNet."""
         assert self.depth is not None
         return (self.depth - 2) // 6
 
@@ -42,7 +43,7 @@ WORKLOADS = {
 
 
 def examples(count: int = EXAMPLES, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Of noise, for speed does not depend on it.
+    """Makes examples of noise: speed does not depend on what they show.
 
     Args:
       count: N.
@@ -56,12 +57,11 @@ def examples(count: int = EXAMPLES, side: int = 32) -> tuple[np.ndarray, np.ndar
     return x, random.integers(0, CLASSES, count).astype(np.int32)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The arguments that all contestants take."""
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument("--workload", choices=WORKLOADS, default="preresnet20")
-    made.add_argument("--rate", type=float, default=RATE, help="of the dropout")
-    made.add_argument("--fixed_batch", action="store_true", help="leave out the data pipeline")
-    made.add_argument("--precision", choices=PRECISIONS, default="float32")
-    made.add_argument("--seconds", type=float, default=2.0, help="that a round lasts, about")
-    return made
+# What every contestant takes.
+FLAGS = (
+    Flag("workload", "preresnet20", "the network that is trained", tuple(WORKLOADS)),
+    Flag("rate", RATE, "the rate of the dropout"),
+    Flag("fixed_batch", False, "leave out the data pipeline"),
+    Flag("precision", "float32", "the precision of products", PRECISIONS),
+    Flag("seconds", 2.0, "how long a round lasts, about"),
+)

@@ -32,11 +32,11 @@ _HEAD = {
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """What to do with one dropout.
+    """What to do with one dropout layer or slot.
 
     Attributes:
       dropout: a slot, or the path of an `nn.Dropout`.
-      shift: of the network with this dropout alone.
+      shift: of the network with dropout here alone.
       move_to: the slot that shifts less; None: it may stay, or there is no such slot.
       size: the network's shift with the dropout there; as it is where it stays.
       words: what it shifts, and what to do.
@@ -73,13 +73,13 @@ def advise(
     (`flaxdrop.with_slots` names these). A network without dropout gets one advice a place,
     the least shift first (`flaxdrop.analysis.rank_slots`).
 
-    Arguments and errors as in `flaxdrop.analysis.variance_shift`; the dropouts are those that are
-    on in training. Each takes `masks` + 1 passes, and so does every slot that is tried:
-    so fewer masks are the default, 2, and 1 without a placement: enough to tell a shift from none
+    Arguments and errors are those of `flaxdrop.analysis.variance_shift`. What is on in training is
+    measured; each measurement takes `masks` + 1 passes, and so does every slot that is tried. So
+    the default is fewer masks, 2, and 1 without a placement. They are enough to detect a shift
     with some hundred examples.
 
     Returns:
-      One advice a dropout.
+      An advice for each.
 
     Raises:
       ValueError: also where a placement is given and no dropout is on in training, and for a
@@ -101,15 +101,14 @@ def advise(
         if not placement.slots:
             raise ValueError("placement: must name a slot, got none; there is nothing to advise on")
     if placement is None:
-        return _as_it_stands(
-            model, variables, batch, {**call, "masks": 1 if masks is None else masks}
-        )
+        options = {**call, "masks": 1 if masks is None else masks}
+        return _as_it_stands(model, variables, batch, options)
     masks = 2 if masks is None else masks
     if slots is None:
         made = probe(model, variables, batch, placement, **call)
         if not made.dropouts:
             raise ValueError(
-                f"model: must have a dropout that is on in training, {type(model).__name__} has"
+                f"model: must have dropout that is on in training, {type(model).__name__} has"
                 " none; an nn.Dropout, or a flaxdrop.Dropout that the placement names"
             )
         measure = functools.partial(made.measure, variables, batch, placement, masks=masks)
@@ -193,23 +192,23 @@ def _among_slots(
     if slot not in made.dropouts or _largest(own) <= TOLERANCE:
         words = f"{slot} shifts no batch norm"
         words += f"; {_HEAD[slot]}." if slot in _HEAD and "h4" in slots else ": it may stay."
-        return Advice(slot, own, None, own.size, words)
+        return Advice(slot, own, None, own.mean_abs_log_ratio, words)
     others = [other for other in slots if other != slot and other in made.dropouts]
-    sizes = {other: measure(dropouts=[other]).size for other in others}
-    best = min(sizes.values(), default=own.size)
-    if best * _TIE >= own.size:
+    sizes = {other: measure(dropouts=[other]).mean_abs_log_ratio for other in others}
+    best = min(sizes.values(), default=own.mean_abs_log_ratio)
+    if best * _TIE >= own.mean_abs_log_ratio:
         words = (
             f"{_shifted(own)} No slot of its kind shifts less: a lower rate would, and"
             " recalibrating repairs it."
         )
-        return Advice(slot, own, None, own.size, words)
+        return Advice(slot, own, None, own.mean_abs_log_ratio, words)
     published = {name for text in NAMED.values() for name in Placement.parse(text).slots}
     ties = [other for other, size in sizes.items() if size <= best * _TIE]
     place = slots.index(slot)
     move_to = min(ties, key=lambda other: (other not in published, abs(slots.index(other) - place)))
     words = (
-        f"{_shifted(own)} Move it to {move_to}: the network's shift falls from {own.size:.2f} to"
-        f" {sizes[move_to]:.2f}."
+        f"{_shifted(own)} Move it to {move_to}: the network's shift falls from"
+        f" {own.mean_abs_log_ratio:.2f} to {sizes[move_to]:.2f}."
     )
     return Advice(slot, own, move_to, sizes[move_to], words)
 
@@ -217,22 +216,24 @@ def _among_slots(
 def _in_words(own: Shift) -> Advice:
     (name,) = own.dropouts
     if _largest(own) <= TOLERANCE:
-        return Advice(name, own, None, own.size, f"{name} shifts no batch norm: it may stay.")
-    last = [norm for norm in own.norms if norm.size > TOLERANCE][-1]
+        return Advice(
+            name, own, None, own.mean_abs_log_ratio, f"{name} shifts no batch norm: it may stay."
+        )
+    last = [norm for norm in own.norms if norm.abs_log_ratio > TOLERANCE][-1]
     words = (
         f"{_shifted(own)} Behind {last.norm} it would shift none of these; if that is too late, put"
         " it between the last batch norm of its branch and the weight after that."
     )
-    return Advice(name, own, None, own.size, words)
+    return Advice(name, own, None, own.mean_abs_log_ratio, words)
 
 
 def _largest(shift: Shift) -> float:
-    return max(norm.size for norm in shift.norms)
+    return max(norm.abs_log_ratio for norm in shift.norms)
 
 
 def _shifted(shift: Shift) -> str:
     (name,) = shift.dropouts
-    count = sum(norm.size > TOLERANCE for norm in shift.norms)
+    count = sum(norm.abs_log_ratio > TOLERANCE for norm in shift.norms)
     worst = shift.worst_first[0]
     return (
         f"{name} shifts {count} of {len(shift.norms)} batch norms, {worst.norm} most: at inference"

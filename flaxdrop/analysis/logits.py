@@ -1,4 +1,4 @@
-"""How much the masks of a dropout move a network's output."""
+"""How much the masks of dropout move a network's output."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ def logit_variance(
       model: takes `(x, placement)` and returns logits.
       variables: its parameters and batch statistics.
       x: normalised images `[N, H, W, C]`.
-      placement: what is on; without a dropout the variance is 0.
+      placement: where dropout is on; without any the variance is 0.
       key: what the masks are drawn from.
       masks: how many are drawn, at least 2.
       inference: more keywords of the call, as `{"train": False}`; None: none.

@@ -28,7 +28,7 @@ _MARK = "epsilon"  # what an intercepted norm has among its statistics, and no o
 
 @dataclasses.dataclass
 class Pass:
-    """What a pass of the network went through.
+    """The modules that a pass of the network went through.
 
     Attributes:
       norms: paths of the norms, in the order of the network.
@@ -52,7 +52,7 @@ class Pass:
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """How a network is called.
+    """A network together with how it is called.
 
     Attributes:
       model: the network.
@@ -68,7 +68,7 @@ class Caller:
     inference: bool = False
 
     def look(self, variables: Any, batch: Any, keys: Mapping[str, jax.Array]) -> Pass:
-        """What a pass goes through; computes nothing.
+        """Traces a pass and tells what it goes through, without computing anything.
 
         Raises:
           ValueError: there are no batch statistics, the network is not called like that, or a norm
@@ -104,7 +104,7 @@ class Caller:
         first: bool = False,
         active: Mapping[str, jax.Array] | None = None,
     ) -> Any:
-        """The moments of the input of every norm; may be traced.
+        """Measures the moments of the input of every norm; may be traced.
 
         Args:
           variables: of the network.
@@ -112,7 +112,7 @@ class Caller:
           keys: its random ones; empty: none.
           first: the moments become the running statistics before the norm uses these, rather than
             after it.
-          active: which of the dropouts that are on stay so, by name; None: all.
+          active: name of a dropout layer -> whether it stays on; None: all do.
 
         Returns:
           `batch_stats` with the moments of its input in the place of a norm's running `mean` and

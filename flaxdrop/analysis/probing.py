@@ -45,8 +45,8 @@ class Probe:
       norms: paths of its batch norms, in its order.
       unmeasured: paths of what has statistics that shift nothing: spectral norms, of weights, and
         batch norms that are called in training only.
-      dropouts: those that can be on.
-      placement: what it was made with.
+      dropouts: slots, or paths of `nn.Dropout`, that can be on.
+      placement: the placement that it was made with.
       train: (variables, batch, placement, which are on, key) -> moments.
       infer: (variables, batch) -> moments.
     """
@@ -67,18 +67,18 @@ class Probe:
         dropouts: Iterable[str] | None = None,
         masks: int = 8,
     ) -> Shift:
-        """The shift with all dropouts on, or with some.
+        """Measures the shift with all dropout layers on, or with some.
 
         Args:
-          variables: of the network, of the shapes that the probe was made with.
-          batch: likewise.
-          placement: likewise; the rates may differ.
-          dropouts: those of `dropouts` that are on; None: all.
-          masks: how many to average over, at least 2.
+          variables: variables of the network, with the shapes that the probe was made with.
+          batch: a batch, with the shape that the probe was made with.
+          placement: the placement that the probe was made with; its rates may differ.
+          dropouts: the names, among `dropouts`, that are on; None: all.
+          masks: number of masks to average over, at least 2.
 
         Raises:
-          ValueError: other slots or masks, a rate outside [0, 1], a dropout that the network does
-            not have, or has off; too few masks or examples, an input that is not finite, or
+          ValueError: other slots or masks, a rate outside [0, 1], a dropout layer that the network
+            does not have, or has off; too few masks or examples, an input that is not finite, or
             statistics that change in training and are not of an `nn.BatchNorm`.
         """
         examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
@@ -153,7 +153,7 @@ def probe(
     training: Mapping[str, Any] | None = None,
     inference: Mapping[str, Any] | None = None,
 ) -> Probe:
-    """Finds a network's batch norms and dropouts, for many measurements by one compilation.
+    """Finds the batch norms and dropout layers of a network, to measure it often, compiled once.
 
     Arguments and errors as in `variance_shift`.
 
@@ -232,7 +232,7 @@ def variance_shift(
     """Measures how dropout shifts what the batch norms of a Linen network see.
 
     The network is not edited: calls of `nn.BatchNorm` are intercepted, also within `nn.scan`,
-    `nn.remat` and `nn.jit`. What is compared says the head of this module.
+    `nn.remat` and `nn.jit`. The docstring of this module says what is compared.
 
     Args:
       model: any Linen network with `nn.BatchNorm`, trained or not.
@@ -242,7 +242,7 @@ def variance_shift(
         `nn.Dropout` inside.
       training: keywords of the call in training; None: `{"train": True}`.
       inference: keywords of the call at inference; None: `{"train": False}`.
-      masks: how many to average over, at least 2.
+      masks: number of masks to average over, at least 2.
 
     Raises:
       ValueError: no batch norm; a placement that is none, or names an unknown slot; keywords that

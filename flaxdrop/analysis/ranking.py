@@ -46,12 +46,12 @@ class RankedSlot:
     @property
     def size(self) -> float:
         """Mean |log ratio| of the batch norms; 0 without them."""
-        return self.shift.size if self.shift.norms else 0.0
+        return self.shift.mean_abs_log_ratio if self.shift.norms else 0.0
 
     @property
     def input_size(self) -> float:
         """Mean |log ratio| of what the other norms see; 0 without them."""
-        return self.renormalised.size if self.renormalised.norms else 0.0
+        return self.renormalised.mean_abs_log_ratio if self.renormalised.norms else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +266,7 @@ def _masks(number: int) -> str:
 
 
 def _worst_norm(shift: Shift) -> str:
-    if not shift.norms or shift.worst_first[0].size < 5e-4:
+    if not shift.norms or shift.worst_first[0].abs_log_ratio < 5e-4:
         return "-"
     worst = shift.worst_first[0]
     return f"{worst.norm} ({worst.geometric_mean:.2f})"

@@ -83,8 +83,8 @@ def recalibrator(
             examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
             measured = jax.device_get(measure(variables, batch))
             for path in paths:
-                of = at(measured, path)
-                mean, variance = (np.asarray(of[name], np.float64) for name in ("mean", "var"))
+                moments = at(measured, path)
+                mean, variance = (np.asarray(moments[name], np.float64) for name in ("mean", "var"))
                 if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
                     raise ValueError(f"norm {name_of(path)}: its input must be finite, is not")
                 # Chan, Golub and LeVeque 1979.

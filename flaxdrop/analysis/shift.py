@@ -1,4 +1,4 @@
-"""What became of the batch norms of a network: the shift of each, by channel, and of them all."""
+"""The shift of the batch norms of a network: of each norm, by channel, and of all together."""
 
 import dataclasses
 import math
@@ -42,12 +42,12 @@ class NormShift:
         return float(self.ratio[np.argmax(np.abs(np.log(self.ratio)))])
 
     @property
-    def size(self) -> float:
-        """|log geometric_mean|: 0 is no shift."""
+    def abs_log_ratio(self) -> float:
+        """Absolute value of log `geometric_mean`: 0 is no shift."""
         return abs(float(np.log(self.geometric_mean)))
 
     @property
-    def mean_size(self) -> float:
+    def rms_mean_shift(self) -> float:
         """Root mean square of the mean's shift over the channels."""
         return float(np.sqrt(np.mean(self.mean_shift**2)))
 
@@ -69,14 +69,14 @@ class Shift:
     masks: int
 
     @property
-    def size(self) -> float:
-        """Mean of the norms' |log ratio|: 0 is no shift."""
-        return float(np.mean([norm.size for norm in self.norms]))
+    def mean_abs_log_ratio(self) -> float:
+        """Mean of the absolute log ratios of the norms: 0 is no shift."""
+        return float(np.mean([norm.abs_log_ratio for norm in self.norms]))
 
     @property
     def worst_first(self) -> tuple[NormShift, ...]:
         """The norms, the most shifted first."""
-        return tuple(sorted(self.norms, key=lambda norm: norm.size, reverse=True))
+        return tuple(sorted(self.norms, key=lambda norm: norm.abs_log_ratio, reverse=True))
 
     def table(self, rows: int = 20) -> Table:
         """The most shifted norms, worst first.
@@ -91,7 +91,7 @@ class Shift:
                 depth[norm.norm],
                 f"{norm.geometric_mean:.3f}",
                 f"{norm.worst:.3g}",
-                f"{norm.mean_size:.3f}",
+                f"{norm.rms_mean_shift:.3f}",
                 f"{norm.error:.3f}",
             )
             for norm in self.worst_first[:rows]
@@ -101,7 +101,8 @@ class Shift:
             " channels; 1 is no shift. Mean: its shift in standard deviations, root mean square."
             " Error: of the ratio, relative.",
             f"Dropout on: {', '.join(self.dropouts) or 'none'}. {self.examples} examples,"
-            f" {self.masks} masks. Shift of the network, mean |log ratio|: {self.size:.3f}.",
+            f" {self.masks} masks. Shift of the network, mean |log ratio|:"
+            f" {self.mean_abs_log_ratio:.3f}.",
         ]
         if len(self.norms) > rows:
             notes.insert(0, f"The {rows} most shifted of {len(self.norms)} norms.")
@@ -113,32 +114,32 @@ class Shift:
 
 
 def shifts_of(path: Path, trained: Sequence[Any], inferred: Any) -> list[NormShift]:
-    """What became of one batch norm: a shift for each turn of the scans around it, or one.
+    """Computes the shift of one batch norm: one for each turn of the scans around it, or one.
 
     Args:
       path: of the norm.
-      trained: for each mask, what `Caller.measure` tells of it in training.
-      inferred: that at inference.
+      trained: its moments in training, from `Caller.measure`, for each mask.
+      inferred: its moments at inference.
 
     Raises:
       ValueError: it is not finite.
     """
     scans = [axis for axis, length in enumerate(inferred["epsilon"].shape) if length > 1]
     turns = tuple(inferred["epsilon"].shape[axis] for axis in scans)
-    every = [of[what] for of in (*trained, inferred) for what in ("mean", "var")]
+    every = [moments[what] for moments in (*trained, inferred) for what in ("mean", "var")]
     if not all(np.isfinite(values).all() for values in every):
         raise ValueError(
             f"norm {name_of(path)}: its input must be finite; look at the batch, the variables, and"
             " for a rate of 1"
         )
 
-    def flat(of: Any, what: str) -> np.ndarray:  # [turns, channels]
-        front = np.moveaxis(np.asarray(of[what], np.float64), scans, range(len(scans)))
+    def flat(moments: Any, what: str) -> np.ndarray:  # [turns, channels]
+        front = np.moveaxis(np.asarray(moments[what], np.float64), scans, range(len(scans)))
         return front.reshape(math.prod(turns), -1)
 
     epsilon = np.maximum(flat(inferred, "epsilon"), _SMALLEST)
-    variances = np.stack([flat(of, "var") for of in trained]) + epsilon
-    means = np.mean([flat(of, "mean") for of in trained], axis=0)
+    variances = np.stack([flat(moments, "var") for moments in trained]) + epsilon
+    means = np.mean([flat(moments, "mean") for moments in trained], axis=0)
     variance = np.mean(variances, axis=0)
     ratio = (flat(inferred, "var") + epsilon) / variance
     mean_shift = (flat(inferred, "mean") - means) / np.sqrt(variance)
@@ -151,17 +152,17 @@ def shifts_of(path: Path, trained: Sequence[Any], inferred: Any) -> list[NormShi
 
 
 def in_order(shifts: Mapping[Path, list[NormShift]]) -> tuple[NormShift, ...]:
-    """All shifts by depth, from those of each path in the order of the calls.
+    """Puts all shifts in the order of depth, from those of each path in the order of the calls.
 
     Norms of one scan take turns.
     """
     groups: list[tuple[tuple[Any, ...], list[list[NormShift]]]] = []
-    for path, of in shifts.items():
-        scan = (path[:1], len(of))
-        if len(of) > 1 and groups and groups[-1][0] == scan:
-            groups[-1][1].append(of)
+    for path, turns in shifts.items():
+        scan = (path[:1], len(turns))
+        if len(turns) > 1 and groups and groups[-1][0] == scan:
+            groups[-1][1].append(turns)
         else:
-            groups.append((scan, [of]))
+            groups.append((scan, [turns]))
     return tuple(
         shift for _, members in groups for turn in zip(*members, strict=True) for shift in turn
     )

@@ -12,7 +12,7 @@ from flaxdrop.placement import Placement
 
 
 class Prediction(NamedTuple):
-    """What many masks say of a batch.
+    """The prediction for a batch, averaged over masks, and its uncertainty.
 
     Attributes:
       probabilities: f32 `[N, K]`, the mean over masks.
@@ -64,8 +64,8 @@ def mc_predict(
     """
     if samples < 1:
         raise ValueError(f"samples: must be at least 1, got {samples}")
-    apply, of = masked_call(model, variables, x, placement, inference)
-    shape = of.shape
+    apply, logits = masked_call(model, variables, x, placement, inference)
+    shape = logits.shape
     if not placement.slots:
         raise ValueError("placement: must have a slot, for without dropout no two masks differ")
     examples = jnp.shape(jax.tree.leaves(x)[0])[0]

@@ -6,8 +6,6 @@ from flaxdrop.data.resize import resize
 
 __all__ = ["Dataset", "load"]
 
-DEFAULT_FOLDER_SIZE = 32
-
 
 def load(
     spec: str,
@@ -19,15 +17,15 @@ def load(
     """Loads a dataset by its name.
 
     Args:
-        spec: `digits`, `cifar10`, `cifar100`, `npz:FILE` or `folder:DIR`.
-        image_size: pixels; images are brought to image_size x image_size. None keeps them as they
-            are; for a folder, whose images may differ, it means 32.
-        data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets. A file
-            `cifar10.npz` or `cifar100.npz` in it is read in its stead.
-        test_examples: a fixed, balanced part of the test set (`Dataset.first`); None: all.
+      spec: `digits`, `cifar10`, `cifar100`, `npz:FILE` or `folder:DIR`.
+      image_size: pixels; images are brought to image_size x image_size. None keeps them as they
+        are; those of a folder must then all be of one size.
+      data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets. A file
+        `cifar10.npz` or `cifar100.npz` in it is read in its stead.
+      test_examples: a fixed, balanced part of the test set (`Dataset.first`); None: all.
 
     Raises:
-        ValueError: an unknown dataset, one that cannot be had, or one that is not as it must be.
+      ValueError: an unknown dataset, one that cannot be had, or one that is not as it must be.
 
     >>> load("digits").image_shape
     (8, 8, 1)
@@ -36,7 +34,7 @@ def load(
         raise ValueError(f"image_size: must be at least 1, got {image_size}")
     source, _, path = spec.partition(":")
     if source == "folder" and path:
-        dataset = folder.load(path, image_size or DEFAULT_FOLDER_SIZE)
+        dataset = folder.load(path, image_size)
     elif spec == "digits":
         dataset = digits.load()
     elif spec in tfds.NAMES:

@@ -9,12 +9,12 @@ def normalise(x: jax.Array, mean: jax.typing.ArrayLike, std: jax.typing.ArrayLik
     """Pixels as floats of zero mean and unit variance, channel by channel.
 
     Args:
-        x: pixels uint8 [N, H, W, C]; or features f32, of any unit.
-        mean: [C], in units where a pixel is in [0, 1]; or those of the features.
-        std: [C], in the same units.
+      x: pixels uint8 [N, H, W, C]; or features f32, of any unit.
+      mean: [C], in units where a pixel is in [0, 1]; or those of the features.
+      std: [C], in the same units.
 
     Returns:
-        float32 [N, H, W, C].
+      float32 [N, H, W, C].
 
     >>> normalise(jnp.full((1, 1, 1, 1), 255, jnp.uint8), 0.5, 0.25).item()
     2.0
@@ -28,12 +28,12 @@ def pad_crop(key: jax.Array, x: jax.Array, pad: int) -> jax.Array:
     """Pads with zeros and crops back, every example at its own place.
 
     Args:
-        key: typed key.
-        x: uint8 [N, H, W, C].
-        pad: pixels on each side. The offset is uniform over (2 * pad + 1)^2; 0 is the identity.
+      key: typed key.
+      x: uint8 [N, H, W, C].
+      pad: pixels on each side. The offset is uniform over (2 * pad + 1)^2; 0 is the identity.
 
     Returns:
-        uint8 [N, H, W, C].
+      uint8 [N, H, W, C].
     """
     if pad == 0:
         return x
@@ -51,11 +51,11 @@ def flip(key: jax.Array, x: jax.Array) -> jax.Array:
     """Mirrors left and right, every example with probability 1/2.
 
     Args:
-        key: typed key.
-        x: [N, H, W, C], any dtype.
+      key: typed key.
+      x: [N, H, W, C], any dtype.
 
     Returns:
-        [N, H, W, C], of the same dtype.
+      [N, H, W, C], of the same dtype.
     """
     mirrored = jax.random.bernoulli(key, 0.5, (len(x), 1, 1, 1))
     return jnp.where(mirrored, x[:, :, ::-1], x)
@@ -65,11 +65,11 @@ def channel_statistics(x_uint8: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each channel, for `normalise`; exact, on the host.
 
     Args:
-        x_uint8: uint8 [N, H, W, C].
+      x_uint8: uint8 [N, H, W, C].
 
     Returns:
-        float32 [C] each, in units where a pixel is in [0, 1]. A constant channel has std 1, so that
-        it normalises to 0.
+      float32 [C] each, in units where a pixel is in [0, 1]. A constant channel has std 1, so that
+      it normalises to 0.
 
     >>> mean, std = channel_statistics(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1))
     >>> mean.item(), std.item()

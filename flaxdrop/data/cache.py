@@ -26,14 +26,14 @@ DECODER = 2
 
 
 def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
-    """The dataset kept under `key`, or else the one that `decode` makes, which is then kept.
+    """Reads the dataset kept under `key`; where there is none, decodes and keeps it.
 
     What is damaged is made anew; where nothing can be written, nothing is kept.
 
     Args:
-        key: name of a folder; tells the source's content and `DECODER`.
-        name: of the dataset.
-        decode: reads the source.
+      key: name of a folder; tells the source's content and `DECODER`.
+      name: of the dataset.
+      decode: reads the source.
     """
     folder = cache_directory() / key
     try:

@@ -16,17 +16,17 @@ class Dataset:
     """Images and labels of a training and a test split.
 
     Attributes:
-        name: what the dataset is called in messages.
-        x_train: uint8 [N, H, W, C], pixels 0..255.
-        y_train: int32 [N], labels 0..num_classes-1.
-        x_test: uint8 [M, H, W, C], of the same image shape.
-        y_test: int32 [M].
-        classes: the name of each label, [num_classes].
-        whole_digest: the digest of the whole dataset that this is a part of, or a resized copy
-            of; empty: this is the whole one.
+      name: what the dataset is called in messages.
+      x_train: uint8 [N, H, W, C], pixels 0..255.
+      y_train: int32 [N], labels 0..num_classes-1.
+      x_test: uint8 [M, H, W, C], of the same image shape.
+      y_test: int32 [M].
+      classes: the name of each label, [num_classes].
+      whole_digest: the digest of the whole dataset that this is a part of, or a resized copy
+        of; empty: this is the whole one.
 
     Raises:
-        ValueError: an array whose dtype, shape, length or labels do not fit; the message names it.
+      ValueError: an array whose dtype, shape, length or labels do not fit; the message names it.
 
     >>> x = np.zeros((4, 8, 8, 1), np.uint8)
     >>> y = np.array([0, 1, 0, 1], np.int32)
@@ -75,10 +75,10 @@ class Dataset:
         raise ValueError(f"dataset {self.name}: {field}: must {wanted}, got {got}")
 
     def check_learnable(self) -> "Dataset":
-        """The dataset itself, if there are classes to tell apart and the test has no other ones.
+        """Returns the dataset, if it has classes to tell apart and the test has no other ones.
 
         Raises:
-            ValueError: one class only, or a test label that no training example has.
+          ValueError: one class only, or a test label that no training example has.
         """
         trained = np.unique(self.y_train)
         if len(trained) < 2:
@@ -91,10 +91,10 @@ class Dataset:
         return self
 
     def describe(self, drawn: int) -> str:
-        """What there is to train on, in one line: examples, classes, shape and range of pixels.
+        """Describes the data in one line: examples, classes, shape and range of pixels.
 
         Args:
-            drawn: how many of the training examples a network sees.
+          drawn: how many of the training examples a network sees.
         """
         part = "" if drawn == len(self.x_train) else f"{drawn:,} of "
         smallest = min(int(x.min()) for x in (self.x_train, self.x_test))
@@ -119,7 +119,7 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """What tells the dataset from any other: 32 hexadecimal digits.
+        """The digest of the content of the dataset, 32 hexadecimal digits.
 
         Of images, labels and class names, whole and as decoded: a part (`first`) and a resized copy
         have the digest of the dataset that they come from. The name does not count.
@@ -150,7 +150,7 @@ class Dataset:
         split whole.
 
         Raises:
-            ValueError: fewer than one example, or more than there are.
+          ValueError: fewer than one example, or more than there are.
         """
         if train_examples is None and test_examples is None:
             return self
@@ -169,14 +169,14 @@ class Dataset:
         """A stratified part of the training set, another for every seed.
 
         Args:
-            examples: how many.
-            seed: at least 0.
+          examples: how many.
+          seed: at least 0.
 
         Returns:
-            Places in the training set, int [examples], ascending.
+          Places in the training set, int [examples], ascending.
 
         Raises:
-            ValueError: fewer than one example, or more than there are.
+          ValueError: fewer than one example, or more than there are.
         """
         self._check_part("train_examples", examples, self.y_train)
         return np.sort(stratified_order(self.y_train, seed)[:examples])
@@ -223,11 +223,11 @@ def stratified_order(labels: np.ndarray, *seeds: int) -> np.ndarray:
     of one size; all classes are there as soon as n is at least their number.
 
     Args:
-        labels: int [N], not negative.
-        seeds: numbers, at least 0; of others, another order. None: a fixed one.
+      labels: int [N], not negative.
+      seeds: numbers, at least 0; of others, another order. None: a fixed one.
 
     Returns:
-        int [N], a permutation of 0..N-1.
+      int [N], a permutation of 0..N-1.
 
     >>> order = stratified_order(np.array([0, 0, 0, 0, 1, 1, 1, 1]))
     >>> sorted(int(i) // 4 for i in order[:4])

@@ -14,11 +14,11 @@ def arrays_digest(arrays: Sequence[np.ndarray], classes: Sequence[str]) -> str:
     184 MB (CIFAR) take 0.15 s.
 
     Args:
-        arrays: of any dtype and shape.
-        classes: the name of each label.
+      arrays: of any dtype and shape.
+      classes: the name of each label.
 
     Returns:
-        32 hexadecimal digits.
+      32 hexadecimal digits.
 
     >>> x, y = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1], np.int32)
     >>> len(arrays_digest([x, y], ("zero", "one")))

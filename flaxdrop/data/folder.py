@@ -16,8 +16,8 @@ from flaxdrop.data.source_digest import source_digest
 _OF_THE_SYSTEM = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
 
 
-def load(path: str, image_size: int) -> Dataset:
-    """Reads all images as RGB, `image_size` x `image_size` pixels, and keeps them decoded.
+def load(path: str, image_size: int | None) -> Dataset:
+    """Reads all images as RGB and keeps them decoded.
 
     A class is a folder in train/ and in test/; its images may lie in folders within it. Classes and
     files are taken in the order of their names. An image is a file whose ending is that of a format
@@ -25,12 +25,14 @@ def load(path: str, image_size: int) -> Dataset:
     without a word.
 
     Args:
-        path: the folder; a leading ~ is the home folder.
-        image_size: pixels: the shorter side is brought to it, the centre is kept.
+      path: the folder; a leading ~ is the home folder.
+      image_size: pixels: the shorter side is brought to it, the centre is kept. None: the images
+        stay as they are, and must all be of one size.
 
     Raises:
-        ValueError: no such folder, or a file such as a .zip; no train/ or test/, no images, an
-            image that cannot be read, one class only, or one that is not in both train/ and test/.
+      ValueError: images of several sizes without `image_size`; no such folder, or a file such as a
+        .zip; no train/ or test/, no images, an image that cannot be read, one class only, or one
+        that is not in both train/ and test/.
     """
     name = f"folder:{path}"
     root = pathlib.Path(path).expanduser()
@@ -52,7 +54,7 @@ def load(path: str, image_size: int) -> Dataset:
         logging.getLogger(__name__).warning("dataset %s: %s", name, _left_out(others, root))
 
     def decode() -> Dataset:
-        arrays = (*_decode(train, image_size, name), *_decode(test, image_size, name))
+        arrays = _decode(train, test, image_size, name)
         return Dataset(name, *arrays, classes)
 
     return cache.cached(f"folder-{image_size}-{cache.DECODER}-{digest}", name, decode)
@@ -125,9 +127,12 @@ def _flat(by_class: dict[str, list[pathlib.Path]]) -> list[pathlib.Path]:
 
 
 def _decode(
-    by_class: dict[str, list[pathlib.Path]], size: int, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels, class by class."""
+    train: dict[str, list[pathlib.Path]],
+    test: dict[str, list[pathlib.Path]],
+    size: int | None,
+    name: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images and labels of both splits, class by class."""
 
     def read(path: pathlib.Path) -> np.ndarray:
         try:
@@ -135,10 +140,27 @@ def _decode(
         except ValueError as error:
             raise ValueError(f"dataset {name}: image {path} cannot be read: {error}") from error
 
-    paths = _flat(by_class)
-    images = np.empty((len(paths), size, size, 3), np.uint8)
+    paths = [*_flat(train), *_flat(test)]
+    images = None
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for i, image in enumerate(pool.map(read, paths)):
+            if images is None:
+                images, first = np.empty((len(paths), *image.shape), np.uint8), paths[i]
+            if image.shape != images.shape[1:]:
+                raise ValueError(
+                    f"image_size: must be given where images differ in size, got"
+                    f" {_pixels(images[0])} in {first} and {_pixels(image)} in {paths[i]}"
+                )
             images[i] = image
+    assert images is not None
+    count = len(_flat(train))
+    return images[:count], _labels(train), images[count:], _labels(test)
+
+
+def _labels(by_class: dict[str, list[pathlib.Path]]) -> np.ndarray:
     counts = [len(files) for files in by_class.values()]
-    return images, np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+
+
+def _pixels(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]} pixels"

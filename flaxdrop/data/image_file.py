@@ -24,7 +24,7 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in names.items() if name in readable)
 
 
-def read(path: pathlib.Path, size: int) -> np.ndarray:
+def read(path: pathlib.Path, size: int | None) -> np.ndarray:
     """Decodes an image: upright, on white where it is transparent, its first frame.
 
     A grey value v of a file whose largest is m becomes round(255 * v / m). Of colours of 16 bits
@@ -32,10 +32,10 @@ def read(path: pathlib.Path, size: int) -> np.ndarray:
 
     Args:
       path: the file.
-      size: pixels: the shorter side is brought to it, the centre is kept.
+      size: pixels: the shorter side is brought to it, the centre is kept. None: as it is.
 
     Returns:
-      uint8 [size, size, 3].
+      uint8 [H, W, 3], of `size` x `size` pixels where it is given.
 
     Raises:
       ValueError: why it cannot be read, in words, without the file's name.
@@ -44,7 +44,8 @@ def read(path: pathlib.Path, size: int) -> np.ndarray:
         if path.stat().st_size == 0:
             raise ValueError("it is empty")
         with Image.open(path) as image:
-            return np.asarray(square(_rgb(image), size))
+            pixels = _rgb(image)
+            return np.asarray(pixels if size is None else square(pixels, size))
     except UnidentifiedImageError:
         raise ValueError("it is no image, or one that is damaged at its beginning") from None
     except Image.DecompressionBombError:

@@ -29,11 +29,11 @@ def load(path: str | pathlib.Path, name: str | None = None) -> Dataset:
     nothing is chosen by a validation set.
 
     Args:
-        path: the file; a leading ~ is the home folder.
-        name: of the dataset; default `npz:FILE`.
+      path: the file; a leading ~ is the home folder.
+      name: of the dataset; default `npz:FILE`.
 
     Raises:
-        ValueError: no such file, a damaged one, keys missing, or arrays that do not fit.
+      ValueError: no such file, a damaged one, keys missing, or arrays that do not fit.
     """
     name = name or f"npz:{path}"
     try:

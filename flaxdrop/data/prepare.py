@@ -25,14 +25,14 @@ def as_value_error(name: str, problem: str) -> Iterator[None]:
     """Turns whatever goes wrong inside tensorflow-datasets into a ValueError of one line.
 
     Args:
-        name: of the dataset.
-        problem: what cannot be done, for the message.
+      name: of the dataset.
+      problem: what cannot be done, for the message.
     """
     try:
         yield
     except ImportError as error:
         raise ValueError(
-            f'dataset {name}: {_first_line(error)}; pip install "flaxdrop[tfds]", or use npz:FILE'
+            f'dataset {name}: {_first_line(error)}; pip install ".[tfds]", or use npz:FILE'
         ) from error
     except Exception as error:  # network, disk, checksum, format: each has a type of its own
         raise ValueError(f"dataset {name}: {problem} ({_first_line(error)})") from error
@@ -46,12 +46,12 @@ def prepare(name: str, root: pathlib.Path) -> None:
     """Downloads the archive of a dataset and writes what is in it below `root`, as array_record.
 
     Args:
-        name: `cifar10` or `cifar100`.
-        root: the data_dir of tensorflow-datasets.
+      name: `cifar10` or `cifar100`.
+      root: the data_dir of tensorflow-datasets.
 
     Raises:
-        ValueError: tensorflow-datasets is not installed, the archive cannot be reached or is not
-            the official one, or `root` cannot be written.
+      ValueError: tensorflow-datasets is not installed, the archive cannot be reached or is not
+        the official one, or `root` cannot be written.
     """
     problem = f"cannot be prepared in {root}"
     with as_value_error(name, problem):

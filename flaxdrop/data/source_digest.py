@@ -29,15 +29,15 @@ def source_digest(root: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
     Two files that swap places, sizes and times of change being equal, give another digest.
 
     Args:
-        root: a folder.
-        files: files below it.
+      root: a folder.
+      files: files below it.
 
     Returns:
-        32 hexadecimal digits.
+      32 hexadecimal digits.
 
     Raises:
-        ValueError: a device, pipe or socket.
-        OSError: a file that is not there or may not be read.
+      ValueError: a device, pipe or socket.
+      OSError: a file that is not there or may not be read.
     """
     index = cache_directory() / f"sources-{_hexdigest(os.fsencode(root.resolve()))}.json"
     known = _known(index)

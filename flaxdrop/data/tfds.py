@@ -26,13 +26,13 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     dataset is the same to the last bit (`Dataset.in_own_order`).
 
     Args:
-        name: `cifar10` or `cifar100`.
-        data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets. Where a
-            file `NAME.npz` is in it (as `npz.load` reads), that is the dataset.
+      name: `cifar10` or `cifar100`.
+      data_dir: of tensorflow-datasets; default $TFDS_DATA_DIR, or ~/tensorflow_datasets. Where a
+        file `NAME.npz` is in it (as `npz.load` reads), that is the dataset.
 
     Raises:
-        ValueError: tensorflow-datasets is not installed, or the dataset can be neither prepared nor
-            read; the message says what to do.
+      ValueError: tensorflow-datasets is not installed, or the dataset can be neither prepared nor
+        read; the message says what to do.
     """
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     root = pathlib.Path(data_dir).expanduser()

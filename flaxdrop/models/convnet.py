@@ -1,7 +1,7 @@
 """A small convolutional network with dropout around its poolings: before them or after?
 
 Two blocks of two 'valid' 3x3 convolutions with ReLU, each with a 2x2 pooling, then one dense layer.
-The network of the question puts a dropout of 0.25 after each pooling and of 0.5 after the dense
+The network of the question puts dropout of 0.25 after each pooling and of 0.5 after the dense
 layer, and pools by the maximum.
 """
 

@@ -106,7 +106,7 @@ class DenseNet(nn.Module):
     """DenseNet-BC: bottlenecks in the layers, half the channels after every block.
 
     DenseNet-121 has 7,978,856 parameters for 1000 classes. Its images are at least 29 pixels wide
-    and high with the stem for ImageNet; `flaxdrop.models.load_pretrained` fills it.
+    and high with the stem for ImageNet; `flaxdrop.weights.load_pretrained` fills it.
 
     Attributes:
       depth: 121, 161, 169 or 201 with the stem for ImageNet, 6n + 4 (40, 100, 190, ...: three

@@ -1,6 +1,6 @@
 """The head of residual and dense networks: pooling and classifier, with its dropout slots.
 
-H4 and H5 are the places of Kim et al. 2023; a dropout on the logits is there to be warned of.
+H4 and H5 are the places of Kim et al. 2023; dropout on the logits is there to warn of it.
 """
 
 from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ number the positions in it. P6 and H4 are confirmed, the other labels are inferr
   p5 before the second ReLU    p6 before Conv2 (the recommended one)   p7 before the addition
 
 The blocks of a stage after its first run in one `nn.scan`: they compile once, and compute all but
-their convolutions again on the way back.
+their convolutions again in the backward pass.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """The VGG-like network in which Chlis asked where dropout belongs, and how much of it (2017).
 
 Blocks of two 3x3 convolutions, the first of a block 'same', the second 'valid', each followed by
-BN, ReLU and a dropout; 2x2 max pooling after each block; two dense layers of the same kind. Source:
-N. Chlis, "Applying Dropout in Convolutional Neural Nets: Where and to what extent?".
+BN, ReLU and a dropout layer; 2x2 max pooling after each block; two dense layers of the same kind.
+Source: N. Chlis, "Applying Dropout in Convolutional Neural Nets: Where and to what extent?".
 """
 
 import functools
@@ -24,12 +24,12 @@ _LAYERS = 2  # a block's convolutions; also how many dense layers there are
 
 
 class Layer(nn.Module):
-    """A linear map, then BN if there is one, ReLU and a dropout.
+    """A linear map, then BN if there is one, ReLU and a dropout layer.
 
     Attributes:
       linear: makes the convolution or the dense layer.
       norm: makes the normalisation, or None.
-      slot: of the dropout.
+      slot: the slot of the dropout layer.
     """
 
     linear: Callable[..., Any]
@@ -46,7 +46,7 @@ class Layer(nn.Module):
 
 
 class VGG(nn.Module):
-    """Three blocks of two convolutions and two dense layers, with a dropout after each.
+    """Three blocks of two convolutions and two dense layers, with a dropout layer after each.
 
     The slots are `conv1`, `conv2`, ..., one for each block, and `dense`; each has two places, one
     after each of its two layers. With the default fields there are 1,941,834 trainable parameters

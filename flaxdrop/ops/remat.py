@@ -1,4 +1,4 @@
-"""What a part of a network keeps for its way back; it computes the rest again.
+"""What a part of a network keeps for the backward pass; it computes the rest again.
 
 A part ends with a convolution: what goes into it is kept, and the sums that a batch norm takes,
 which are dear; normalisation, ReLU and dropout are cheap where they are fused. To compute them once
@@ -16,7 +16,7 @@ _KEPT = "kept"
 
 
 def save_for_backward(x: jax.Array) -> jax.Array:
-    """`x` itself; in a block under `remat_block`, it is kept for the way back.
+    """`x` itself; in a block under `remat_block`, it is kept for the backward pass.
 
     Args:
       x: of any shape, but small: it is copied.

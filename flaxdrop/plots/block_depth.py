@@ -19,6 +19,7 @@ from flaxdrop.plots.style import (
     WIDTH,
     Entry,
     head,
+    label_axis,
     new_figure,
     panels,
     save,
@@ -97,11 +98,11 @@ def draw_depth(
         axis = by_name["whole"]
         draw_effects(axis, rows, whole, theirs)
         axis.set_yticks(list(rows.middle.values()), rows.names, parse_math=False, fontsize=SMALL)
-        axis.set_xlabel(difference, parse_math=False)
+        label_axis(axis.xaxis, difference)
         head(axis, "the whole network")
     if single:
         axis = by_name["single"]
-        axis.set_ylabel(difference, parse_math=False)
+        label_axis(axis.yaxis, difference, width=3.0)
         head(axis, "dropout in one block only")
         _draw_blocks(figure, axis, by_block, single, theirs)
     if not names:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from flaxdrop.plots.style import BAND, INK, SMALL, ZEBRA, balance, signed, widen
 from flaxdrop.plots.verdict import ends, verdict
 from flaxdrop.results.comparison import Comparison, Effect
 
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "color": INK,
     "marker": "D",
     "markersize": 5.0,
@@ -132,7 +133,9 @@ def draw_effects(
             color=style.colour,
             va="center_baseline",
         )
-    axis.set_xlim(*widen(min(values), max(values), least=0.2))
+    nats = any(effect.measure == "nll" for effect in shown.values())
+    axis.set_xlim(*widen(min(values), max(values), least=0.02 if nats else 0.2))
+    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     rows.shade(axis)
 
 
@@ -151,12 +154,20 @@ def numbers(effect: Effect) -> str:
     return f"{mean} [{signed(low, digits)}, {signed(high, digits)}]"
 
 
+def covered(effects: Sequence[Effect]) -> str:
+    """What the intervals cover, in words."""
+    images = {not np.isnan(effect.image_variance) for effect in effects}
+    if images == {True}:
+        return "seeds and drawn test images"
+    return "seeds and, for accuracies, drawn test images" if True in images else "the seeds alone"
+
+
 def note(comparison: Comparison, effects: Sequence[Effect]) -> str:
     """What the lines and the verdicts are, and which variants are one network."""
     words = []
     if any(not np.isnan(effect.error) for effect in effects):
-        covers = "seeds and drawn test images" if comparison.images_known else "seeds alone"
-        words.append(f"Lines: 95 % intervals, over {covers}.")
+        covers = covered(effects)
+        words.append(f"Lines: 95 % intervals; they cover {covers}.")
     if any(not np.isnan(effect.corrected) for effect in effects):
         words.append("Significant: p < 0.05 after Holm's correction for all networks.")
     if comparison.merged:

@@ -91,7 +91,7 @@ def spread(
     >>> spread([1.0, 1.0, 9.0], [2.0, 2.0, 2.0], 0.0, 10.0)
     [1.0, 3.0, 9.0]
     """
-    if not wanted:
+    if len(wanted) == 0:
         return []
     order = np.argsort(wanted, kind="stable")
     tall = np.asarray(heights, float)[order]
@@ -115,7 +115,7 @@ class Point:
 
 
 def name_points(figure: Figure, axis: Axes, points: Mapping[str, Point]) -> None:
-    """Writes the names of marks beside them, where they cover neither marks nor intervals nor names.
+    """Writes the names of marks beside them, where nothing is covered.
 
     Call it last: it lays the page out.
 

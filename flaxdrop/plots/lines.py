@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +12,12 @@ from flaxdrop.plots.verdict import ends
 from flaxdrop.results.comparison import Effect
 
 FULL = "Full marks are significant, hollow ones are not."
-_MARK = {"markersize": 6.0, "markeredgewidth": 1.4, "linestyle": "none", "clip_on": False}
+_MARK: dict[str, Any] = {
+    "markersize": 6.0,
+    "markeredgewidth": 1.4,
+    "linestyle": "none",
+    "clip_on": False,
+}
 
 
 def draw_line(

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flaxdrop.plots.forest import line, note
+from flaxdrop.plots.forest import covered, line, note
 from flaxdrop.plots.labels import LineEnd, name_lines
 from flaxdrop.plots.lines import FULL, draw_line
 from flaxdrop.plots.scales import OTHER_SCALE, set_scales
@@ -21,6 +21,7 @@ from flaxdrop.plots.style import (
     WIDTH,
     columns_for,
     head,
+    label_axis,
     new_figure,
     panels,
     save,
@@ -93,9 +94,8 @@ def draw_rates(
     for axis, (measure, by_place) in zip(axes, found.items(), strict=True):
         better = "above 0: better" if measure == "accuracy" else "below 0: better"
         axis.set_xlabel("rate of dropout")
-        axis.set_ylabel(
-            f"difference to {comparison.baseline}, {UNITS[measure]}\n({better})", parse_math=False
-        )
+        words = f"difference to {comparison.baseline}, {UNITS[measure]} ({better})"
+        label_axis(axis.yaxis, words, width=2.8)
         head(axis, _NAMES[measure])
         named[axis] = _draw_places(axis, by_place)
     name_lines(figure, named, width=1.1)
@@ -176,11 +176,10 @@ def draw_each_place(
 def _note(rates: RateComparison, effects: Sequence[Effect]) -> str:
     if not effects:
         return ""
-    covers = "seeds and drawn test images" if rates.joint.images_known else "seeds alone"
     return (
         f"Test accuracy minus that of {rates.joint.baseline}, which is at rate 0. Lines: 95 %"
-        f" intervals, over {covers}. Significant: p < 0.05 after Holm's correction for all networks"
-        " of a rate."
+        f" intervals; they cover {covered(effects)}. Significant: p < 0.05 after"
+        " Holm's correction for all networks of a rate."
     )
 
 

@@ -48,8 +48,8 @@ def draw_reliability(
     Raises:
       OSError: `path` cannot be written.
     """
-    line = {"color": INK, "linewidth": 0.8}
-    styles = {
+    line: dict[str, Any] = {"color": INK, "linewidth": 0.8}
+    styles: dict[str, dict[str, Any]] = {
         name: {"color": colour, "marker": marker, "markersize": 5}
         for name, colour, marker in zip(found, COLOURS, MARKERS, strict=False)
     }

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ from flaxdrop.plots.style import (
     WIDTH,
     Entry,
     head,
+    label_axis,
     new_figure,
     panels,
     save,
@@ -54,7 +56,7 @@ def draw_shift(
     kinds = list(dict.fromkeys(_kind(norm) for norm in shift.norms))
     # A kind for every norm tells nothing.
     kinds = kinds if 1 < len(kinds) <= _KINDS else [""]
-    styles = [
+    styles: list[dict[str, Any]] = [
         {
             "linestyle": "none",
             "color": COLOURS[i],
@@ -157,7 +159,7 @@ def draw_prediction(
                 elinewidth=1.2,
             )
         axis.set_xlim(left=0, right=1.12 * max(shifts.values(), default=1.0) or 1.0)
-    axes[0].set_ylabel(f"accuracy minus that of {baseline}, points", parse_math=False)
+    label_axis(axes[0].yaxis, f"accuracy minus that of {baseline}, points")
     for axis, (shifts, _) in zip(axes, by_time.values(), strict=True):
         name_points(
             figure, axis, {name: _point(shift, differences[name]) for name, shift in shifts.items()}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -32,8 +33,10 @@ COLOURS = ("#332288", "#117733", "#B0479A", "#8A7400", "#4A8FD0")
 MARKERS = ("o", "s", "^", "D", "v")
 
 TITLE, TEXT, SMALL = 13.0, 10.0, 9.0  # points
+_HINTING = 1.03  # how much wider drawn text may be than its outlines
 _LEADING = 1.35  # of a line, in sizes of its text
 _MARGIN = 0.1  # inches
+INNER = WIDTH - 2 * _MARGIN  # of a page of full width, without its margins
 _SAMPLE = 0.3  # width of a key's sample, inches
 _GAP = 0.3  # between the entries of a key, inches
 
@@ -59,6 +62,7 @@ def new_figure(
     *,
     key: Sequence[Entry] = (),
     note: str = "",
+    strip: float = 0.0,
 ) -> Figure:
     """Makes a white page with its title, what the marks mean above the panels, and a note below.
 
@@ -69,6 +73,7 @@ def new_figure(
       subtitle: on what it was measured.
       key: what the marks mean.
       note: below the panels.
+      strip: height of a strip between key and panels, inches; `strip_of` makes its panel.
     """
     inner = width - 2 * _MARGIN
     titles = wrap(title, inner, TITLE, "bold")
@@ -79,6 +84,7 @@ def new_figure(
         _lines(titles, TITLE),
         _lines(subtitles, TEXT),
         sum(_lines([""], SMALL) for _ in lines) + (0.1 if lines else 0.0),
+        strip,
     )
     top, bottom = sum(parts) + 0.12, _lines(notes, SMALL) + (_MARGIN if notes else 0.0)
     whole = top + height + bottom
@@ -104,6 +110,22 @@ def new_figure(
     if notes:
         _write(figure, _MARGIN, bottom - 0.03, notes, SMALL, color=FAINT)
     return figure
+
+
+def strip_of(figure: Figure, height: float) -> Axes:
+    """Makes the panel of the strip that `new_figure` left room for."""
+    page_width, page_height = figure.get_size_inches()
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    _, bottom, _, tall = layout.get()["rect"]
+    return figure.add_axes(
+        (
+            _MARGIN / page_width,
+            bottom + tall + 0.02 / page_height,
+            1 - 2 * _MARGIN / page_width,
+            height / page_height,
+        )
+    )
 
 
 def panels(figure: Figure, rows: int, columns: int, **options: Any) -> list[list[Axes]]:
@@ -197,7 +219,7 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Width of a line of text, inches."""
     properties = FontProperties(size=size, weight=weight)
     width, _, _ = text_to_path.get_text_width_height_descent(text, properties, ismath=False)
-    return float(width) / 72
+    return _HINTING * float(width) / 72
 
 
 def wrap(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
@@ -214,6 +236,11 @@ def wrap(text: str, width: float, size: float, weight: str = "normal") -> list[s
         else:
             lines.append(word)
     return lines
+
+
+def label_axis(side: Axis, words: str, *, width: float = 3.2) -> None:
+    """Writes what an axis shows beside it, broken into lines of a width in inches."""
+    side.set_label_text("\n".join(balance(words, width, TEXT)), parse_math=False)
 
 
 def balance(text: str, width: float, size: float) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,21 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flaxdrop.plots.block import HEIGHT, block_parts, draw_block
 from flaxdrop.plots.forest import Rows, draw_effects, line, make_rows, note
 from flaxdrop.plots.scales import OTHER_SCALE, set_scales
 from flaxdrop.plots.style import (
     BAND,
     BEHIND,
     INK,
+    INNER,
     SMALL,
     WIDTH,
     Entry,
     columns_for,
     head,
+    label_axis,
     new_figure,
     panels,
     save,
     say,
+    strip_of,
     widen,
 )
 from flaxdrop.plots.verdict import LEVEL, SEED, UNDECIDED, verdict, verdict_key
@@ -46,6 +51,7 @@ def draw_positions(
     subtitle: str = "",
     measure: str = "accuracy",
     labels: Mapping[str, str] | None = None,
+    layout: str = "",
 ) -> Figure:
     """Writes a PNG of every variant's result, and of every network's difference to the baseline.
 
@@ -59,6 +65,8 @@ def draw_positions(
       subtitle: on what it was measured.
       measure: "accuracy", "best" or "nll".
       labels: variant -> what it is, in few words; they are written behind its name.
+      layout: of a block, as of `flaxdrop.plots.block.block_parts`, where variants are called as
+        their slots; a strip shows it where there is room.
 
     Returns:
       The figure.
@@ -73,6 +81,7 @@ def draw_positions(
     key = []
     if finished:
         key = [Entry("mean of a variant", LEVEL), Entry("a seed", SEED)]
+    parts, gap = block_parts(layout, rows.variants, INNER)
     figure = new_figure(
         WIDTH,
         0.75 + max(rows.height, 0.6),
@@ -80,13 +89,26 @@ def draw_positions(
         subtitle,
         key=key + verdict_key(effects.values()),
         note=note(comparison, list(effects.values())),
+        strip=HEIGHT if parts else 0.0,
     )
     [axes] = panels(figure, 1, 2 if effects else 1, sharey=True)
     _draw_levels(axes[0], rows, comparison, measure)
     if effects:
         draw_effects(axes[1], rows, effects)
-        axes[1].set_xlabel(
-            f"difference to {comparison.baseline}, {UNITS[measure]}", parse_math=False
+        better = " (below 0: better)" if measure == "nll" else ""
+        label_axis(axes[1].xaxis, f"difference to {comparison.baseline}, {UNITS[measure]}{better}")
+    if parts:
+        draw_block(
+            strip_of(figure, HEIGHT),
+            parts,
+            gap,
+            {
+                variant: verdict(effect)
+                if (effect := effects.get(comparison.network(variant)))
+                else None
+                for variant in rows.variants
+            },
+            width=INNER,
         )
     axes[0].set_yticks(list(rows.middle.values()), rows.names, parse_math=False, fontsize=SMALL)
     return save(figure, path)
@@ -149,7 +171,7 @@ def draw_curves(
         found = _draw_curves(axis, cells[name], colours[name], first)
         if base is not None and name != comparison.baseline:
             found += _draw_curves(axis, base, BEHIND, first, behind=True)
-        spans[axis] = min(found), max(found)
+        spans[axis] = min(found, default=0.0), max(found, default=100.0)
         axis.grid(axis="y", color=BAND, linewidth=0.6)
     apart = set_scales(spans, columns, least=1.0, percent=True, most=_OTHER)
     for axis, name, other in zip(spans, shown, apart, strict=True):
@@ -183,7 +205,7 @@ def _name(outcome: Outcome, labels: Mapping[str, str]) -> str:
 
 def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -> None:
     percent = UNITS[measure] == "points"
-    axis.set_xlabel(_level_label(comparison, measure))
+    label_axis(axis.xaxis, _level_label(comparison, measure))
     axis.grid(axis="x", color=BAND, linewidth=0.6)
     values: list[float] = []
     for variant, y in rows.middle.items():
@@ -197,7 +219,10 @@ def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -
         axis.plot([low, high], [y - 0.04] * 2, clip_on=False, **line(INK))
         axis.plot([level.mean], [y - 0.04], clip_on=False, zorder=3, gid=variant, **LEVEL)
     if values:
-        axis.set_xlim(*widen(min(values), max(values), least=0.5, percent=percent))
+        axis.set_xlim(
+            *widen(min(values), max(values), least=0.5 if percent else 0.02, percent=percent)
+        )
+        axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     else:
         say(axis, "no finished cell")
     rows.shade(axis)
@@ -224,7 +249,9 @@ def _curve_key(
         Entry("training accuracy, with dropout", {"color": INK, "linestyle": (0, (3, 2))}),
     ]
     if base and list(shown) != [comparison.baseline]:
-        key.append(Entry(f"{comparison.baseline}, likewise", {"color": BEHIND, "linewidth": 1.6}))
+        key.append(
+            Entry(f"{_short(comparison.baseline)}, likewise", {"color": BEHIND, "linewidth": 1.6})
+        )
     effects = comparison.effects["accuracy"].values()
     key += [
         Entry(entry.label, {"color": entry.style["color"], "linewidth": 1.6})
@@ -232,6 +259,10 @@ def _curve_key(
         if entry.style["color"] in colours.values()
     ]
     return key
+
+
+def _short(name: str) -> str:
+    return textwrap.shorten(name, 50, placeholder=" ...")
 
 
 def _curve_note(first: int) -> str:

@@ -76,7 +76,7 @@ def verdict_key(effects: Iterable[Effect]) -> list[Entry]:
     return [Entry(one.words, one.style | {"linewidth": 1.6}) for one in VERDICTS if one in there]
 
 
-SEED = {
+SEED: dict[str, Any] = {
     "color": FAINT,
     "marker": "o",
     "markersize": 3.5,
@@ -84,4 +84,4 @@ SEED = {
     "alpha": 0.55,
     "linestyle": "none",
 }
-LEVEL = {"color": INK, "marker": "o", "markersize": 5.0}
+LEVEL: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 5.0}

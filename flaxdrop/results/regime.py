@@ -29,6 +29,8 @@ def regime(comparison: Comparison) -> str:
         words[0] += f" of {pixels} pixels"
     if row.test_examples:
         words.append(f"{row.test_examples:,} test images")
+    if "rate" in config:
+        words.append(f"rate {config['rate']:g}")
     if epochs := config.get("epochs"):
         steps = epochs * (images // config["batch"])
         words.append(f"{epochs} epochs" + (f" ({steps:,} steps)" if steps else ""))

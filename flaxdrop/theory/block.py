@@ -37,7 +37,7 @@ def slot_shifts(
     Raises:
       ValueError: a rate outside [0, 1), a variance below 0, or fewer than two examples.
 
-    >>> {slot: [round(d, 2) for d in of if d] for slot, of in slot_shifts(0.3).items()}["p4"]
+    >>> [round(delta, 2) for delta in slot_shifts(0.3)["p4"] if delta]
     [1.0, 0.61]
     """
     if not batch >= 2:

@@ -39,7 +39,7 @@ def pooling_noise(
     correlation: float,
     mask: str = "element",
 ) -> float:
-    """What a dropout adds to the variance of the pooled feature g, before or after the pooling.
+    """What dropout adds to the variance of the pooled feature g, before or after the pooling.
 
     After it: q E[g^2]. Before it, with a mask of its own for each pixel, the noise is averaged
     away: q E[x^2] / pixels, whatever the correlation. As E[g^2] >= E[x^2] / pixels where the

@@ -123,7 +123,7 @@ def closed_form(
         first = (rate ** jnp.arange(_WINDOW)).reshape(-1, 1, 1, 1, 1)
         mean = jnp.sum(first * units, axis=0)
         variance = jnp.sum(first * units**2, axis=0) / (1 - rate) - mean**2
-    return Moments(*(float(jnp.mean(of)) for of in (zeros, mean, variance)))
+    return Moments(*(float(jnp.mean(values)) for values in (zeros, mean, variance)))
 
 
 def measured(

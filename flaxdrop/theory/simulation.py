@@ -198,7 +198,7 @@ def head(
     channels: int,
     side: int,
 ) -> jax.Array:
-    """Global average pooling of ReLU(z) with a dropout before or after it.
+    """Global average pooling of ReLU(z) with dropout before or after it.
 
     Args:
       key: of the draw.

@@ -203,7 +203,7 @@ def weighted(
 
 
 def shift(unit: Moments, rate: float) -> float:
-    """Delta of a norm right behind a dropout: Var(x) / (Var(x) + q E[x^2]).
+    """Delta of a norm right behind a dropout layer: Var(x) / (Var(x) + q E[x^2]).
 
     Of x with mean 0 it is 1 - p, whatever the variance.
 

@@ -21,13 +21,13 @@ from flaxdrop.data.augment import channel_statistics
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.training import steps
 from flaxdrop.training.environment import compiler_options
-from flaxdrop.training.steps import Cell, Images, State, Task
+from flaxdrop.training.task import Cell, Images, State, Task
 
 _AXIS = "cells"
 
 
 def choose_devices(count: int) -> list[jax.Device]:
-    """The devices to train on.
+    """Chooses the devices to train on.
 
     Args:
       count: how many; 0: all there are.
@@ -45,19 +45,19 @@ def choose_devices(count: int) -> list[jax.Device]:
 
 
 def to_images(dataset: Dataset, mean: Sequence[float], std: Sequence[float]) -> Images:
-    """The data set as the steps take it.
+    """Converts a data set to the arrays that the steps take.
 
     Args:
       dataset: images as uint8.
-      mean: by channel, in [0, 1]; empty: of the training images.
-      std: likewise.
+      mean: mean of each channel, in [0, 1]; empty: that of the training images.
+      std: standard deviation of each channel; empty likewise.
 
     Raises:
       ValueError: not one mean for every channel.
     """
     channels = dataset.image_shape[-1]
     if not mean:
-        mean, std = (tuple(of.tolist()) for of in channel_statistics(dataset.x_train))
+        mean, std = (tuple(values.tolist()) for values in channel_statistics(dataset.x_train))
     if len(mean) != channels:
         raise ValueError(f"mean: must have one value for each of {channels} channels, got {mean}")
     return Images(
@@ -71,12 +71,12 @@ def to_images(dataset: Dataset, mean: Sequence[float], std: Sequence[float]) -> 
 
 
 def stack(trees: Sequence[Any]) -> Any:
-    """One tree whose leaves have a leading axis over `trees`."""
+    """Stacks trees into one whose leaves have a leading axis over `trees`."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def unstack(tree: Any, index: int) -> Any:
-    """One of the trees of `stack`."""
+    """Takes one of the trees of `stack`."""
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
@@ -111,12 +111,12 @@ class Programs:
 
 
 def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
-    """The devices as an axis that cells go across."""
+    """Makes a mesh of the devices, with one axis that the cells go across."""
     return Mesh(np.asarray(devices), (_AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
 def on_every_device(mesh: Mesh, tree: Any) -> Any:
-    """A tree that all cells share; devices of a CPU share its memory too, where it is aligned."""
+    """Puts a tree that all cells share on every device; CPU devices share aligned memory."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
@@ -127,7 +127,7 @@ def over_cells(
     shared: int,
     donate: tuple[int, ...] = (),
 ) -> Any:
-    """`function` for many cells at a time, to be compiled.
+    """Makes a jitted function that applies `function` to many cells at a time.
 
     Args:
       mesh: of the devices.

@@ -50,7 +50,7 @@ def configure_jax() -> None:
             jax.config.update(name, value)
     gc.set_threshold(100_000)  # of 700, it takes a sixth of the time to trace, and finds nothing
     with contextlib.suppress(RuntimeError):  # jax has its devices already
-        jax.config.update("jax_num_cpu_devices", _cores())
+        jax.config.update("jax_num_cpu_devices", len(cores()))
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update(
             "jax_compilation_cache_dir", str(cache_directory() / "xla" / _processor())
@@ -65,10 +65,11 @@ def compiler_options(device: jax.Device) -> dict[str, Any] | None:
     return {"xla_cpu_prefer_vector_width": 512} if device.platform == "cpu" else None
 
 
-def _cores() -> int:
+def cores() -> list[int]:
+    """The CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def _processor() -> str:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flaxdrop.data.augment import normalise
-from flaxdrop.training.steps import Images
+from flaxdrop.training.task import Images
 
 _BATCH = 100
 
@@ -46,22 +46,22 @@ class FrozenNetwork:
         """
 
         @jax.jit
-        def of_batch(variables: Any, x: jax.Array) -> jax.Array:
+        def batch_features(variables: Any, x: jax.Array) -> jax.Array:
             return self._apply(variables, normalise(x, images.mean, images.std))
 
-        def of_all(x: np.ndarray) -> np.ndarray:
+        def all_features(x: np.ndarray) -> np.ndarray:
             rows = [
                 np.minimum(np.arange(first, first + _BATCH), len(x) - 1)  # one shape, one program
                 for first in range(0, len(x), _BATCH)
             ]
-            found = [np.asarray(of_batch(self.variables, x[batch])) for batch in rows]
+            found = [np.asarray(batch_features(self.variables, x[batch])) for batch in rows]
             return np.concatenate(found)[: len(x)]
 
-        x_train = of_all(images.x_train)
+        x_train = all_features(images.x_train)
         channels = x_train.shape[-1]
         return images.replace(
             x_train=x_train,
-            x_test=of_all(images.x_test),
+            x_test=all_features(images.x_test),
             mean=np.zeros(channels, np.float32),
             std=np.ones(channels, np.float32),
         )

@@ -10,8 +10,8 @@ import numpy as np
 
 from flaxdrop.training.cells import Programs, unstack
 from flaxdrop.training.checkpoint import Checkpoints
-from flaxdrop.training.steps import Cell, State, Task
 from flaxdrop.training.stopping import Stop
+from flaxdrop.training.task import Cell, State, Task
 
 _DISPATCH_SECONDS = 1.0  # between looks at the clock and at signals
 

@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Stop:
-    """Says whether to stop, and why.
+    """Tells a training whether to stop, and why.
 
     The first SIGINT or SIGTERM asks to stop at the next step; a second SIGINT interrupts at once.
 

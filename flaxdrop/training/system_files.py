@@ -5,7 +5,7 @@ _BEGINNINGS = (".nfs", ".fuse_hidden", "._")
 
 
 def is_system_file(name: str) -> bool:
-    """Whether a file of this name is nobody's: it says nothing about its folder.
+    """Whether the system made a file of this name, so that it does not count in a folder.
 
     >>> is_system_file(".DS_Store"), is_system_file(".nfs00000000059"), is_system_file("notes.txt")
     (True, True, False)

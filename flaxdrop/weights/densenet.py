@@ -58,7 +58,7 @@ def load_pretrained(
     shapes = flax.traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), image))
     found = _spelled(form, path)
     if not model.num_classes or new_classifier is not None:
-        shapes = {place: of for place, of in shapes.items() if place[1] != "classifier"}
+        shapes = {place: leaf for place, leaf in shapes.items() if place[1] != "classifier"}
     places = {form.name(place[1:]): place for place in shapes}
     others = {name: array for name, array in found.items() if name not in places}
     if not model.num_classes or new_classifier is not None:
@@ -106,7 +106,7 @@ def _spelled(form: "Format", path: pathlib.Path) -> dict[str, np.ndarray]:
     tensors = form.read(path)
     # What stands before the name of the first kernel was put before all.
     first = form.name(("stem", "kernel"))
-    prefixes = [of.removesuffix(first) for of in tensors if of.endswith(f".{first}")]
+    prefixes = [name.removesuffix(first) for name in tensors if name.endswith(f".{first}")]
     if len(prefixes) > 1:
         raise ValueError(f"weights {path}: must hold one network, got {' and '.join(prefixes)}")
     for spelled, array in tensors.items():
@@ -136,7 +136,7 @@ def save_pretrained(variables: Mapping[str, Any], path: str | pathlib.Path) -> N
     >>> import tempfile
     >>> model = DenseNet(depth=(1,), num_classes=2, growth=4)
     >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    >>> variables = jax.tree.map(lambda of: jnp.full(of.shape, 0.5), shapes)
+    >>> variables = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5), shapes)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_pretrained(variables, f"{folder}/weights.safetensors")
     ...     again = load_pretrained(model, f"{folder}/weights.safetensors")

@@ -33,7 +33,7 @@ def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     except ImportError:
         raise _missing(path) from None
     try:
-        return {name: _array(name, **of) for name, of in deserialize(path.read_bytes())}
+        return {name: _array(name, **tensor) for name, tensor in deserialize(path.read_bytes())}
     except OSError as error:
         raise ValueError(f"weights {path}: {error.strerror or error}") from error
     except Exception as error:  # the package has a type of its own for damaged files
@@ -55,7 +55,7 @@ def write_safetensors(path: str | pathlib.Path, tensors: Mapping[str, np.ndarray
         raise _missing(path) from None
     aside = path.with_suffix(".partial")
     # The package takes an array's memory as it lies, whatever the strides.
-    aside.write_bytes(save({name: np.ascontiguousarray(of) for name, of in tensors.items()}))
+    aside.write_bytes(save({name: np.ascontiguousarray(array) for name, array in tensors.items()}))
     os.replace(aside, path)
 
 

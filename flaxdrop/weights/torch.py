@@ -51,7 +51,7 @@ def _state_dicts(content: Any, is_tensor: Any, place: str = "") -> Iterator[tupl
     """Where in a checkpoint the dicts of tensors are, as "model" or "model.state_dict"."""
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         return
-    if content and all(is_tensor(of) for of in content.values()):
+    if content and all(is_tensor(part) for part in content.values()):
         yield place, content
         return
     for name, part in content.items():
@@ -66,5 +66,5 @@ def _array(tensor: Any) -> np.ndarray:
 def _reason(error: Exception) -> str:
     # torch's own words go on for pages, and end in how to run what was refused.
     sentences = re.split(r"\.\s|\n", str(error) or type(error).__name__)
-    refused = [of.strip() for of in sentences if "GLOBAL" in of]
+    refused = [sentence.strip() for sentence in sentences if "GLOBAL" in sentence]
     return (refused or sentences)[0]

@@ -18,10 +18,12 @@ def advice_of(network, placement):
 def test_dropout_before_a_norm_of_the_branch_is_to_move_to_p6(dense_block, slot):
     [advice] = advice_of(dense_block, f"{slot}=0.4")
     assert (advice.dropout, advice.move_to) == (slot, "p6")
-    assert advice.size < advice.shift.size
+    assert advice.size < advice.shift.mean_abs_log_ratio
     assert advice.shift.dropouts == (slot,)
     assert advice.words.startswith(f"{slot} shifts ")
-    assert advice.words.endswith(f"from {advice.shift.size:.2f} to {advice.size:.2f}.")
+    assert advice.words.endswith(
+        f"from {advice.shift.mean_abs_log_ratio:.2f} to {advice.size:.2f}."
+    )
     assert advice.shift.worst_first[0].norm in advice.words
 
 
@@ -30,7 +32,7 @@ def test_every_dropout_of_a_placement_is_judged_alone(preresnet):
     assert (branch.dropout, branch.move_to) == ("p6", None)
     assert "No slot of its kind shifts less" in branch.words
     assert str(head) == "h4 shifts no batch norm: it may stay."
-    assert head.shift.size < 1e-4 < branch.shift.size
+    assert head.shift.mean_abs_log_ratio < 1e-4 < branch.shift.mean_abs_log_ratio
 
 
 def test_the_head_is_told_of_h4(preresnet):
@@ -94,10 +96,9 @@ def test_dropout_of_a_foreign_network_is_named_and_judged(batch, initialise):
     wrong, right = foreign_advice(batch, initialise)
     assert (wrong.dropout, wrong.move_to) == ("wrong", "Dense_1:in")
     assert wrong.words.startswith("wrong stands at bn:in, a wrong place: at inference the input")
-    assert wrong.words.endswith(
-        f"Move it to Dense_1:in: the network's shift falls from {wrong.shift.size:.2f} to 0.00."
-    )
-    assert 0.2 < wrong.shift.size < 0.5
+    assert "Move it to Dense_1:in: " in wrong.words
+    assert wrong.words.endswith(f"falls from {wrong.shift.mean_abs_log_ratio:.2f} to 0.00.")
+    assert 0.2 < wrong.shift.mean_abs_log_ratio < 0.5
     assert (right.dropout, right.move_to) == ("right", None)
     assert right.words.startswith("right stands at Dense_1:in, the right place")
 

@@ -32,7 +32,7 @@ def test_declared_slots_are_ranked_as_they_are_measured_alone(preresnet, preresn
     assert [ranked.slot for ranked in ranking.slots] == [*model.slots]
     for slot in ("p4", "p6", "h4"):
         alone = preresnet_probe(f"{slot}=0.3")
-        assert ranking[slot].size == pytest.approx(alone.size, rel=1e-3, abs=1e-5)
+        assert ranking[slot].size == pytest.approx(alone.mean_abs_log_ratio, rel=1e-3, abs=1e-5)
         assert [norm.norm for norm in ranking[slot].shift.norms] == [n.norm for n in alone.norms]
 
 
@@ -44,8 +44,10 @@ def test_boundaries_are_ranked_as_they_are_measured_alone(plain, plain_ranking, 
     for slot in ("Block_*/BatchNorm_1:in", "BatchNorm_0:in"):
         placement = Placement({slot: 0.3})
         alone = variance_shift(slotted, variables, images, placement, masks=2)
-        assert plain_ranking[slot].size == pytest.approx(alone.size, rel=1e-3, abs=1e-5)
-        assert alone.size > 0.01
+        assert plain_ranking[slot].size == pytest.approx(
+            alone.mean_abs_log_ratio, rel=1e-3, abs=1e-5
+        )
+        assert alone.mean_abs_log_ratio > 0.01
         assert alone.dropouts == (slot,)
 
 
@@ -103,7 +105,7 @@ def test_dropout_in_a_wrong_place_is_sent_to_the_last_convolution(scanned, image
     model = Network(scanned)
     [advice] = advise(model, initialise(model, images, train=False), images)
     assert advice.move_to in ("blocks/Conv_1:in", "block*/Conv_1:in")
-    assert advice.size < advice.shift.size
+    assert advice.size < advice.shift.mean_abs_log_ratio
 
 
 class Normed(nn.Module):
@@ -183,7 +185,7 @@ def test_a_norm_that_training_freezes_keeps_its_statistics(initialise):
     alone = variance_shift(
         with_slots(Frozen(), x), variables, x, Placement({"frozen:in": 0.5}), masks=2
     )
-    assert ranking["frozen:in"].size == pytest.approx(alone.size, rel=0.02)
+    assert ranking["frozen:in"].size == pytest.approx(alone.mean_abs_log_ratio, rel=0.02)
     assert jax.tree.all(jax.tree.map(lambda leaf: np.isfinite(leaf).all(), variables))
 
 

@@ -108,8 +108,8 @@ def test_norms_of_a_scan_take_turns(preresnet_probe):
         "stage1_rest/norm2[1]",
         "norm",
     ]
-    assert shift.norms[0].size < 1e-4
-    assert min(norm.size for norm in shift.norms if "norm2" in norm.norm) > 0.2
+    assert shift.norms[0].abs_log_ratio < 1e-4
+    assert min(norm.abs_log_ratio for norm in shift.norms if "norm2" in norm.norm) > 0.2
     assert "norm2" in shift.worst_first[0].norm
 
 
@@ -123,7 +123,7 @@ def test_norms_over_devices_and_keys_of_another_name(x, initialise):
 @pytest.mark.parametrize("placement", ["none", "p4=0", "h4=0.5,h5=0.5,logits=0.5"])
 def test_without_a_dropout_before_a_norm_nothing_is_shifted(preresnet_probe, placement):
     shift = preresnet_probe(placement)
-    assert shift.size < 1e-4
+    assert shift.mean_abs_log_ratio < 1e-4
     for norm in shift.norms:
         np.testing.assert_allclose(norm.ratio, 1, atol=2e-3)
         np.testing.assert_allclose(norm.mean_shift, 0, atol=2e-3)
@@ -136,7 +136,7 @@ def test_statistics_that_were_stored_change_nothing(preresnet, preresnet_probe):
         "params": variables["params"],
         "batch_stats": jax.tree.map(lambda leaf: 3 * leaf + 1, variables["batch_stats"]),
     }
-    sizes = [preresnet_probe("p4=0.3", of).size for of in (variables, other)]
+    sizes = [preresnet_probe("p4=0.3", of).mean_abs_log_ratio for of in (variables, other)]
     assert sizes[0] == pytest.approx(sizes[1], rel=1e-5)
 
 
@@ -164,7 +164,7 @@ def test_single_dropouts_are_told_apart(x, initialise):
     assert made.dropouts == ("early", "late")
     early, late = (made.measure(variables, x, dropouts=[name]) for name in made.dropouts)
     assert early.norms[0].geometric_mean == pytest.approx(0.5, abs=0.02)
-    assert late.size < 1e-4
+    assert late.mean_abs_log_ratio < 1e-4
     assert late.dropouts == ("late",)
 
 
@@ -181,7 +181,7 @@ def test_a_mean_that_moves_is_measured_in_standard_deviations(initialise):
     training = np.max(2 * dropped * halves, axis=1)
     expected = (dropped.max(axis=1).mean() - training.mean()) / training.std()
     np.testing.assert_allclose(norm.mean_shift, expected, atol=0.05)
-    assert norm.mean_size == pytest.approx(abs(expected), abs=0.05)
+    assert norm.rms_mean_shift == pytest.approx(abs(expected), abs=0.05)
 
 
 def test_one_compilation_serves_variables_rates_and_dropouts(dense_block):
@@ -199,7 +199,7 @@ def test_one_compilation_serves_variables_rates_and_dropouts(dense_block):
     first = len(traces)
     other = jax.tree.map(lambda leaf: 2 * leaf, variables)
     sizes = [
-        made.measure(of, x, Placement({"p3": rate, "p6": 0.1}), dropouts=on).size
+        made.measure(of, x, Placement({"p3": rate, "p6": 0.1}), dropouts=on).mean_abs_log_ratio
         for of in (variables, other)
         for rate in (0.1, 0.5)
         for on in (["p3"], ["p6"], ["p3", "p6"])

@@ -1,7 +1,6 @@
 """The page is what the ledger and the code say, and it is told when it is not."""
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -17,7 +16,7 @@ from benchmarks import preresnet, report, vgg_depth
 from benchmarks.harness.workfolder import LEDGERS
 from benchmarks.reproduction.jobs import all_jobs
 from benchmarks.reproduction.pictures import digest
-from benchmarks.reproduction.progress import runs_of
+from benchmarks.reproduction.progress import progress
 from flaxdrop.results import ledger
 
 from .conftest import ROOT
@@ -87,20 +86,24 @@ def test_the_page_of_the_repository_is_fresh_without_a_device():
 def test_it_says_what_agrees_what_does_not_and_what_was_not_run(rendered):
     assert report.main(["--check"]) == 0
     lines = rendered.splitlines()
-    (agrees,) = [line for line in lines if line.startswith("- **What agrees:**")]
-    assert "P6 helps (cifar100:small)" in agrees
-    (undecided,) = [line for line in lines if line.startswith("- **Undecided:**")]
-    assert "P1, P2, P3 and P4 hurt (cifar100:small)" in undecided
-    (against,) = [line for line in lines if line.startswith("- **What does not:**")]
-    assert "Dropout 0.2 after every convolution helps (vgg_cifar10:small)" in against
-    (absent,) = [line for line in lines if line.startswith("- **Not run:**")]
-    assert "In the head" in absent
-    assert "- P1, P2, P3 and P4 hurt: undecided at n = 2 to 3, not run: p4 - none." in lines
+    grid = {}
+    for line in lines[: lines.index("## preresnet, cifar100")]:
+        if "(Kim et" in line:
+            grid[line.split("|")[1].split("(")[0].strip()] = line
+    assert "**holds**. p6* - none: +5." in grid["P6 helps"]
+    assert (
+        "not run: p6 - p0, p6 - p4, p6 - p7"
+        in grid["P6 is better than every other position, P5 apart, which is the same network"]
+    )
+    assert "**not run**" in grid["P4, before the second norm, hurts"]
+    assert "**not run**" not in grid["P1, before the first norm, hurts"]
+    (conv,) = [line for line in lines if line.startswith("| Dropout 0.2 after every")][:1]
+    assert "**does not hold**" in conv
+    assert any(line.startswith("| Channel-wise") and "proved" in line for line in lines)
     assert "- preresnet, cifar10:small, rate=0.3: 30 of 30 cells." in lines
-    assert "- preresnet, cifar100:small: 12 of 30 cells." in lines
-    missing = "- Not run yet: 12 cells (none x 3, p0 x 3, p4 x 3, p7 x 3)"
+    assert "- preresnet, cifar100:small: 9 of 24 cells." in lines
+    missing = "- Not run yet: 9 cells (p0 x 3, p4 x 3, p7 x 3)"
     assert any(line.startswith(missing) for line in lines)
-    assert f"config `{POSITIONS.config_hash}`" in rendered
 
 
 def test_published_numbers_have_a_column_and_what_is_unknown_is_not_stated(rendered):
@@ -207,7 +210,7 @@ def test_a_picture_that_is_missing_or_of_other_rows_is_stale(stale, rows):
 def test_a_row_that_does_not_fit_its_config_is_refused(change, said, rows_of_job, capsys):
     path = LEDGERS / "preresnet.jsonl"
     (row,) = rows_of_job(POSITIONS, {"p6": [0.4]})
-    path.write_text(json.dumps({**json.loads(row.to_json()), **change, "seed": 7}) + "\n")
+    path.write_text(dataclasses.replace(row, **change, seed=7).to_json() + "\n")
     for arguments in ([], ["--check"]):
         assert report.main(arguments) == 2
         error = capsys.readouterr().err
@@ -232,11 +235,10 @@ def test_without_a_ledger_everything_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert report.main([]) == 0
     page = PAGE.read_text()
-    assert "- **What agrees:** nothing." in page
-    assert sum(line.endswith(" cells.") for line in page.splitlines()) == len(
-        runs_of(all_jobs(), {})
-    )
-    assert "`benchmarks.transfer` is no job" in page
+    assert "| P6 helps (Kim et al. 2023) | not run |" in page
+    wanted = [run for run in progress(all_jobs(), {}) if run.wanted]
+    assert sum(line.endswith(" cells.") for line in page.splitlines()) == len(wanted)
+    assert "`benchmarks.transfer` is no part" in page
     assert not pathlib.Path("docs").exists()
     assert report.main(["--check"]) == 0
 
@@ -259,9 +261,9 @@ def test_rates_stand_beside_each_other(rendered, rows_of_job):
     assert lines.index("## preresnet, cifar100, rate 0.5") < lines.index(
         "## preresnet, cifar100:small, by rate"
     )
-    assert "| variant | rate 0.1 | rate 0.5 | from 0.1 to 0.5 |" in lines
+    assert "| network | rate 0.1 | rate 0.5 | rate 0.5 - rate 0.1 |" in lines
     (line,) = [line for line in lines if line.startswith("| p4 | - | -")]
-    assert line.startswith("| p4 | - | -9.95 [")
+    assert re.match(r"\| p4 \| - \| -(9\.9|10\.0)\d \[", line)
     (shown,) = [line for line in lines if line.startswith("![Differences to none by rate")]
     path = pathlib.Path(shown[shown.index("(") + 1 : -1])
     with Image.open(path) as image:

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.variants import families
-from benchmarks.schedules import STUDY, SchedulesSettings, variants
+from benchmarks.preresnet import PreResNetSettings
+from benchmarks.schedules import STUDY, variants
 from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 SHORT = ["--config=configs/schedules_digits.py", "--config.epochs=4", "--config.train_examples=60"]
@@ -13,7 +14,7 @@ SHORT += ["--config.batch=20", "--config.dropout_switch=0.5"]
 
 @pytest.fixture(scope="module")
 def settings():
-    return SchedulesSettings(dataset="digits", epochs=1, batch=1, depth=14, rate=0.4)
+    return PreResNetSettings(dataset="digits", epochs=1, batch=1, depth=14, rate=0.4)
 
 
 def test_one_program_trains_all_of_them(settings):

@@ -86,7 +86,7 @@ def test_it_runs_to_its_end_and_is_probed(run_study, tmp_path, capsys):
         ("--config.image_size=8", "image_size: must be at least 22 for 3 blocks, got 8x8"),
         ("--config.variants=none", "variants: unknown 'none', choose among no BN, BN, conv 0.2"),
         ("--config.widths=(3,)", "widths: must be one even number or more, got (3,)"),
-        ("--config.depth=20", "depth: unknown field, choose one of dataset, "),
+        ("--config.depth=20", "depth: unknown field, choose one of epochs, "),
         ("--config.mean=(0.5,0.5)", "std: must be one value for each of mean, got (1.00"),
     ],
 )

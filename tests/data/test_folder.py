@@ -29,14 +29,14 @@ def images(tmp_path):
 
 def error_of(root):
     with pytest.raises(ValueError, match=re.escape(f"dataset folder:{root}: ")) as caught:
-        load(f"folder:{root}")
+        load(f"folder:{root}", image_size=32)
     message = str(caught.value)
     assert "\n" not in message
     return message
 
 
 def test_images_of_any_size_become_square(images):
-    data = load(f"folder:{images}")
+    data = load(f"folder:{images}", image_size=32)
     assert data.classes == ("ant", "bee")
     assert data.image_shape == (32, 32, 3)
     assert data.y_train.tolist() == data.y_test.tolist() == [0, 0, 1, 1]
@@ -50,31 +50,44 @@ def test_image_size(images):
     assert load(f"folder:{images}", image_size=20).image_shape == (20, 20, 3)
 
 
+def test_images_of_one_size_stay_as_they_are(tmp_path):
+    for split in ("train", "test"):
+        for label in ("ant", "bee"):
+            (tmp_path / split / label).mkdir(parents=True)
+            Image.new("RGB", (40, 30), RED).save(tmp_path / split / label / "image.png")
+    assert load(f"folder:{tmp_path}").image_shape == (30, 40, 3)
+
+
+def test_images_of_several_sizes_need_an_image_size(images):
+    with pytest.raises(ValueError, match=r"^image_size: .* 40x30 pixels in .* 8x50 pixels in "):
+        load(f"folder:{images}")
+
+
 def test_the_order_is_that_of_the_names(images):
     for i in (10, 3):
         Image.new("RGB", (9, 9), (i, i, i)).save(images / "train" / "ant" / f"{i}.png")
-    data = load(f"folder:{images}")
+    data = load(f"folder:{images}", image_size=32)
     # 0.png, 1.png, 10.png, 3.png
     assert data.x_train[:4, 0, 0, 1].tolist() == [0, 0, 10, 3]
 
 
 def test_hidden_files_and_those_of_the_system_are_not_worth_a_word(images, caplog):
-    before = load(f"folder:{images}")
+    before = load(f"folder:{images}", image_size=32)
     (images / "train" / "ant" / "._0.png").write_text("not an image")
     (images / "train" / "ant" / "Thumbs.db").write_text("not an image either")
     (images / "train" / ".DS_Store").touch()
     (images / "test" / ".thumbnails").mkdir()
-    assert load(f"folder:{images}").digest == before.digest
+    assert load(f"folder:{images}", image_size=32).digest == before.digest
     assert not caplog.records
 
 
 def test_other_files_are_counted(images, caplog):
-    before = load(f"folder:{images}")
+    before = load(f"folder:{images}", image_size=32)
     (images / "train" / "notes.txt").write_text("not a class")
     Image.new("RGB", (9, 9)).save(images / "test" / "0.png")
     (images / "train" / "ant" / "more").mkdir()
     (images / "train" / "ant" / "more" / "0.heic").write_text("not an image")
-    assert load(f"folder:{images}").digest == before.digest
+    assert load(f"folder:{images}", image_size=32).digest == before.digest
     (record,) = caplog.records
     assert "left out 3 files" in record.getMessage()
     assert f"such as {pathlib.Path('train/ant/more/0.heic')}" in record.getMessage()
@@ -87,7 +100,7 @@ def test_images_in_folders_within_a_class(images):
     (images / "train" / "bee" / "linked").symlink_to(images / "elsewhere")
     for i, place in enumerate(("train/ant/b/0.png", "train/ant/b/c/0.png", "elsewhere/0.png")):
         Image.new("RGB", (9, 9), (i, i, i)).save(images / place)
-    data = load(f"folder:{images}")
+    data = load(f"folder:{images}", image_size=32)
     assert data.classes == ("ant", "bee")
     # ant: 0.png, 1.png, b/0.png, b/c/0.png; bee: 0.png, 1.png, linked/0.png
     assert data.y_train.tolist() == [0] * 4 + [1] * 3
@@ -100,17 +113,17 @@ def test_every_ending_that_pillow_reads(images, suffix):
         pytest.skip("not in this Pillow")
     mode = "1" if suffix == "pbm" else "RGB"
     Image.new(mode, (9, 9), "white").save(images / "train" / "ant" / f"2.{suffix}")
-    assert (load(f"folder:{images}").x_train[2] >= 250).all()
+    assert (load(f"folder:{images}", image_size=32).x_train[2] >= 250).all()
 
 
 def test_kept_decoded_until_a_file_changes(images, cache_folder):
-    load(f"folder:{images}")
+    load(f"folder:{images}", image_size=32)
     (kept,) = cache_folder.glob("folder-*")
     written = kept.stat().st_mtime_ns
-    load(f"folder:{images}")
+    load(f"folder:{images}", image_size=32)
     assert kept.stat().st_mtime_ns == written
     Image.new("RGB", (9, 9), BLUE).save(images / "train" / "ant" / "0.png")
-    assert (load(f"folder:{images}").x_train[0] == BLUE).all()
+    assert (load(f"folder:{images}", image_size=32).x_train[0] == BLUE).all()
 
 
 def test_files_that_swap_places_swap_labels(images):
@@ -124,7 +137,7 @@ def test_files_that_swap_places_swap_labels(images):
     def colours():
         os.utime(ant, ns=(5, 5))
         os.utime(bee, ns=(5, 5))
-        return load(f"folder:{images}").x_train[[0, 2], 0, 0].tolist()
+        return load(f"folder:{images}", image_size=32).x_train[[0, 2], 0, 0].tolist()
 
     assert colours() == [[1, 2, 3], [4, 5, 6]]
     ant.rename(images / "aside")
@@ -137,9 +150,9 @@ def test_files_that_swap_places_swap_labels(images):
 
 
 def test_another_decoder_decodes_anew(images, cache_folder, monkeypatch):
-    load(f"folder:{images}")
+    load(f"folder:{images}", image_size=32)
     monkeypatch.setattr("flaxdrop.data.cache.DECODER", 1)
-    load(f"folder:{images}")
+    load(f"folder:{images}", image_size=32)
     assert len(list(cache_folder.glob("folder-*"))) == 2
 
 

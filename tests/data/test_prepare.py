@@ -286,4 +286,4 @@ def test_a_server_that_refuses(tmp_path, official, downloads_from, status):
 def test_without_tensorflow_datasets(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     message = error_of("cifar100", tmp_path)
-    assert 'pip install "flaxdrop[tfds]", or use npz:FILE' in message
+    assert 'pip install ".[tfds]", or use npz:FILE' in message

@@ -113,7 +113,7 @@ def test_a_dataset_prepared_anew_is_decoded_anew(root, monkeypatch):
     assert_right(load("cifar10", data_dir=str(root)))
     info.write_text(info.read_text() + "\n")
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    assert "flaxdrop[tfds]" in error_of(root)
+    assert 'pip install ".[tfds]"' in error_of(root)
 
 
 def test_the_newest_prepared_version(tmp_path):

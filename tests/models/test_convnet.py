@@ -107,20 +107,6 @@ def test_the_dense_slot_drops_after_the_relu(variables):
     assert (dropped != 0).sum() < (active != 0).sum()
 
 
-@either
-def test_blocks_have_masks_of_their_own(kind, variables):
-    logits = [
-        captured(kind, variables, OFF | Placement.parse(text))[0]
-        for text in (
-            "before_pool=0.5/0",
-            "before_pool=0/0.5",
-            "after_pool=0.5/0",
-            "after_pool=0/0.5",
-        )
-    ]
-    assert all(np.any(logits[i] != logits[j]) for i in range(4) for j in range(i))
-
-
 @pytest.fixture(scope="module")
 def orders():
     """Gradients and logits with the dropout before and after the pooling, with the same mask."""
@@ -178,15 +164,3 @@ def test_a_channel_mask_at_any_rate_makes_average_pooling_s_orders_one_but_for_r
 def test_with_an_element_mask_the_order_makes_a_difference(kind, variables, orders):
     (_, logits), (_, theirs) = orders(kind, "element", variables, 0.5)
     assert np.abs(logits - theirs).max() > 1e-3
-
-
-def test_bfloat16_computes_in_half_and_keeps_weights_and_logits_whole(variables):
-    half = NETS["max"].clone(dtype=jnp.bfloat16)
-    chex.assert_trees_all_equal_shapes_and_dtypes(
-        shapes_of(half, X.shape[1:]), jax.eval_shape(lambda: variables)
-    )
-    logits, state = jax.eval_shape(
-        lambda v: half.apply(v, X, capture_intermediates=True, mutable=["intermediates"]), variables
-    )
-    assert logits.dtype == jnp.float32
-    assert state["intermediates"]["block2"]["__call__"][0].dtype == jnp.bfloat16

@@ -121,17 +121,6 @@ def test_every_slot_is_drawn_once(model):
     assert {slot: drawn.count(f"·{slot}·") for slot in model.slots} == dict.fromkeys(model.slots, 1)
 
 
-def test_rate_zero_is_no_placement(tiny, gradients):
-    variables, x = tiny
-
-    def loss(params):
-        return jnp.sum(TINY.apply({**variables, "params": params}, x) ** 2)
-
-    # To rounding, for XLA fuses the two programs differently.
-    without = jax.jit(jax.grad(loss))(variables["params"])
-    chex.assert_trees_all_close(gradients(no_rates()), without, rtol=1e-5, atol=1e-6)
-
-
 # Initial norms map 0 to 0: whatever a layer drops, nothing flows through its convolutions.
 @pytest.mark.parametrize("slot", LAYER_SLOTS)
 @pytest.mark.parametrize("place", range(3))
@@ -170,27 +159,6 @@ def test_logits_may_drop(tiny):
     )
     assert logits.shape == (4, 5)
     assert not jnp.any(logits)
-
-
-def test_unknown_slot(tiny):
-    with pytest.raises(ValueError, match="unknown slot 'p6', this network has branch, norm1"):
-        TINY.apply(*tiny, placement=Placement.parse("p6=0.1"))
-
-
-def test_training_updates_every_norm(tiny):
-    variables, x = tiny
-    _, updated = TINY.apply(variables, x, train=True, mutable=["batch_stats"])
-    for before, after in zip(
-        jax.tree.leaves(variables["batch_stats"]), jax.tree.leaves(updated), strict=True
-    ):
-        assert jnp.any(before != after)
-
-
-def test_half_precision_gives_logits_in_f32(tiny):
-    variables, x = tiny
-    logits = TINY.clone(dtype=jnp.bfloat16).apply(variables, x)
-    assert logits.dtype == jnp.float32
-    np.testing.assert_allclose(logits, TINY.apply(variables, x), atol=0.05)
 
 
 def test_features_are_what_the_classifier_sees(tiny):

@@ -56,11 +56,6 @@ def test_channels_dropped_before_the_pooling_are_features_dropped_after_it(head)
         assert np.abs((masks * features) @ kernel - found).max(axis=1).min() < 1e-5
 
 
-def test_an_unknown_slot_is_named(head):
-    with pytest.raises(ValueError, match="p6"):
-        apply(head, "p6=0.5")
-
-
 def test_every_slot_is_drawn_once():
     drawn = describe(HEAD)
     assert {slot: drawn.count(f"·{slot}·") for slot in HEAD.slots} == dict.fromkeys(HEAD.slots, 1)

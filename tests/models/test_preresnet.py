@@ -1,7 +1,6 @@
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from flaxdrop import Placement
@@ -93,65 +92,8 @@ def test_widths_image_size_channels_and_classes_are_free(model, image):
 # Training and inference.
 
 
-def test_inference_needs_no_key_and_changes_no_statistics(small):
-    apply = jax.jit(lambda v: small.model.apply(v, small.x, mutable=["batch_stats"]))
-    logits, kept = apply(small.variables)
-    chex.assert_trees_all_close(logits, small.infer(small.off.only(["p6"])), atol=1e-5)
-    chex.assert_trees_all_equal(kept["batch_stats"], small.variables["batch_stats"])
-
-
-def test_training_updates_every_statistic(small):
-    _, (_, updated) = small.train(Placement())
-    before, after = (jax.tree.leaves(tree) for tree in (small.variables["batch_stats"], updated))
-    assert all(np.all(a != b) for a, b in zip(after, before, strict=True))
-
-
-def test_monte_carlo_dropout_draws_from_the_key(small):
-    placement = Placement({"p6": 0.3})
-    draws = [small.infer(placement, seed) for seed in (1, 1, 2)]
-    chex.assert_trees_all_equal(draws[0], draws[1])
-    assert np.abs(draws[0] - draws[2]).max() > 1e-3
-
-
-def test_a_placement_without_a_key_is_refused(small):
-    with pytest.raises(ValueError, match=r"^slot p6 has a rate: pass rngs="):
-        small.model.apply(small.variables, small.x, placement=Placement({"p6": 0.1}))
-
-
-def test_one_trace_serves_all_rates_and_keys(small, filled):
-    model = PreResNet(6, 2, widths=(2,))
-    variables = filled(model, small.x)
-    chex.clear_trace_counter()
-
-    @jax.jit
-    @chex.assert_max_traces(n=1)
-    def apply(placement, key):
-        return model.apply(variables, small.x, placement=placement, rngs={"dropout": key})
-
-    logits = [
-        apply(Placement({"p6": rate, "h4": 0.0}), jax.random.key(seed))
-        for rate, seed in [(0.0, 0), (0.5, 0), (0.5, 1), (1.0, 1)]
-    ]
-    assert all(np.any(logits[i] != logits[j]) for i in range(4) for j in range(i))
-
-
 def test_unrolled_equals_scanned(small):
     unrolled, key = small.model.clone(unroll=2), jax.random.key(2)
     placement = Placement({"p6": 0.5})
     apply = jax.jit(lambda v: unrolled.apply(v, small.x, False, placement, rngs={"dropout": key}))
     chex.assert_trees_all_close(apply(small.variables), small.infer(placement), atol=1e-5)
-
-
-def test_bfloat16_computes_in_half_and_keeps_weights_and_logits_whole(small):
-    half = small.model.clone(dtype=jnp.bfloat16)
-    chex.assert_trees_all_equal_shapes_and_dtypes(shapes_of(half), shapes_of(small.model))
-    logits, updated = jax.jit(
-        lambda v: half.apply(
-            v, small.x, train=True, mutable=["batch_stats"], capture_intermediates=True
-        )
-    )(small.variables)
-    assert updated["intermediates"]["stem"]["__call__"][0].dtype == jnp.bfloat16
-    assert logits.dtype == jnp.float32
-    chex.assert_type(jax.tree.leaves(updated["batch_stats"]), jnp.float32)
-    expected = small.train(Placement())[1][0]
-    assert 0 < np.abs(logits - expected).max() < 0.2

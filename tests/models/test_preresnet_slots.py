@@ -4,14 +4,12 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from flaxdrop import Placement, hashing
 from flaxdrop.models import PreResNet
 from flaxdrop.models.preresnet import BASIC_SLOTS, BOTTLENECK_SLOTS, HEAD_SLOTS
 
 KEY = jax.random.key(2)
-EVERY_SLOT = pytest.mark.parametrize("slot", [*BASIC_SLOTS, *HEAD_SLOTS])
 
 
 def test_slots_and_their_places():
@@ -19,25 +17,6 @@ def test_slots_and_their_places():
     assert basic == dict.fromkeys(BASIC_SLOTS, 9) | dict.fromkeys(HEAD_SLOTS, 1)
     assert bottleneck == dict.fromkeys(BOTTLENECK_SLOTS, 54) | dict.fromkeys(HEAD_SLOTS, 1)
     assert "p6" in bottleneck
-
-
-def test_an_unknown_slot_is_refused_with_the_known_ones(small):
-    with pytest.raises(ValueError, match=r"^placement: unknown slot 'p9'.*p0, .*, logits"):
-        small.infer(Placement({"p9": 0.1}))
-
-
-@pytest.mark.parametrize(
-    "model", [PreResNet(4, 5, widths=(2,)), PreResNet(5, 5, block="bottleneck", widths=(2,))]
-)
-def test_every_placement_has_the_same_variables(model):
-    x = jnp.zeros((1, 8, 8, 3))
-    plain = jax.eval_shape(lambda: model.init(KEY, x))
-    for slot in model.slots:
-        rngs = {"params": KEY, "dropout": KEY}
-        placed = jax.eval_shape(
-            lambda rngs=rngs, slot=slot: model.init(rngs, x, True, Placement({slot: 0.5}))
-        )
-        chex.assert_trees_all_equal_shapes_and_dtypes(placed, plain)
 
 
 def test_every_placement_starts_from_the_same_weights():
@@ -79,19 +58,6 @@ def test_a_dropout_in_scanned_blocks_takes_no_memory(filled):
     assert temporary_bytes(Placement({"p6": 0.1})) < 1.01 * temporary_bytes(None)
 
 
-@EVERY_SLOT
-def test_every_slot_drops_and_has_a_key_and_rate_of_its_own(slot, small):
-    def train(rate, seed):
-        return small.train(small.off | Placement({slot: rate}), seed)
-
-    dropped, other, off = train(0.5, 2), train(0.5, 3), train(0.0, 3)
-    chex.assert_tree_all_finite(dropped)
-    for one, two in [(dropped, off), (dropped, other)]:
-        assert np.abs(one[1][0] - two[1][0]).max() > 1e-3
-    # In one program rate 0 is exact, whatever the key.
-    chex.assert_trees_all_equal(off, small.train(small.off))
-
-
 def test_rate_one_tells_where_the_slots_are(small):
     def logits(*slots):
         return small.train(small.off | Placement(dict.fromkeys(slots, 1.0)))[1][0]
@@ -112,9 +78,8 @@ def test_rate_one_tells_where_the_slots_are(small):
     assert all(np.abs(firsts[i] - firsts[j]).max() > 1e-3 for i in range(7) for j in range(i))
 
 
-def test_rate_one_everywhere_is_finite(small):
-    slopes, (logits, _) = small.train(Placement(dict.fromkeys(small.model.slots, 1.0)))
-    chex.assert_tree_all_finite((slopes, logits))
+def test_rate_one_everywhere_leaves_nothing(small):
+    _, (logits, _) = small.train(Placement(dict.fromkeys(small.model.slots, 1.0)))
     assert not np.any(logits)
 
 
@@ -162,9 +127,3 @@ def test_masks_are_of_their_own_and_do_not_change_when_other_slots_come(small, m
         alone = words(Placement({slot: 0.5}))
         assert len(alone) == small.model.slots[slot]
         assert alone < everywhere
-
-
-def test_every_block_follows_its_own_rate(small):
-    rates = np.eye(6, dtype=np.float32) * 0.5
-    only = [small.infer(Placement({"p6": rate})) for rate in rates]
-    assert all(np.abs(only[i] - only[j]).max() > 1e-3 for i in range(6) for j in range(i))

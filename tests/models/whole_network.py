@@ -19,30 +19,12 @@ import optax
 from jax import lax
 
 from flaxdrop import Placement
-from flaxdrop.models import (
-    VGG,
-    ConvNet,
-    DenseNet,
-    PreResNet,
-    convnet,
-    densenet,
-    head,
-    preresnet,
-    vgg,
-)
+from flaxdrop.models import head
 from flaxdrop.ops.cpu import onednn
 from flaxdrop.training.environment import compiler_options
+from tests.networks import NETWORKS
 
-BATCH, CLASSES, DRAWS = 32, 10, 4
-
-# As wide as people use them, and the side of their images: a convolution takes its kernels by both.
-NETWORKS = {
-    "vgg": (VGG(CLASSES), 22),
-    "preresnet": (PreResNet(14, CLASSES), 32),
-    "bottleneck": (PreResNet(11, CLASSES, block="bottleneck"), 16),
-    "densenet": (DenseNet(10, CLASSES, stem="cifar"), 16),
-    "convnet": (ConvNet(CLASSES), 32),
-}
+BATCH, DRAWS = 32, 5
 
 
 def gradients(name, dtype=jnp.float32, options=None):
@@ -56,10 +38,10 @@ def gradients(name, dtype=jnp.float32, options=None):
     Returns:
       Path of the parameter -> `[draws, ...]`.
     """
-    network, side = NETWORKS[name]
-    model = network.clone(dtype=dtype)
+    network, image = NETWORKS[name].wide, NETWORKS[name].wide_image
+    model = network.clone(dtype=dtype) if hasattr(network, "dtype") else network
     placement = Placement(dict.fromkeys(model.slots, np.float32(0.1)))
-    example = jnp.zeros((1, side, side, 3))
+    example = jnp.zeros((1, *image))
     shapes = jax.eval_shape(network.init, jax.random.key(0), example)
 
     def loss(params, others, x, y, placement, key):
@@ -75,14 +57,18 @@ def gradients(name, dtype=jnp.float32, options=None):
 
     def arguments(draw):
         random = np.random.RandomState(draw)
-        x = jnp.asarray(random.randn(BATCH, side, side, 3), dtype)
-        y = jnp.asarray(random.randint(CLASSES, size=BATCH))
-        others = jax.tree_util.tree_map_with_path(lambda *of: _drawn(random, *of, dtype), shapes)
+        x = jnp.asarray(random.randn(BATCH, *image), dtype)
+        y = jnp.asarray(random.randint(network.num_classes, size=BATCH))
+        others = jax.tree_util.tree_map_with_path(
+            lambda *leaf: _drawn(random, *leaf, dtype), shapes
+        )
         return others.pop("params"), others, x, y, placement, jax.random.key(draw)
 
     program = jax.jit(jax.grad(loss)).lower(*arguments(0)).compile(options)
     draws = [program(*arguments(draw)) for draw in range(DRAWS)]
-    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.tree.map(lambda *of: np.stack(of), *draws))
+    leaves, _ = jax.tree_util.tree_flatten_with_path(
+        jax.tree.map(lambda *leaf: np.stack(leaf), *draws)
+    )
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
@@ -105,7 +91,8 @@ def library_operations(dtype):
         "remat_block": lambda part: part,
     }
     with contextlib.ExitStack() as stack:
-        for module in (convnet, densenet, head, preresnet, vgg):
+        networks = (type(forms.wide).__module__ for forms in NETWORKS.values())
+        for module in {head, *(sys.modules[name] for name in networks)}:
             for name in replaced.keys() & vars(module).keys():
                 stack.enter_context(mock.patch.object(module, name, replaced[name]))
         stack.callback(jax.config.update, "jax_enable_x64", False)

@@ -43,8 +43,8 @@ def scanned(wrap, names=True):
     return Blocks()
 
 
-def test_gradients_are_the_same():
-    with jax.enable_x64(True):  # sums cancel here
+def test_gradients_are_the_same(float64_enabled):
+    with float64_enabled():  # sums cancel here
         x = jnp.linspace(-1, 1, 8).reshape(2, 4)
         plain, ours = scanned(lambda part: part), scanned(remat_block)
         variables = jax.jit(plain.init)(jax.random.key(0), x)

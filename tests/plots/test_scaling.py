@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from flaxdrop.plots.scaling import QUANTITIES, Cost, draw_scale, straight
-
-PNG = b"\x89PNG"
+from tests.plots.readable import check
 
 
 def test_a_straight_line_is_found_whatever_its_scale():
@@ -31,7 +30,7 @@ def test_it_is_a_png_with_a_panel_for_every_cost(tmp_path, count):
     costs = [Cost(size, 0.1 * size, 10 + size % 2, 2**20 * size) for size in range(1, count + 1)]
     path = tmp_path / "scale.png"
     figure = draw_scale(costs, path, what="slots", title="Cost by slots")
-    assert path.read_bytes().startswith(PNG)
+    check(figure, path)
     assert [axis.get_ylabel() for axis in figure.axes] == [f"{n}, {u}" for n, u, _ in QUANTITIES]
     for axis in figure.axes:
         points = axis.lines[-1].get_xydata()

@@ -1,59 +1,56 @@
-import itertools
-import os
-import subprocess
-import sys
+import dataclasses
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib._pylab_helpers import Gcf
-from PIL import Image
+from matplotlib.colors import to_hex
 
-import flaxdrop
-from flaxdrop.plots.style import DPI
-from flaxdrop.plots.variants import COLOURS, DASHES, MARKERS, curves, positions
+from flaxdrop.plots.style import BEHIND, INK
+from flaxdrop.plots.variants import draw_curves, draw_positions
+from flaxdrop.plots.verdict import GAIN, LOSS, verdict
+from flaxdrop.results.comparison import compare
+from tests.plots.readable import check, check_inside, marks, percent_axes, words
 
-ORDER = ["none", *(f"p{i}" for i in range(8))]
-LONG = [f"blocks {i} and 2: channel dropout before pooling, W $x_1$" for i in range(20)]
-LONG[0] += ", of a name longer than any line of a legend" * 4
-TITLE = "PreResNet-110 on CIFAR-100"
-NULLS = [("p5", "p6"), ("p2", "p3")]
-
-
-def draw_positions(rows, path, order, title=TITLE):
-    return positions(rows, path, order=order, baseline=order[0], nulls=NULLS, title=title)
+ORDER = ("none", *(f"p{i}" for i in range(8)))
+SAME = (("p6", "p5"), ("p2", "p3"))
+LONG = tuple(f"blocks {i} and 2: channel dropout before pooling, W $x_1$" for i in range(20))
+LONG = (LONG[0] + ", of a name longer than any line" * 3, *LONG[1:])
+EMPTY = {"best_accuracy": None, "best_epoch": None, "last_accuracy": None}
 
 
-def draw_curves(rows, path, order, title=TITLE):
-    return curves(rows, path, order=order, title=title)
+def diverged(make_row, variant, seeds):
+    return [make_row(variant, seed, status="diverged", **EMPTY) for seed in range(seeds)]
 
 
-@pytest.fixture
-def studies(make_study, make_row):
-    """Name to (rows, order) of studies that are hard to draw."""
-    empty = {"best_accuracy": None, "best_epoch": None, "last_accuracy": None}
-    some_diverged = [
-        *make_study({"none": 0.9, "p5": 0.92, "p6": 0.92}, seeds=3),
-        *(make_row("p1", seed, status="diverged", **empty) for seed in range(3)),
-        make_row("p6", 3, status="diverged"),
-    ]
-    nine = make_study({v: 0.9 + 0.005 * i for i, v in enumerate(ORDER)}, epochs=20)
-    twenty = make_study({v: 0.9 + 0.002 * i for i, v in enumerate(LONG)}, seeds=2)
-    return {
-        "nine": (nine, ORDER),
-        "twenty_long_names": (twenty, LONG),
-        "one_cell": ([make_row("p6", epochs=1)], ORDER),
-        "one_seed": (make_study(dict.fromkeys(ORDER, 0.9), seeds=1), ORDER),
-        "some_diverged": (some_diverged, ORDER),
-        "all_diverged": ([make_row("p6", s, status="diverged") for s in range(2)], ORDER),
-        "all_equal": ([make_row(v, s, accuracy=1.0) for v in ORDER for s in range(2)], ORDER),
-        "nothing": ([], ORDER),
-    }
+def make(name, make_study, make_row):
+    """Rows and order of a study that is hard to draw."""
+    if name == "nine":
+        return make_study({v: 0.9 + 0.005 * i for i, v in enumerate(ORDER)}, epochs=20), ORDER
+    if name == "twenty_long_names":
+        return make_study({v: 0.9 + 0.002 * i for i, v in enumerate(LONG)}, seeds=2), LONG
+    if name == "two":
+        return make_study({"none": 0.9, "p6": 0.92}), ORDER
+    if name == "far":
+        means = {"none": 0.98, "p0": 0.1, "p5": 0.97, "p6": 0.98, "p7": 0.985}
+        return make_study(means, epochs=20), ORDER
+    if name == "one_cell":
+        return [make_row("p6", epochs=1)], ORDER
+    if name == "one_seed":
+        return make_study(dict.fromkeys(ORDER, 0.9), seeds=1), ORDER
+    if name == "some_diverged":
+        rows = make_study({"none": 0.9, "p5": 0.92, "p6": 0.92}, seeds=3)
+        return [*rows, *diverged(make_row, "p1", 3), make_row("p6", 3, status="diverged")], ORDER
+    if name == "all_diverged":
+        return diverged(make_row, "p6", 2), ORDER
+    if name == "all_equal":
+        return [make_row(v, s, accuracy=1.0) for v in ORDER for s in range(2)], ORDER
+    return [], ORDER
 
 
 STUDIES = (
     "nine",
     "twenty_long_names",
+    "two",
+    "far",
     "one_cell",
     "one_seed",
     "some_diverged",
@@ -61,185 +58,123 @@ STUDIES = (
     "all_equal",
     "nothing",
 )
-each_study = pytest.mark.parametrize("study", STUDIES)
 each_picture = pytest.mark.parametrize("draw", [draw_positions, draw_curves])
 
 
-def visible_texts(figure):
-    """The texts that the picture shows, with their boxes in pixels."""
-    legend_texts = [text for legend in figure.legends for text in legend.get_texts()]
-    texts = [figure._suptitle, *legend_texts]
-    for axis in figure.axes:
-        texts += [axis.xaxis.label, axis.yaxis.label, *axis.texts]
-        for side, limits in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
-            low, high = sorted(limits)
-            texts += [
-                tick.label1
-                for tick in side.get_major_ticks()
-                if low <= tick.get_loc() <= high and tick.label1.get_visible()
-            ]
-            texts.append(side.get_offset_text())
-    shown = [text for text in texts if text.get_text().strip()]
-    return [(text.get_text(), text.get_window_extent()) for text in shown]
+def comparison_of(rows, order=ORDER):
+    return compare(rows, order=order, baseline=order[0], same=SAME)
+
+
+@pytest.fixture
+def study(make_study, make_row):
+    return lambda name: comparison_of(*make(name, make_study, make_row))
 
 
 @each_picture
-@each_study
-def test_a_picture_is_a_png_in_which_no_text_lies_on_another_or_outside(
-    studies, tmp_path, study, draw
-):
-    rows, order = studies[study]
-    path = tmp_path / "picture.png"
-    figure = draw(rows, path, order)
-    texts = visible_texts(figure)
-    for (a, box), (b, other) in itertools.combinations(texts, 2):
-        overlap = box.intersection(box, other)
-        assert overlap is None or overlap.width < 1 or overlap.height < 1, (a, b)
-    page = figure.bbox
-    for text, box in texts:
-        inside = page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
-        assert inside, text
-    with Image.open(path) as image:
-        assert image.format == "PNG"
-        assert image.size == tuple(np.floor(figure.get_size_inches() * DPI + 1e-6).astype(int))
-        assert image.convert("L").getextrema()[0] < 128
+@pytest.mark.parametrize("name", STUDIES)
+def test_it_can_be_read_and_shows_all_of_its_marks(study, tmp_path, name, draw):
+    comparison, path = study(name), tmp_path / "picture.png"
+    figure = draw(comparison, path, title="Where does dropout help?", subtitle="5 seeds, a CPU")
+    check(figure, path)
+    check_inside(figure)
+    for low, high in percent_axes(figure):
+        assert 0 <= low < high <= 100
+    shown = words(figure)
+    assert {"Where does dropout help?", "5 seeds, a CPU"} <= set(shown)
+    for outcome in comparison.outcomes:
+        if outcome.n and (outcome.variant != comparison.baseline or draw is draw_positions):
+            assert any(text.startswith(outcome.variant) for text in shown), outcome.variant
 
 
-@each_picture
-def test_every_variant_is_named(studies, tmp_path, draw):
-    rows, order = studies["twenty_long_names"]
-    shown = {
-        text.replace("\n", " ") for text, _ in visible_texts(draw(rows, tmp_path / "p", order))
-    }
-    assert set(order) <= shown
+@pytest.mark.parametrize("measure", ["accuracy", "best", "nll"])
+def test_effects_are_coloured_by_their_verdict(study, tmp_path, measure):
+    comparison = study("nine")
+    figure = draw_positions(comparison, tmp_path / "p", title="", measure=measure)
+    found = marks(figure)
+    for network, effect in comparison.effects[measure].items():
+        own = [line for axis, line in found[network] if axis is figure.axes[1]]
+        [mark] = own
+        assert mark.get_xdata() == pytest.approx([effect.mean])
+        assert to_hex(mark.get_color()) == verdict(effect).colour.lower()
+    shown = words(figure)
+    for effect in comparison.effects[measure].values():
+        assert verdict(effect).words in shown
 
 
-@each_picture
-def test_a_long_title_is_broken(make_row, tmp_path, draw):
-    figure = draw([make_row()], tmp_path / "p", ["p6"], title="dropout " * 30)
-    box = figure._suptitle.get_window_extent()
-    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+def test_variants_that_are_one_network_have_one_effect_between_them(study, tmp_path):
+    figure = draw_positions(study("nine"), tmp_path / "p", title="")
+    found = marks(figure)
+    [(_, merged)] = found["p6*"]
+    heights = [line.get_ydata()[0] for v in ("p5", "p6") for axis, line in found[v]]
+    assert min(heights) < merged.get_ydata()[0] < max(heights)
+    assert any("p5 and p6" in text for text in words(figure))
 
 
-@each_picture
-def test_global_settings_and_pyplot_stay_untouched(make_row, tmp_path, draw):
-    before = dict(mpl.rcParams)
-    draw([make_row()], tmp_path / "p", ["p6"])
-    assert dict(mpl.rcParams) == before
-    assert Gcf.get_all_fig_managers() == []
+def test_levels_are_the_means_and_each_seed_is_a_dot(make_study, tmp_path):
+    rows = make_study({"none": 0.9, "p7": 0.95}, seeds=4)
+    comparison = comparison_of(rows)
+    left = draw_positions(comparison, tmp_path / "p", title="").axes[0]
+    found = {line.get_gid(): line for line in left.get_lines() if line.get_gid()}
+    for variant in ("none", "p7"):
+        mean = comparison.level(variant).mean
+        assert found[variant].get_xdata() == pytest.approx([mean])
+    dots = [x for line in left.get_lines() if len(line.get_xdata()) == 4 for x in line.get_xdata()]
+    assert sorted(dots) == pytest.approx(sorted(100 * row.last_accuracy for row in rows))
 
 
-@each_picture
-def test_a_path_that_cannot_be_written_is_an_oserror(make_row, tmp_path, draw):
-    with pytest.raises(OSError, match="missing"):
-        draw([make_row()], tmp_path / "missing" / "p.png", ["p6"])
-
-
-def test_positions_show_each_seed_and_the_mean(make_study, tmp_path):
-    rows = make_study({"none": 0.9, "p6": 0.95}, seeds=4)
-    order = ["none", "p6"]
-    left, _ = draw_positions(rows, tmp_path / "p", order).axes
-    drawn = {line.get_label(): line for line in left.get_lines()}
-    seeds = drawn["a seed"].get_xdata()
-    assert sorted(seeds) == sorted(100 * row.last_accuracy for row in rows)
-    (marks,) = [bars.lines[0] for bars in left.containers if bars.get_label() == "last epoch"]
-    expected = [np.mean([100 * r.last_accuracy for r in rows if r.variant == v]) for v in order]
-    np.testing.assert_allclose(marks.get_xdata(orig=False), expected)
-
-
-def test_the_noise_is_shaded_about_zero(studies, tmp_path):
-    rows, order = studies["nine"]
-    _, right = draw_positions(rows, tmp_path / "p", order).axes
-    bars = [patch for patch in right.patches if patch.get_width()]
-    assert len(bars) == 8
-    for bar in bars:
-        assert bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
-
-
-def test_a_diverged_cell_is_told_beside_its_variant(studies, tmp_path):
-    rows, order = studies["some_diverged"]
-    shown = [text for text, _ in visible_texts(draw_positions(rows, tmp_path / "p", order))]
-    assert {"none", "p1 (3 diverged)", "p5", "p6 (1 diverged)"} <= set(shown)
-
-
-def test_curves_are_the_means_over_the_seeds(make_row, tmp_path):
-    rows = [make_row("p6", 0, accuracy=0.5), make_row("p6", 1, accuracy=0.7)]
-    rows += [make_row("p6", 2, accuracy=0.1, status="diverged")]
-    axis = draw_curves(rows, tmp_path / "p", ["p6"]).axes[0]
-    (line,) = axis.get_lines()
-    assert line.get_xdata().tolist() == [1, 2, 3, 4]
-    assert line.get_ydata()[-1] == pytest.approx(60)
-
-
-def test_thirty_variants_have_thirty_styles():
-    styles = {
-        (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
-        for i in range(30)
-    }
-    without_colour = {(MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)]) for i in range(30)}
-    assert len(styles) == len(without_colour) == 30
-
-
-def _linear(colour):
-    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-
-
-@pytest.mark.parametrize(
-    "matrix",
-    [
-        # Full protanopia and deuteranopia in linear RGB, after Machado et al. 2009.
-        [
-            [0.152286, 1.052583, -0.204868],
-            [0.114503, 0.786281, 0.099216],
-            [-0.003882, -0.048116, 1.051998],
-        ],
-        [
-            [0.367322, 0.860646, -0.227968],
-            [0.280085, 0.672501, 0.047413],
-            [-0.011820, 0.042940, 0.968881],
-        ],
-    ],
-    ids=["protanopia", "deuteranopia"],
-)
-def test_the_colour_blind_can_tell_the_colours_apart(matrix):
-    seen = [np.array(matrix) @ _linear(colour) for colour in COLOURS]
-    # Cube roots are about as the eye sees steps of light.
-    seen = [np.cbrt(np.clip(rgb, 0, 1)) for rgb in seen]
-    closest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
-    assert closest > 0.1
-
-
-# A picture by a command that Jupyter or Colab started, without JAX, whose import takes seconds; the
-# command's own Python has no Jupyter: matplotlib finds no backend but its own.
-DRAW = """
-import importlib.metadata, sys, types
-importlib.metadata.entry_points = lambda **which: []
-package = sys.modules["flaxdrop"] = types.ModuleType("flaxdrop")
-package.__path__ = [sys.argv[1]]
-from flaxdrop.results import drawing, plots
-figure = drawing.new_figure(2, 2, "title")
-figure.add_subplot().plot([0, 1])
-drawing.save(figure, sys.argv[2])
-import matplotlib
-print(matplotlib.rcParams._get("backend"))
-"""
-
-
-@pytest.mark.parametrize(
-    ("backend", "stays"),
-    [("module://matplotlib_inline.backend_inline", False), ("svg", True)],
-)
-def test_a_picture_is_drawn_whatever_backend_the_environment_names(tmp_path, backend, stays):
-    picture = tmp_path / "picture.png"
-    done = subprocess.run(
-        [sys.executable, "-c", DRAW, flaxdrop.__path__[0], str(picture)],
-        env={**os.environ, "MPLBACKEND": backend},
-        capture_output=True,
-        text=True,
-        check=False,
+def test_labels_and_what_became_of_cells_stand_behind_the_names(study, tmp_path):
+    figure = draw_positions(
+        study("some_diverged"), tmp_path / "p", title="", labels={"p5": "before ReLU 2"}
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (done.stdout == f"{backend}\n") == stays
-    with Image.open(picture) as image:
-        image.verify()
+    assert {"none", "p5: before ReLU 2", "p1 (3 diverged)", "p6 (1 diverged)"} <= set(words(figure))
+
+
+@pytest.mark.parametrize(("name", "panels"), [("two", 2), ("one_cell", 1), ("all_diverged", 1)])
+def test_there_is_no_panel_of_effects_without_effects(study, tmp_path, name, panels):
+    assert len(draw_positions(study(name), tmp_path / "p", title="").axes) == panels
+
+
+def test_curves_are_the_means_over_the_seeds_with_the_baseline_behind(make_row, tmp_path):
+    rows = [make_row("p7", seed, accuracy=a) for seed, a in enumerate((0.5, 0.7))]
+    rows += [make_row("none", seed, accuracy=0.8) for seed in range(2)]
+    rows += [make_row("p7", 2, accuracy=0.1, status="diverged")]
+    [axis] = draw_curves(comparison_of(rows), tmp_path / "p", title="").axes
+    ends = {
+        (to_hex(line.get_color()), line.get_linestyle()): line.get_ydata()[-1]
+        for line in axis.get_lines()
+    }
+    assert ends[INK, "-"] == pytest.approx(60)
+    assert ends[BEHIND.lower(), "-"] == pytest.approx(80)
+    assert axis.get_lines()[0].get_xdata().tolist() == [1, 2, 3, 4]
+
+
+def test_a_panel_a_variant_and_colours_only_where_it_is_significant(study, tmp_path):
+    comparison = study("far")
+    figure = draw_curves(comparison, tmp_path / "p", title="")
+    for axis in (axis for axis in figure.axes if axis.axison):
+        variant = axis.get_title(loc="left").split()[0]
+        effect = comparison.effects["accuracy"][comparison.network(variant)]
+        expected = verdict(effect).colour if effect.significant else INK
+        assert to_hex(axis._left_title.get_color()) == expected.lower()
+        assert expected in (INK, GAIN.colour, LOSS.colour)
+        assert expected == INK or to_hex(axis.get_lines()[0].get_color()) == expected.lower()
+
+
+def test_a_variant_that_dwarfs_the_others_has_a_scale_of_its_own_and_says_so(make_row, tmp_path):
+    rows = []
+    for variant, accuracy in {"none": 0.9, "p0": 0.1, "p4": 0.91, "p7": 0.89}.items():
+        row = make_row(variant, accuracy=accuracy)
+        flat = dict.fromkeys(("test_accuracy", "train_accuracy"), [accuracy] * 4)
+        rows.append(dataclasses.replace(row, curve=row.curve | flat))
+    figure = draw_curves(comparison_of(rows), tmp_path / "p", title="")
+    by_name = {axis.get_title(loc="left").replace("\n", " "): axis for axis in figure.axes}
+    other = by_name.pop("p0 (another scale)")
+    assert len({axis.get_ylim() for axis in by_name.values()}) == 1
+    [limits] = {axis.get_ylim() for axis in by_name.values()}
+    assert np.ptp(other.get_ylim()) > 2 * np.ptp(limits)
+
+
+@each_picture
+def test_a_path_that_cannot_be_written_is_an_oserror(study, tmp_path, draw):
+    with pytest.raises(OSError, match="missing"):
+        draw(study("one_cell"), tmp_path / "missing" / "p.png", title="")

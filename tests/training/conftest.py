@@ -11,7 +11,7 @@ from flaxdrop.placement import Placement
 from flaxdrop.results.provenance import digest
 from flaxdrop.training.cells import compile_programs, to_images
 from flaxdrop.training.recipe import Recipe
-from flaxdrop.training.steps import Cell, Task
+from flaxdrop.training.task import Cell, Task
 
 
 class SmallNetwork(nn.Module):

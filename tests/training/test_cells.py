@@ -8,7 +8,7 @@ from flaxdrop.models.preresnet import PreResNet
 from flaxdrop.placement import Placement
 from flaxdrop.training import cells, steps
 from flaxdrop.training.recipe import Recipe
-from flaxdrop.training.steps import Cell, Task
+from flaxdrop.training.task import Cell, Task
 
 
 def test_all_devices_or_as_many_as_asked_for():

@@ -8,7 +8,7 @@ import pytest
 
 from flaxdrop.training import steps
 from flaxdrop.training.recipe import Recipe
-from flaxdrop.training.steps import METRICS, Task
+from flaxdrop.training.task import METRICS, Task
 
 
 @pytest.fixture(scope="module")

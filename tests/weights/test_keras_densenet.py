@@ -1,4 +1,6 @@
-"""Agreement with DenseNet121 of keras.applications, by a file that Keras itself writes."""
+"""Agreement with a DenseNet of keras.applications, by a file that Keras itself writes."""
+
+import importlib
 
 import jax
 import numpy as np
@@ -9,6 +11,7 @@ from flaxdrop.weights.densenet import load_pretrained
 
 EPSILON = 1.001e-5  # of Keras's batch norms
 CLASSES = 9
+BLOCKS = (1, 10, 1, 1)  # a number of two digits, and otherwise as few layers as there can be
 
 # Keras gives NumPy 2 its variables by NumPy 1's protocol.
 pytestmark = pytest.mark.filterwarnings(
@@ -45,19 +48,20 @@ def test_features_and_logits(keras, tmp_path, monkeypatch):
         "__call__",
         lambda _, shape, dtype=None: np.zeros(shape, dtype),
     )
+    densenet = importlib.import_module("keras.src.applications.densenet")  # blocks of any length
     # On an odd side pooling leaves a row and a column out.
-    theirs = keras.applications.DenseNet121(
-        weights=None, input_shape=(45, 45, 3), classes=CLASSES, classifier_activation=None
+    theirs = densenet.DenseNet(
+        BLOCKS, weights=None, input_shape=(45, 45, 3), classes=CLASSES, classifier_activation=None
     )
     random = np.random.default_rng(0)
     fill(theirs, random)
-    theirs.save(tmp_path / "densenet121.h5")
+    theirs.save(tmp_path / "densenet.h5")
     x = random.standard_normal((2, 45, 45, 3)).astype(np.float32)
     pooled = theirs.get_layer("avg_pool").output
     features, logits = keras.Model(theirs.input, [pooled, theirs.output]).predict(x, verbose=0)
 
-    ours = DenseNet(121, CLASSES, epsilon=EPSILON)
-    variables = load_pretrained(ours, tmp_path / "densenet121.h5")
+    ours = DenseNet(BLOCKS, CLASSES, epsilon=EPSILON)
+    variables = load_pretrained(ours, tmp_path / "densenet.h5")
     classifier = variables["params"].pop("classifier")
     found = jax.jit(ours.clone(num_classes=0).apply)(variables, x).mean((1, 2))
     np.testing.assert_allclose(found, features, rtol=1e-4, atol=1e-4)

@@ -1,9 +1,9 @@
 """Trains as the Flax documentation would: one network, a jitted step, batches made on the host."""
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from flax.training.train_state import TrainState
 
+from benchmarks.harness.arguments import parse_flags
 from benchmarks.throughput import workload
 from benchmarks.throughput.baselines import flax_networks
 from benchmarks.throughput.contest import in_rounds, serve
@@ -87,7 +88,7 @@ def batches(task: Workload, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[Any,
             yield (images.astype(np.float32) / 255 - mean) / std, y[rows]
 
 
-def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles the step; the round takes some of them."""
     if options.precision != "bfloat16":
         jax.config.update("jax_default_matmul_precision", options.precision)
@@ -114,8 +115,8 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[s
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Takes part in a contest."""
-    options = workload.parser(__doc__).parse_args(arguments)
+    """Takes part in an interleaved benchmark."""
+    options = parse_flags(workload.FLAGS, arguments)
     serve(lambda: prepare(options))
 
 

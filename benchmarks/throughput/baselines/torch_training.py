@@ -1,14 +1,15 @@
 """Trains in PyTorch: channels last, data in memory on the device, batches made there at once."""
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
+from benchmarks.harness.arguments import Flag, parse_flags
 from benchmarks.throughput import workload
 from benchmarks.throughput.baselines import torch_networks
 from benchmarks.throughput.contest import in_rounds, serve
@@ -55,7 +56,7 @@ def batches(
             yield images.contiguous(memory_format=torch.channels_last), y[rows]
 
 
-def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles the step if asked to; the round takes some of them."""
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -94,12 +95,16 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], float], Mapping[s
     return rounds.work(task.batch), {"compile_seconds": rounds.first_seconds}
 
 
+FLAGS = (
+    *workload.FLAGS,
+    Flag("compile", False, "train with torch.compile"),
+    Flag("threads", 0, "how many threads; 0: as PyTorch likes"),
+)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Takes part in a contest."""
-    parser = workload.parser(__doc__)
-    parser.add_argument("--compile", action="store_true", help="with torch.compile")
-    parser.add_argument("--threads", type=int, default=0, help="0: as PyTorch likes")
-    options = parser.parse_args(arguments)
+    """Takes part in an interleaved benchmark."""
+    options = parse_flags(FLAGS, arguments)
     serve(lambda: prepare(options))
 
 

@@ -35,7 +35,7 @@ _FEW_CHANNELS = 32  # too few for Winograd's form, twice as many for its gradien
 def convolve(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
 ) -> jax.Array:
-    """The same as `lax_convolution.convolve`."""
+    """Computes `lax_convolution.convolve` in the form that is fastest here."""
     if _in_library(x, kernel, strides, pads):
         return onednn.convolve(x, kernel, strides, pads)
     if strides == (1, 1) and _paired(x, kernel, pads):
@@ -59,7 +59,7 @@ def gradients(
     pads: Padding,
     precision: Any,
 ) -> tuple[jax.Array, jax.Array]:
-    """Of the image and of the kernel.
+    """Computes the gradients of the image and of the kernel.
 
     Args:
       x: `[N, H, W, C]`.
@@ -159,15 +159,17 @@ def _sum_of_chunks(
         return function(x, g)
 
     def add(i: jax.Array, total: Any) -> Any:
-        own = (lax.dynamic_slice_in_dim(of, i * size, size) for of in (x, g))
+        own = (lax.dynamic_slice_in_dim(array, i * size, size) for array in (x, g))
         return jax.tree.map(
             lambda total, new: total + new.astype(total.dtype), total, function(*own)
         )
 
     first = function(x[:size], g[:size])
-    total = jax.tree.map(lambda of: of.astype(jnp.promote_types(of.dtype, jnp.float32)), first)
+    total = jax.tree.map(
+        lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), first
+    )
     total = lax.fori_loop(1, len(x) // size, add, total)
-    return jax.tree.map(lambda total, of: total.astype(of.dtype), total, first)
+    return jax.tree.map(lambda total, leaf: total.astype(leaf.dtype), total, first)
 
 
 def _split(

@@ -12,14 +12,14 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 def convolve(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
 ) -> jax.Array:
-    """The convolution.
+    """Computes a convolution.
 
     Args:
       x: `[N, H, W, C]`.
       kernel: `[h, w, C, O]`.
-      strides: of the two spatial axes.
+      strides: strides of the two spatial axes.
       pads: pixels (before, after) for both axes.
-      precision: of the products, as in `lax`.
+      precision: precision of the products, as in `lax`.
 
     Returns:
       `[N, H', W', O]`.

@@ -93,20 +93,20 @@ def _of_kernel(
 # All three are of one trilinear form, sum(g * convolve(x, kernel)): so are their derivatives.
 convolve.defvjp(
     lambda x, kernel, strides, pads: (convolve(x, kernel, strides, pads), (x, kernel)),
-    lambda strides, pads, of, g: gradients(of[0], of[1], g, strides, pads),
+    lambda strides, pads, saved, g: gradients(saved[0], saved[1], g, strides, pads),
 )
 _of_image.defvjp(
     lambda g, kernel, *about: (_of_image(g, kernel, *about), (g, kernel)),
-    lambda _, strides, pads, of, x: (
-        convolve(x, of[1], strides, pads),
-        _of_kernel(x, of[0], of[1].shape, strides, pads),
+    lambda _, strides, pads, saved, x: (
+        convolve(x, saved[1], strides, pads),
+        _of_kernel(x, saved[0], saved[1].shape, strides, pads),
     ),
 )
 _of_kernel.defvjp(
     lambda x, g, *about: (_of_kernel(x, g, *about), (x, g)),
-    lambda _, strides, pads, of, kernel: (
-        _of_image(of[1], kernel, of[0].shape, strides, pads),
-        convolve(of[0], kernel, strides, pads),
+    lambda _, strides, pads, saved, kernel: (
+        _of_image(saved[1], kernel, saved[0].shape, strides, pads),
+        convolve(saved[0], kernel, strides, pads),
     ),
 )
 
@@ -126,7 +126,7 @@ def _execute(
     buffers = {**dict(zip(reads, operands, strict=True)), writes: results[0]}
     convolution = onednn_primitives.convolution(
         writes,
-        *(buffers[of].shape for of in ("image", "kernel", "result")),
+        *(buffers[array].shape for array in ("image", "kernel", "result")),
         strides=geometry[:2],
         pads=(geometry[2:4], geometry[4:]),
         threads=_threads(),

@@ -19,7 +19,7 @@ _ALIGNMENT = 64
 
 @functools.cache
 def load() -> ctypes.PyDLL:
-    """The library, which comes with flaxdrop on Linux and x86-64.
+    """Loads the library, which comes with flaxdrop on Linux and x86-64.
 
     Its calls keep the interpreter's lock, for they are short: to release it and wait for it again
     takes longer, where several devices are at work. `_execute` is the exception.
@@ -42,19 +42,19 @@ def load() -> ctypes.PyDLL:
 
 
 def use_threads(count: int) -> None:
-    """What the calling thread makes or runs from now on takes so many threads."""
+    """Sets the number of threads of what the calling thread makes or runs from now on."""
     _openmp().omp_set_num_threads(count)
 
 
 def make(create: str, *arguments: Any) -> c_void_p:
-    """What a function of the library makes; it is kept for the life of the process.
+    """Calls a function that makes an object; it is kept for the life of the process.
 
     Args:
       create: the name of the function.
-      arguments: of it, after the place for the result.
+      *arguments: its arguments after the place for the result.
 
     Raises:
-      RuntimeError: it could not be made.
+      RuntimeError: the library could not make it.
     """
     made = c_void_p()
     _check(load()[create](byref(made), *arguments))
@@ -62,18 +62,18 @@ def make(create: str, *arguments: Any) -> c_void_p:
 
 
 def sizes(*values: int) -> Any:
-    """Numbers as the library takes them."""
+    """Converts numbers to the array type that the library takes."""
     return (c_int64 * len(values))(*values)
 
 
 def allocate(layout: c_void_p) -> Any:
-    """Memory for an array of this layout."""
+    """Allocates memory for an array of this layout."""
     return ctypes.create_string_buffer(load().dnnl_memory_desc_get_size(layout) + _ALIGNMENT)
 
 
 @functools.cache
 def engine() -> c_void_p:
-    """The CPU."""
+    """The engine of the library for the CPU."""
     return make("dnnl_engine_create", _CPU, c_size_t(0))
 
 
@@ -84,7 +84,7 @@ def _stream() -> c_void_p:
 
 @functools.cache
 def attributes() -> c_void_p:
-    """With memory for the time of a run from the caller: then a primitive serves all threads."""
+    """Attributes that take scratch memory from the caller: then a primitive serves all threads."""
     attributes = make("dnnl_primitive_attr_create")
     _check(load().dnnl_primitive_attr_set_scratchpad_mode(attributes, _SCRATCH_FROM_CALLER))
     return attributes
@@ -92,12 +92,12 @@ def attributes() -> c_void_p:
 
 @dataclasses.dataclass(frozen=True)
 class Primitive:
-    """What the library can run.
+    """A computation that the library can run.
 
     Attributes:
-      handle: of it.
-      numbers: of its arguments, by name.
-      layouts: likewise.
+      handle: the pointer to it.
+      numbers: argument -> its number in a call.
+      layouts: argument -> its layout in memory.
     """
 
     handle: c_void_p
@@ -105,13 +105,13 @@ class Primitive:
     layouts: Mapping[str, c_void_p]
 
     @classmethod
-    def of(
+    def from_description(
         cls, description: c_void_p, names: Sequence[str], gradients: Sequence[str] = ()
     ) -> "Primitive":
-        """Makes one.
+        """Makes a primitive from the description of what it computes.
 
         Args:
-          description: of it.
+          description: a primitive descriptor of the library.
           names: of its arguments.
           gradients: those of them that are gradients.
         """

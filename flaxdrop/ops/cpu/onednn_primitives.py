@@ -81,7 +81,7 @@ def convolution(
     """
     use_threads(threads)
     x, k, y = _of_image(image), _of_any_kernel(kernel), _of_image(result)
-    ends = (sizes(*of) for of in zip(*pads, strict=True))
+    ends = (sizes(*pixels) for pixels in zip(*pads, strict=True))
     geometry = (sizes(*strides), sizes(0, 0), *ends)
     forward = make(
         "dnnl_convolution_forward_primitive_desc_create",
@@ -89,13 +89,13 @@ def convolution(
     )
     description = forward
     if writes != "result":
-        of, arrays = ("data", (x, k, y)) if writes == "image" else ("weights", (x, k, None, y))
+        operand, arrays = ("data", (x, k, y)) if writes == "image" else ("weights", (x, k, None, y))
         description = make(
-            f"dnnl_convolution_backward_{of}_primitive_desc_create",
+            f"dnnl_convolution_backward_{operand}_primitive_desc_create",
             *(engine(), _DIRECT, *arrays, *geometry, forward, attributes()),
         )
     gradients = () if writes == "result" else (writes, "result")
-    main = Primitive.of(description, ("image", "kernel", "result"), gradients)
+    main = Primitive.from_description(description, ("image", "kernel", "result"), gradients)
     own, outside = main.layouts["kernel"], _of_kernel(kernel)
     if load().dnnl_memory_desc_equal(own, outside):
         return Convolution(lambda: [Step(main, {}, {})], threads)
@@ -103,7 +103,7 @@ def convolution(
     layouts, names = (outside, own), ("kernel", "own")
     if writes == "kernel":
         layouts, names = layouts[::-1], names[::-1]
-    reorder = Primitive.of(
+    reorder = Primitive.from_description(
         make(
             "dnnl_reorder_primitive_desc_create",
             *(layouts[0], engine(), layouts[1], engine(), attributes()),

@@ -60,8 +60,8 @@ def register(name: str, function: Function) -> None:
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handle), platform="cpu")
 
 
-def _buffers(of: Any) -> list[Buffer]:
-    buffers = (ctypes.cast(of.items[i], POINTER(_Buffer)).contents for i in range(of.count))
+def _buffers(arrays: Any) -> list[Buffer]:
+    buffers = (ctypes.cast(arrays.items[i], POINTER(_Buffer)).contents for i in range(arrays.count))
     return [Buffer(each.data, tuple(each.sizes[: each.rank])) for each in buffers]
 
 

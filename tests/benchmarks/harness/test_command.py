@@ -37,8 +37,8 @@ def refused(command, folder):
     ("arguments", "message"),
     [
         # Fields: unknown, of the wrong type.
-        (["--config.dept=20"], "dept: unknown field, choose one of dataset, "),
-        (["--config.dept", "20"], "dept: unknown field, choose one of dataset, "),
+        (["--config.dept=20"], "dept: unknown field, choose one of epochs, "),
+        (["--config.dept", "20"], "dept: unknown field, choose one of epochs, "),
         (["--config.depth=deep"], "depth"),
         (["--config.depth=8.5"], "depth"),
         (["--config.rate=much"], "rate"),
@@ -145,7 +145,7 @@ def test_unknown_form_of_a_config(refused):
             "from benchmarks.preresnet import PreResNetSettings\n"
             "def get_config():\n"
             "    return PreResNetSettings.config()",
-            "dataset: missing in the config",
+            "epochs: missing in the config",
         ),
     ],
 )

@@ -61,7 +61,7 @@ def test_one_compilation_serves_all_variants_schedules_and_seeds(
     settings = study.settings(dataset="digits", epochs=2, batch=20, depth=4, widths=(4,))
     dataset = flaxdrop.data.load("digits").first(40, 20)
     (family,) = families(study.variants(settings, dataset.num_classes))
-    task = Task(family.model, settings.recipe, len(dataset.x_train))
+    task = Task(family.model, settings, len(dataset.x_train))
     cells = {
         f"{variant}-seed{seed}": family.cell(variant, seed)
         for seed in range(2)

@@ -1,6 +1,6 @@
 """One experiment is trained once, whatever configs it is in, and shown in all of them."""
 
-from benchmarks.reproduction.experiments import distinct, experiment, origins, rows_of
+from benchmarks.reproduction.experiments import distinct, experiment, places, rows_of
 from benchmarks.reproduction.jobs import all_jobs
 
 
@@ -45,19 +45,24 @@ def test_no_experiment_is_wanted_of_two_configs():
     }
 
 
-def test_rows_are_shown_where_they_belong(rows_of_job):
-    first = origins(all_jobs())
-    there, _ = first[experiment(LOW, "none")]
+def test_rows_are_shown_wherever_they_belong(rows_of_job):
+    known = places(all_jobs())
     rows = {
-        "preresnet": [*rows_of_job(there, {"none": [0.4, 0.41]}), *rows_of_job(LOW, {"p6": [0.4]})]
+        "preresnet": [*rows_of_job(HIGH, {"none": [0.4, 0.41]}), *rows_of_job(LOW, {"p6": [0.4]})]
     }
-    assert [(row.variant, row.seed) for row in rows_of(LOW, first, rows)] == [
+    assert [(row.variant, row.seed) for row in rows_of(LOW, known, rows)] == [
         ("none", 0),
         ("none", 1),
         ("p6", 0),
     ]
     schedules = job_of("schedules_cifar10:small")
-    assert rows_of(schedules, first, rows) == []
-    there, name = first[experiment(schedules, "constant")]
-    (row,) = rows_of(schedules, first, {there.study.name: rows_of_job(there, {name: [0.5]})})
+    assert rows_of(schedules, known, rows) == []
+    (there, name), *_ = known[experiment(schedules, "constant")]
+    (row,) = rows_of(schedules, known, {there.study.name: rows_of_job(there, {name: [0.5]})})
     assert (row.study, row.variant) == ("schedules", "constant")
+
+
+def test_of_two_rows_the_configs_own_is_shown(rows_of_job):
+    rows = {"preresnet": [*rows_of_job(HIGH, {"none": [0.4]}), *rows_of_job(LOW, {"none": [0.5]})]}
+    (row,) = rows_of(LOW, places(all_jobs()), rows)
+    assert row.last_accuracy == 0.5

@@ -57,8 +57,8 @@ def test_whole_numbers_are_exact():
         ((16, 16), 3, 8, jnp.bfloat16, False),  # for which there are no such registers
     ],
 )
-def test_where_it_pays(channels, side, columns, dtype, used):
-    with jax.enable_x64(dtype == jnp.float64):
+def test_where_it_pays(float64_enabled, channels, side, columns, dtype, used):
+    with float64_enabled(dtype == jnp.float64):
         x = jnp.zeros((12, 8, columns, channels[0]), dtype)
         kernel = jnp.zeros((side, side, *channels), dtype)
 
