@@ -6,7 +6,6 @@ Kim et al., UAI 2023: before global average pooling the output is more stable th
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -108,7 +107,8 @@ def findings(plan: Plan[HeadSettings], comparison: Comparison) -> Iterator[str]:
 
     cells = []
     for outcome in comparison.outcomes:
-        variance = summary(map(math.exp, outcome.values.get(LOG + VARIANCE, {}).values()))
+        own = [row for row in comparison.rows if row.variant == outcome.variant]
+        variance = summary(row.measured[VARIANCE] for row in own if VARIANCE in row.measured)
         gap = summary(outcome.gap.values())
         cells.append((outcome.variant, f"{gap.n}", f"{gap:+.2f}", f"{variance:.4f}"))
     table = Table(

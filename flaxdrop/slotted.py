@@ -229,7 +229,7 @@ def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedMode
       patterns: "Block_*/Conv_1:in=0.1", "Block_*/Conv_1:in=0..0.3:channel" (over the blocks).
 
     Raises:
-      ValueError: it is no Linen module.
+      ValueError: it is no Linen module, or is not called like that.
 
     >>> import jax, jax.numpy as jnp
     >>> class Block(nn.Module):
@@ -257,6 +257,13 @@ def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedMode
     check_linen(model)
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: must be a flax.linen.Module, got {type(model).__name__}")
-    found = find_boundaries(model, arguments, {**mode_options(model, train=True), **options})
+    try:
+        found = find_boundaries(model, arguments, {**mode_options(model, train=True), **options})
+    except TypeError as error:
+        if "argument" in str(error) and "__call__" in str(error):
+            raise ValueError(
+                f"options: {error}; say how the network is called, for example train=True"
+            ) from None
+        raise
     places = find_places(found, lambda kind: issubclass(kind, nn.Dropout | Dropout))
     return SlottedModel(model, places, tuple(found.left_out.items()))

@@ -175,3 +175,14 @@ def test_layers_of_several_modules_are_told_apart_in_a_block():
     slots = of(in_turn(Pair, Pair, Pair)).slots
     assert slots["layer*/ConvBlock_0/LayerNorm_0:in"] == 3
     assert slots["layer*/ConvBlock_1/LayerNorm_0:in"] == 3
+
+
+def test_a_call_that_the_network_does_not_take_is_refused_in_one_line():
+    class Odd(nn.Module):
+        @nn.compact
+        def __call__(self, x, mode):
+            return nn.Dense(3 if mode else 4)(x)
+
+    with pytest.raises(ValueError, match=r"^options: .*'mode'.* for example train=True"):
+        with_slots(Odd(), X)
+    assert with_slots(Odd(), X, mode=True).slots["Dense_0:out"] == 1

@@ -76,8 +76,8 @@ def advise(
 
     Arguments and errors are those of `flaxdrop.analysis.variance_shift`. What is on in training is
     measured; each measurement takes `masks` + 1 passes, and so does every slot that is tried. So
-    the default is fewer masks, 2, and 1 without a placement: enough to detect a shift with some
-    hundred examples.
+    the default is fewer masks, 2, and 1 without a placement. They are enough to detect a shift
+    with some hundred examples.
 
     Returns:
       An advice for each.
@@ -98,9 +98,8 @@ def advise(
     check_linen(model)
     call = {"training": training, "inference": inference}
     if placement is None:
-        return _as_it_stands(
-            model, variables, batch, {**call, "masks": 1 if masks is None else masks}
-        )
+        options = {**call, "masks": 1 if masks is None else masks}
+        return _as_it_stands(model, variables, batch, options)
     masks = 2 if masks is None else masks
 
     def probe_of(placement: Placement | None) -> Probe:

@@ -71,7 +71,8 @@ def look(
         if context.method_name != "__call__":
             return call(*arguments, **keywords)
         if isinstance(module, nn.BatchNorm):
-            around, name = module.scope.parent, module.scope.name
+            scope: Any = module.scope
+            around, name = scope.parent, scope.name
             if any(around is other and name == same for other, same in called):
                 raise ValueError(
                     f"norm {name_of(module.path)}: is called twice in a pass, must be once"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special
 
 # Of the test for equal spreads. At .05 it misses, with three seeds, spreads that make pooled tests
 # wrong; Levene's test misses them at .25, too (simulated: tests/results/test_model.py).
@@ -177,6 +177,8 @@ def _seed_ratio(y: np.ndarray, X: np.ndarray, Z: np.ndarray, freedom: int) -> fl
             - information
         )
 
+    from scipy import optimize  # here: a study is imported without it, in half a second less
+
     bounds = (0.0, math.log1p(_LARGEST_RATIO))
     found = optimize.minimize_scalar(deviance, bounds=bounds, method="bounded")
     return math.expm1(found.x) if found.fun < deviance(0.0) else 0.0
@@ -184,6 +186,8 @@ def _seed_ratio(y: np.ndarray, X: np.ndarray, Z: np.ndarray, freedom: int) -> fl
 
 def _spread_test(groups: Sequence[np.ndarray]) -> float:
     """p of Bartlett's test for equal variances, over the networks whose values differ."""
+    from scipy import stats  # as above
+
     # Equal accuracies are of few images, and tell no spread.
     several = [group for group in groups if len(group) > 1 and np.ptp(group) > 0]
     if len(several) < 2:

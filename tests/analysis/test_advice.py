@@ -96,10 +96,8 @@ def test_dropout_of_a_foreign_network_is_named_and_judged(batch, initialise):
     wrong, right = foreign_advice(batch, initialise)
     assert (wrong.dropout, wrong.move_to) == ("wrong", "Dense_1:in")
     assert wrong.words.startswith("wrong stands at bn:in, a wrong place: at inference the input")
-    assert wrong.words.endswith(
-        "Move it to Dense_1:in: the network's shift falls from"
-        f" {wrong.shift.mean_abs_log_ratio:.2f} to 0.00."
-    )
+    assert "Move it to Dense_1:in: " in wrong.words
+    assert wrong.words.endswith(f"falls from {wrong.shift.mean_abs_log_ratio:.2f} to 0.00.")
     assert 0.2 < wrong.shift.mean_abs_log_ratio < 0.5
     assert (right.dropout, right.move_to) == ("right", None)
     assert right.words.startswith("right stands at Dense_1:in, the right place")

@@ -8,7 +8,7 @@ import flaxdrop.data
 from benchmarks import pretrain, transfer
 from benchmarks.findings.transfer import verdict
 from flaxdrop.models import DenseNet
-from flaxdrop.results.statistics import paired
+from flaxdrop.results.comparison import Effect
 from flaxdrop.weights import load_pretrained
 
 NETWORK = ["--config.layers=(1,1)", "--config.growth=4"]
@@ -96,15 +96,15 @@ def test_a_dry_run_computes_no_features(run_study, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("values", "sign", "word"),
+    ("mean", "variance", "sign", "word"),
     [
-        ((1.0, 1.1, 1.2), 1, "holds"),
-        ((1.0, 1.1, 1.2), -1, "does not hold"),
-        ((-1.0, -1.1, -1.2), -1, "holds"),
-        ((-1.0, 0.5, 1.2), 1, "undecided"),
-        ((1.0,), 1, "undecided"),
+        (1.1, 0.01, 1, "holds"),
+        (1.1, 0.01, -1, "does not hold"),
+        (-1.1, 0.01, -1, "holds"),
+        (0.2, 0.5, 1, "undecided"),
+        (1.0, float("nan"), 1, "undecided"),  # one seed
     ],
 )
-def test_a_verdict_needs_an_interval_without_zero(values, sign, word):
-    ours = dict(enumerate(values))
-    assert verdict(paired(ours, dict.fromkeys(ours, 0.0)), sign) == word
+def test_a_verdict_needs_an_interval_without_zero(mean, variance, sign, word):
+    effect = Effect("a", "b", "accuracy", mean, variance, 4, 0.0, (3, 3))
+    assert verdict(effect, sign) == word
