@@ -5,6 +5,7 @@ written with its checksum. One whose seal is not right, or of another cell, conf
 passed over for the one before it, and left alone. Files that are not in the seal do not matter.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,6 +13,7 @@ import logging
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -25,6 +27,7 @@ _OVERHEAD = 2  # orbax writes everything twice before it removes the first
 _SLACK = 1 << 20  # bytes, for its metadata
 _SEAL = "seal"
 _HALF_WRITTEN = ".half-written"
+_MANIFEST = "manifest.ocdbt"  # of orbax: without it nothing of a checkpoint can be read
 _EARLIER_SEAL = "sha256"  # of a flaxdrop whose seals named no cell
 
 
@@ -54,22 +57,20 @@ class Checkpoints:
         Raises:
           OSError: it cannot be written, for example to a full disk.
         """
-        ocp = _orbax()
-        with _checkpointer() as checkpointer:
-            for cell, (state, seconds) in states.items():
-                path = (self.folder / cell / str(int(state.step))).absolute()
-                tree = {"state": jax.tree.map(np.asarray, state), "seconds": np.float64(seconds)}
-                try:
-                    _make_room(path.parent, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
-                    written = path.with_name(f"{path.name}{_HALF_WRITTEN}")
-                    checkpointer.save(written, args=ocp.args.StandardSave(tree), force=True)
-                    (written / _SEAL).write_text(_seal(written, self._owner(cell)))
-                    if path.exists():
-                        (_set_aside if self._fault(path) else shutil.rmtree)(path)
-                    written.rename(path)
-                except (OSError, ValueError, RuntimeError) as error:
-                    said = str(error).strip().splitlines() or [repr(error)]
-                    raise OSError(f"cannot write the checkpoint {path}: {said[-1]}") from error
+        for cell, (state, seconds) in states.items():
+            path = (self.folder / cell / str(int(state.step))).absolute()
+            tree = {"state": jax.tree.map(np.asarray, state), "seconds": np.float64(seconds)}
+            try:
+                _make_room(path.parent, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
+                written = path.with_name(f"{path.name}{_HALF_WRITTEN}")
+                _write(written, tree)
+                (written / _SEAL).write_text(_seal(written, self._owner(cell)))
+                if path.exists():
+                    (_set_aside if self._fault(path) else shutil.rmtree)(path)
+                written.rename(path)
+            except (OSError, ValueError, RuntimeError) as error:
+                said = str(error).strip().splitlines() or [repr(error)]
+                raise OSError(f"cannot write the checkpoint {path}: {said[-1]}") from error
         for cell, (state, _) in states.items():
             self._keep(cell, int(state.step), _KEPT)
 
@@ -93,10 +94,8 @@ class Checkpoints:
             if fault := self._fault(path):
                 logging.warning("checkpoint %s is %s and passed over", path, fault)
                 continue
-            ocp = _orbax()
             try:
-                with _checkpointer() as checkpointer:
-                    tree = checkpointer.restore(path, args=ocp.args.StandardRestore(wanted))
+                tree = _read(path, wanted)
             except Exception as error:
                 reason = (str(error).splitlines() or [repr(error)])[0]
                 logging.warning("checkpoint %s cannot be read and is passed over: %s", path, reason)
@@ -147,6 +146,35 @@ def _checkpointer() -> Any:
     ocp = _orbax()
     # The asynchronous one, when it cannot write, keeps the process waiting for five minutes.
     return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+
+
+def _write(path: pathlib.Path, tree: Any) -> None:
+    """Writes a tree with orbax.
+
+    Raises:
+      OSError: what orbax needs to read it again was not written.
+    """
+    with _neutral(path) as neutral, _checkpointer() as checkpointer:
+        checkpointer.save(neutral, args=_orbax().args.StandardSave(tree), force=True)
+    if not (path / _MANIFEST).is_file():
+        raise OSError(f"orbax wrote no {_MANIFEST}")
+
+
+def _read(path: pathlib.Path, like: Any) -> Any:
+    with _neutral(path) as neutral, _checkpointer() as checkpointer:
+        return checkpointer.restore(neutral, args=_orbax().args.StandardRestore(like))
+
+
+@contextlib.contextmanager
+def _neutral(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A path to the same place without the name of the folder.
+
+    Orbax takes a path as a pattern of `glob`, in which brackets and the like have a meaning.
+    """
+    with tempfile.TemporaryDirectory(prefix="flaxdrop-") as folder:
+        link = pathlib.Path(folder) / "checkpoints"
+        link.symlink_to(path.parent, target_is_directory=True)
+        yield link / path.name
 
 
 def _checksum(path: pathlib.Path) -> str:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from flaxdrop.training import checkpoint
 from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.content import Content
 
@@ -52,6 +53,21 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path, state, like, bits_of):
     assert seconds == 1.25
     assert jax.tree.structure(found) == jax.tree.structure(state)
     assert of(tmp_path).load("none-seed0", like)[0].step == 7
+
+
+@pytest.mark.parametrize("name", ["exp [v2]", "a*b?c", "back\\slash", "{x,y}", "é %41 #", "-p"])
+def test_a_folder_of_any_name_is_read_again(tmp_path, state, like, bits_of, name):
+    of(tmp_path / name).save({"p6-seed0": (state, 1.25)})
+    assert bits_of(of(tmp_path / name).load("p6-seed0", like)[0]) == bits_of(state)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_cannot_be_read_again_is_no_checkpoint(tmp_path, state, monkeypatch):
+    of(tmp_path).save({"p6-seed0": (at(state, 4), 1.5)})
+    monkeypatch.setattr(checkpoint, "_MANIFEST", "not there")
+    with pytest.raises(OSError, match=r"cannot write the checkpoint .*8: .*not there"):
+        of(tmp_path).save({"p6-seed0": (at(state, 8), 2.5)})
+    assert of(tmp_path).steps("p6-seed0") == [4]
 
 
 def test_nothing_saved(tmp_path, like):
