@@ -7,11 +7,14 @@ passed over for the one before it, and left alone. Files that are not in the sea
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
 import pathlib
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +31,7 @@ _SLACK = 1 << 20  # bytes, for its metadata
 _SEAL = "seal"
 _HALF_WRITTEN = ".half-written"
 _MANIFEST = "manifest.ocdbt"  # of orbax: without it nothing of a checkpoint can be read
+_PLAIN_PATH = re.compile(r"[\w/.,:=@+ -]*")
 _EARLIER_SEAL = "sha256"  # of a flaxdrop whose seals named no cell
 
 
@@ -70,7 +74,8 @@ class Checkpoints:
                 written.rename(path)
             except (OSError, ValueError, RuntimeError) as error:
                 said = str(error).strip().splitlines() or [repr(error)]
-                raise OSError(f"cannot write the checkpoint {path}: {said[-1]}") from error
+                reason = said[-1].rpartition('": ')[2]  # behind the paths of orbax's own files
+                raise OSError(f"cannot write the checkpoint {path}: {reason}") from error
         for cell, (state, _) in states.items():
             self._keep(cell, int(state.step), _KEPT)
 
@@ -94,6 +99,14 @@ class Checkpoints:
             if fault := self._fault(path):
                 logging.warning("checkpoint %s is %s and passed over", path, fault)
                 continue
+            if (written_by := _sealed(path).get("jax", jax.__version__)) != jax.__version__:
+                logging.warning(
+                    "checkpoint %s is of jax %s and goes on with jax %s: the result may differ in"
+                    " rounding",
+                    path,
+                    written_by,
+                    jax.__version__,
+                )
             try:
                 tree = _read(path, wanted)
             except Exception as error:
@@ -121,10 +134,7 @@ class Checkpoints:
         # Orbax itself reads a flipped bit as a number, and says of a damaged file in many lines
         # that it is damaged.
         try:
-            checksum, _, body = (path / _SEAL).read_text().partition("\n")
-            if checksum != hashlib.sha256(body.encode()).hexdigest():
-                return "damaged"
-            sealed = json.loads(body)
+            sealed = _sealed(path)
             if any(_checksum(path / name) != right for name, right in sealed["files"].items()):
                 return "damaged"
         except (OSError, ValueError):
@@ -154,10 +164,34 @@ def _write(path: pathlib.Path, tree: Any) -> None:
     Raises:
       OSError: what orbax needs to read it again was not written.
     """
-    with _neutral(path) as neutral, _checkpointer() as checkpointer:
-        checkpointer.save(neutral, args=_orbax().args.StandardSave(tree), force=True)
+    # Of a disk that fills up meanwhile it says in hundreds of lines what its exception says in one.
+    _quieten_late_words()
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.CRITICAL)
+    try:
+        with _neutral(path) as neutral, _checkpointer() as checkpointer:
+            checkpointer.save(neutral, args=_orbax().args.StandardSave(tree), force=True)
+    finally:
+        absl.setLevel(level)
     if not (path / _MANIFEST).is_file():
         raise OSError(f"orbax wrote no {_MANIFEST}")
+
+
+@functools.cache
+def _quieten_late_words() -> None:
+    """Silences, for good, what failed writes say at any later time: they were raised before.
+
+    Asyncio speaks when it collects their tasks; tensorstore, when it finds its event loop closed.
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _read(path: pathlib.Path, like: Any) -> Any:
@@ -167,10 +201,13 @@ def _read(path: pathlib.Path, like: Any) -> Any:
 
 @contextlib.contextmanager
 def _neutral(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A path to the same place without the name of the folder.
+    """A path to the same place that orbax takes as it is.
 
-    Orbax takes a path as a pattern of `glob`, in which brackets and the like have a meaning.
+    It takes a path as a pattern of `glob`, in which brackets and the like have a meaning.
     """
+    if _PLAIN_PATH.fullmatch(str(path)):
+        yield path
+        return
     with tempfile.TemporaryDirectory(prefix="flaxdrop-") as folder:
         link = pathlib.Path(folder) / "checkpoints"
         link.symlink_to(path.parent, target_is_directory=True)
@@ -181,11 +218,24 @@ def _checksum(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _sealed(path: pathlib.Path) -> dict[str, Any]:
+    """What the seal of a checkpoint says.
+
+    Raises:
+      OSError, ValueError: it cannot be read, or is damaged.
+    """
+    checksum, _, body = (path / _SEAL).read_text().partition("\n")
+    if checksum != hashlib.sha256(body.encode()).hexdigest():
+        raise ValueError(f"{path / _SEAL} is damaged")
+    sealed: dict[str, Any] = json.loads(body)
+    return sealed
+
+
 def _seal(path: pathlib.Path, owner: dict[str, Any]) -> str:
-    """The text that seals a checkpoint: a checksum of what follows, whose it is, its files."""
+    """The text that seals a checkpoint: a checksum of what follows, its cell, jax and files."""
     written = [f for f in path.rglob("*") if f.is_file() and not is_system_file(f.name)]
     files = {file.relative_to(path).as_posix(): _checksum(file) for file in sorted(written)}
-    body = json.dumps({"of": owner, "files": files})
+    body = json.dumps({"of": owner, "jax": jax.__version__, "files": files})
     return f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 
 

@@ -196,6 +196,17 @@ def test_one_of_another_cell_is_passed_over(two_saved, like, caplog):
     assert "is of another cell and passed over" in caplog.text
 
 
+def test_one_of_another_jax_says_so_and_is_read(two_saved, state, like, caplog, monkeypatch):
+    of(two_saved).load("p6-seed0", like)
+    assert not caplog.messages
+    monkeypatch.setattr(jax, "__version__", "0.0.1")
+    of(two_saved).save({"p6-seed0": (at(state, 12), 3.5)})
+    monkeypatch.undo()
+    assert of(two_saved).load("p6-seed0", like)[1] == 3.5
+    [said] = caplog.messages
+    assert "is of jax 0.0.1 and goes on with jax " in said
+
+
 def test_one_of_an_earlier_flaxdrop_is_passed_over_in_a_line(two_saved, like, caplog):
     for step in ("4", "8"):
         (two_saved / "p6-seed0" / step / "seal").rename(two_saved / "p6-seed0" / step / "sha256")
@@ -227,15 +238,20 @@ def files_no_larger_than(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("size", [0, 100_000])
+@pytest.mark.parametrize(
+    ("size", "late"), [(0, False), (100_000, False), (0, True), (1_000, True), (8_000, True)]
+)
 def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
-    two_saved, state, like, bits_of, size, capfd
+    two_saved, state, like, bits_of, size, late, capfd, monkeypatch
 ):
+    if late:  # it fills up after there was room
+        monkeypatch.setattr(checkpoint, "_make_room", lambda *_: None)
     refused = pytest.raises(OSError, match=r"^cannot write the checkpoint .*/p6-seed0/12: ")
     with refused as caught, files_no_larger_than(size):
         of(two_saved).save({"p6-seed0": (at(state, 12), 0.0)})
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+    monkeypatch.undo()
     assert of(two_saved).steps("p6-seed0") == [4, 8]
     assert bits_of(of(two_saved).load("p6-seed0", like)[0]) == bits_of(at(state, 8))
     of(two_saved).save({"p6-seed0": (at(state, 12), 0.0)})
