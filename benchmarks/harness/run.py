@@ -27,7 +27,7 @@ from flaxdrop.results.regime import regime
 from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
 from flaxdrop.results.table import accuracy_table, effect_table
-from flaxdrop.table import WIDTH
+from flaxdrop.table import WIDTH, plain
 from flaxdrop.training.cells import compile_programs
 from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
@@ -60,7 +60,7 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
         except (ValueError, OSError) as error:
             raise UsageError(str(error)) from error
         for warning in warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            print(f"warning: {plain(warning)}", file=sys.stderr)
         try:
             rows, interrupted = train(study, plan, rows, stop)
             while not interrupted and _needs_seeds(study, plan, rows):
