@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.harness.arguments import USER_ERROR, Flag, run_command
+from benchmarks.harness.arguments import USER_ERROR, Flag, leave, run_command
 from benchmarks.harness.estimate import cell_flops, flops_per_second, time_in_words
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.planning import make_plan
@@ -208,4 +208,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

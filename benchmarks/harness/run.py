@@ -17,10 +17,11 @@ from tqdm import tqdm
 from benchmarks.harness.arguments import UsageError
 from benchmarks.harness.decide import decision_table, undecided
 from benchmarks.harness.estimate import describe_plan
-from benchmarks.harness.plan import Plan, S, cell_name
+from benchmarks.harness.plan import Jobs, Plan, S, cell_name
 from benchmarks.harness.planning import make_plan
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Family, parameter_count
+from flaxdrop.memory import check_fits
 from flaxdrop.results import ledger, provenance
 from flaxdrop.results.claims_table import claim_lines, claims_table
 from flaxdrop.results.regime import regime
@@ -74,7 +75,7 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
                 " put it right and run the same command to go on"
             ) from error
     if not interrupted:
-        return 0
+        return stop.exit_status  # a signal may have come while the report was drawn
     print(
         f"{stop.reason}: {len(plan.finished(rows))} of {plan.total} cells are finished, those in"
         " training are saved; run the same command to go on"
@@ -123,8 +124,10 @@ def train(
     if not left:
         return rows, False
     steps = left * recipe.steps_per_epoch(plan.examples) * recipe.epochs
+    under_way = plan.checkpoints.cells()
     for cell in itertools.chain.from_iterable(pending.values()):
-        steps -= max(plan.checkpoints.steps(cell_name(*cell)), default=0)
+        if (name := cell_name(*cell)) in under_way:
+            steps -= max(plan.checkpoints.steps(name), default=0)
     with tqdm(
         total=steps * recipe.batch,
         unit="img",
@@ -154,12 +157,14 @@ def _train_family(
 ) -> Iterator[ledger.Row]:
     """Trains cells that one program serves; each is in the ledger before it is yielded."""
     task = plan.task(family)
-    named = {cell_name(variant, seed): (variant, seed) for variant, seed in pending}
-    jobs = {name: plan.cell(variant, seed) for name, (variant, seed) in named.items()}
+    jobs = Jobs(plan, pending)
     bar.set_postfix_str("compiling" if plan.frozen is None else "computing features, compiling")
-    example = next(iter(jobs.values()))
+    example = plan.cell(*pending[0])
     per_device = plan.settings.cells_per_device
     programs = compile_programs(task, plan.images, example, plan.devices, per_device)
+    if plan.devices[0].platform == "cpu":  # an accelerator says itself that it has too little
+        needed = len(plan.devices) * programs.temporary_bytes
+        check_fits("batch, depth or cells_per_device", needed, "training's temporary arrays")
     bar.unpause()
     bar.set_postfix_str("")
     provenance_of_run = {
@@ -177,7 +182,7 @@ def _train_family(
         checkpoint_seconds=plan.settings.checkpoint_seconds,
         advance=bar.update,
     ):
-        variant, seed = named[finished.name]
+        variant, seed = jobs.named[finished.name]
         row = _row(study, plan, task, variant, seed, finished, provenance_of_run)
         ledger.append(plan.folder.ledger, row)
         plan.checkpoints.forget(finished.name, int(finished.state.step))

@@ -47,6 +47,10 @@ class Checkpoints:
     folder: pathlib.Path
     content: Content
 
+    def cells(self) -> set[str]:
+        """The names of the cells that have a folder here."""
+        return {path.name for path in self.folder.glob("*")}
+
     def steps(self, cell: str) -> list[int]:
         """The steps at which a cell was saved, whatever can be read of it, ascending."""
         there = (self.folder / cell).glob("*")
