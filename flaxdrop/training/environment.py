@@ -1,10 +1,13 @@
 """What this host offers, to be said before jax first looks for devices."""
 
 import contextlib
+import functools
 import gc
 import hashlib
 import os
 import pathlib
+import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +41,7 @@ _XLA_FLAGS = ("--xla_dump_", "--xla_force_host_platform_device_count=", "--xla_g
 # How many parts XLA may cut a loop into. With one, it makes another loop, which rounds otherwise;
 # from two on, their number changes nothing. So a single core works on two parts.
 _FEWEST_PARTS = 2
+_DAMAGED = re.compile(r"Error reading persistent compilation cache entry for '(\w+)'")
 
 
 def configure_jax() -> None:
@@ -74,8 +78,28 @@ def configure_jax() -> None:
         jax.config.update(
             "jax_compilation_cache_dir", str(cache_directory() / "xla" / _processor())
         )
+    _mend_cache()
     # Small programs too, which jax would compile anew: a third of a second of a start.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@functools.cache
+def _mend_cache() -> None:
+    """Removes entries of the cache that jax cannot read: it then writes them anew.
+
+    It tells of them by a warning each, and would at every later start.
+    """
+    before = warnings.showwarning
+
+    def show(message: Any, *about: Any, **more: Any) -> None:
+        if not (damaged := _DAMAGED.match(str(message))):
+            before(message, *about, **more)
+            return
+        folder = pathlib.Path(jax.config.values["jax_compilation_cache_dir"])
+        for path in folder.glob(f"{damaged[1]}-*-cache"):
+            path.unlink(missing_ok=True)
+
+    warnings.showwarning = show
 
 
 def compiler_options(device: jax.Device) -> dict[str, Any] | None:

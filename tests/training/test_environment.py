@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -55,3 +57,23 @@ def test_xla_cuts_loops_into_at_least_two_parts(monkeypatch, count, parts):
     monkeypatch.setenv("PJRT_NPROC", "1")
     configure_jax()
     assert os.environ["PJRT_NPROC"] == parts
+
+
+def test_damaged_entries_of_the_compile_cache_are_mended_in_silence(tmp_path):
+    program = """
+import jax
+from flaxdrop.training.environment import configure_jax
+configure_jax()
+print(jax.jit(lambda x: x * 3)(2.0))
+"""
+    environment = {**os.environ, "FLAXDROP_CACHE": str(tmp_path)}
+    for damaged in (False, True, False):
+        for path in tmp_path.rglob("*-cache"):
+            if damaged:
+                path.write_bytes(path.read_bytes()[:100])
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+        )
+        assert done.stdout == "6.0\n"
+        assert done.stderr == ""
+    assert all(path.stat().st_size > 100 for path in tmp_path.rglob("*-cache"))
