@@ -35,14 +35,6 @@ def execute(study: Study[Any], arguments: Sequence[str]) -> int:
       one line on stderr; 128 + the signal's number, stopped by it.
     """
     values = flags.FlagValues()
-    config = config_flags.DEFINE_config_file(
-        "config",
-        None,
-        "the run: configs/FILE.py[:form]",
-        flag_values=values,
-        lock_config=True,
-        sys_argv=arguments,
-    )
     flags.DEFINE_string(
         "workdir",
         None,
@@ -61,6 +53,15 @@ def execute(study: Study[Any], arguments: Sequence[str]) -> int:
         nonlocal settings
         try:
             _check_words(study, arguments)
+            # This reads the command line already, a --flagfile too.
+            config = config_flags.DEFINE_config_file(
+                "config",
+                None,
+                "the run: configs/FILE.py[:form]",
+                flag_values=values,
+                lock_config=True,
+                sys_argv=arguments,
+            )
             parse(values, arguments)
             if config.value is None:
                 raise ValueError(f"--config is missing, for example --config {study.example}")

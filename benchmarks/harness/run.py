@@ -24,11 +24,12 @@ from benchmarks.harness.variants import Family, parameter_count
 from flaxdrop.memory import check_fits
 from flaxdrop.results import ledger, provenance
 from flaxdrop.results.claims_table import claim_lines, claims_table
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.regime import regime
 from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
 from flaxdrop.results.table import accuracy_table, effect_table
-from flaxdrop.table import WIDTH, plain
+from flaxdrop.table import WIDTH, Table, plain
 from flaxdrop.training.cells import compile_programs
 from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
@@ -56,6 +57,11 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
                 plan.folder.check(study.name, plan.identity)
                 print(describe_plan(study, plan))
                 return 0
+            if plan.folder.read_only:
+                rows, _ = plan.recorded()
+                if len(plan.finished(rows)) == plan.total:
+                    _show(study, plan, rows)
+                    return 0
             stack.enter_context(plan.folder.claimed(study.name, plan.identity))
             rows, warnings = plan.recorded()
         except (ValueError, OSError) as error:
@@ -255,6 +261,7 @@ def _line(row: ledger.Row, done: int, total: int) -> str:
 
 
 def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, complete: bool) -> None:
+    """Writes the table and the pictures, and shows the table with what the study finds."""
     rows = plan.finished(rows)
     if not rows:
         return
@@ -262,13 +269,9 @@ def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, compl
 
     folder = plan.folder
     comparison = study.compare(rows, plan.every_variant)
-    tables = [
-        accuracy_table(comparison, study.published(plan.settings)),
-        effect_table(comparison),
-        *([decision_table(study.claims, comparison)] if plan.settings.decide else []),
-    ]
     line = regime(comparison)
-    written = [*tables, *([claims_table(comparison, study.claims)] if study.claims else [])]
+    written = _tables(study, plan, comparison)
+    written += [claims_table(comparison, study.claims)] if study.claims else []
     folder.table.write_text(f"{line}.\n\n" + "\n".join(table.markdown() for table in written))
     variants.draw_positions(
         comparison,
@@ -279,14 +282,28 @@ def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, compl
         layout=study.layout,
     )
     variants.draw_curves(comparison, folder.picture("curves"), title=study.question, subtitle=line)
-    print(f"\n{line}.\n")
-    for table in tables:
-        print(table.text())
-    for words in claim_lines(comparison, study.claims):
-        print(textwrap.fill(words, WIDTH, subsequent_indent="  "))
+    _show(study, plan, rows)
     if complete and study.findings:  # they may take longer than a time budget leaves
         for line in study.findings(plan, comparison):
             print(line)
     print(f"ledger    {folder.ledger}")
     print(f"table     {folder.table}")
     print(f"pictures  {folder.picture('positions')}, {folder.picture('curves')}")
+
+
+def _show(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row]) -> None:
+    """Prints the tables and the claims; writes nothing."""
+    comparison = study.compare(plan.finished(rows), plan.every_variant)
+    print(f"\n{regime(comparison)}.\n")
+    for table in _tables(study, plan, comparison):
+        print(table.text())
+    for words in claim_lines(comparison, study.claims):
+        print(textwrap.fill(words, WIDTH, subsequent_indent="  "))
+
+
+def _tables(study: Study[S], plan: Plan[S], comparison: Comparison) -> list[Table]:
+    return [
+        accuracy_table(comparison, study.published(plan.settings)),
+        effect_table(comparison),
+        *([decision_table(study.claims, comparison)] if plan.settings.decide else []),
+    ]
