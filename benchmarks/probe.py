@@ -106,7 +106,7 @@ def open_run(folder: str, examples: int, data_dir: str) -> Run:
     try:
         fields = settings_in(json.loads(path.read_text()))
         study = load_study(fields.pop("study"))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ValueError(f"run: {path} is damaged, or of a newer flaxdrop") from None
     trained, _ = ledger.read(path.with_name("ledger.jsonl"))
     seeds = 1 + max((row.seed for row in trained), default=0)

@@ -9,7 +9,8 @@ Nothing is trained and no device is asked for.
 import json
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from benchmarks.harness.arguments import Flag, run_command
 from benchmarks.harness.workfolder import LEDGERS
@@ -82,11 +83,18 @@ def page(
     runs = progress(jobs, rows)
     other = {study: sum(row.numerics != NUMERICS for row in of) for study, of in rows.items()}
     others = [
-        of([json.loads(line) for line in path.read_text().splitlines()])
-        for name, of in sections.items()
-        if (path := folder / name).exists()
+        _section(path, of) for name, of in sections.items() if (path := folder / name).exists()
     ]
     return render(runs, others, other), pictures(runs)
+
+
+def _section(path: pathlib.Path, of: Callable[[Sequence[Mapping[str, Any]]], str]) -> str:
+    try:
+        return of([json.loads(line) for line in path.read_text().splitlines()])
+    except Exception as error:  # of lines of another shape
+        raise ValueError(
+            f"{path}: is damaged or of a newer flaxdrop ({type(error).__name__}: {error})"
+        ) from error
 
 
 def write(text: str, pictures: Sequence[Picture]) -> None:

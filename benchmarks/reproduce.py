@@ -8,6 +8,7 @@ checkpoints below runs/. `python -m benchmarks.report` then renders BENCHMARKS.m
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import pathlib
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.harness.arguments import USER_ERROR, Flag, run_command
+from benchmarks.harness.arguments import USER_ERROR, Flag, leave, run_command
 from benchmarks.harness.estimate import cell_flops, flops_per_second, time_in_words
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.planning import make_plan
@@ -61,7 +62,8 @@ def reproduce(jobs: Sequence[Job], folder: pathlib.Path, stop: Stop, data_dir: s
                 break
             begun = True
             job, plan = claimed
-            train(job.study, plan, plan.recorded()[0], stop)
+            rows = [row for row in _rows(folder, job) if row.content == plan.content]
+            train(job.study, plan, rows, stop)
     left = missing(jobs, folder)
     ended = stop.reason or ("nothing more can be begun here" if left else "done")
     print(
@@ -124,7 +126,15 @@ def _ledger(folder: pathlib.Path, job: Job) -> pathlib.Path:
 
 
 def _rows(folder: pathlib.Path, job: Job) -> list[Row]:
-    return ledger.read(_ledger(folder, job))[0]
+    path = _ledger(folder, job)
+    stat = path.stat() if path.exists() else None
+    return _read(path, stat and (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: pathlib.Path, _: tuple[int, int, int] | None) -> list[Row]:
+    """The rows of a ledger, read once as long as it stays as it is."""
+    return ledger.read(path)[0]
 
 
 def chosen(jobs: Sequence[Job], only: str) -> list[Job]:
@@ -208,4 +218,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """One rate of a placement: a number, an array with a rate a block, or a ramp over the blocks."""
 
 import dataclasses
+import re
 from typing import Any, Self
 
 import jax
@@ -72,7 +73,13 @@ def parse_rate(slot: str, text: str) -> Any:
         ) from None
 
 
+# Python's `float` reads underscores and the digits of every script, too.
+_NUMBER = re.compile(r"\s*[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?\s*", re.ASCII)
+
+
 def _probability(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
     rate = float(text)
     if not 0 <= rate <= 1:
         raise ValueError

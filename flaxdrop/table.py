@@ -1,10 +1,40 @@
 """A table of texts, for a terminal and as Markdown."""
 
 import dataclasses
+import re
 import textwrap
 
 WIDTH = 120
 EMPTY = "-"
+
+
+# Where an element of HTML begins.
+_ELEMENT = re.compile(r"<(?=[A-Za-z/!?])")
+# What Markdown reads as HTML, a bar of a table, a link, code or emphasis.
+_SPECIAL = re.compile(r"[\\`*_\[\]<>&|#~!]")
+
+
+def plain(text: str) -> str:
+    """Text of a stranger on one line, without control characters: what a terminal shows as it is.
+
+    >>> plain("cpu\\x1b[31m\\n# red")
+    'cpu[31m # red'
+    """
+    return "".join(char for char in " ".join(text.split()) if char.isprintable())
+
+
+def escaped(text: str) -> str:
+    """Text of a stranger as Markdown that shows it, whatever it is.
+
+    >>> escaped("<script> a|b_c")
+    '\\\\<script\\\\> a\\\\|b\\\\_c'
+    """
+    return _SPECIAL.sub(lambda found: "\\" + found[0], plain(text))
+
+
+def _cell(text: str) -> str:
+    """A cell in Markdown: emphasis and links stay, nothing leaves the cell or is HTML."""
+    return _ELEMENT.sub(r"\\<", plain(text)).replace("|", "\\|")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +48,7 @@ class Table:
     def markdown(self) -> str:
         """A Markdown table with the notes as a list below it."""
         lines = [self.columns, tuple("---" for _ in self.columns), *self.cells]
-        table = ["| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines]
+        table = ["| " + " | ".join(map(_cell, line)) + " |" for line in lines]
         return "\n".join([*table, "", *(f"- {note}" for note in self.notes)]) + "\n"
 
     def text(self) -> str:

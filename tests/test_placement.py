@@ -285,3 +285,9 @@ def test_a_placement_with_a_traced_rate_has_no_hash():
         assert one_line(refused)
 
     jax.jit(traced)(Placement({"p6": Ramp(0.0, 0.5)}))
+
+
+@pytest.mark.parametrize("rate", ["0_1", "\uff10.1", "\u0660", "0x1", "+0.1", "nan", "1_0..1", ""])
+def test_a_rate_in_other_digits_than_those_of_ascii_is_refused(rate):
+    with pytest.raises(ValueError, match=r"^placement: "):
+        Placement.parse(f"p6={rate}")

@@ -52,7 +52,7 @@ def repair_table(plan: Plan[Any], comparison: Comparison) -> Table:
 
 def _batches(plan: Plan[Any], seed: int) -> list[jax.Array]:
     """Of the examples that the cells of a seed were trained on."""
-    images, own = plan.images, plan.subsets[seed]
+    images, own = plan.images, plan.subset(seed)
     places = np.arange(len(images.x_train)) if own is None else own
     chosen = np.random.default_rng(0).permutation(places)[:EXAMPLES]
     x = normalise(jnp.asarray(images.x_train[chosen]), images.mean, images.std)

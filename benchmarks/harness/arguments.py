@@ -2,15 +2,19 @@
 
 import dataclasses
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags
 
+from flaxdrop.table import plain
+
 HELP = {"--help", "-h", "-help", "--helpfull"}
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "Unable to allocate")
 USER_ERROR = 2
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -134,7 +138,8 @@ def exit_status(
 
     Args:
       run: returns the exit status, None for 0.
-      errors: the exceptions that are the user's; others are faults of the program and are raised.
+      errors: the exceptions that are the user's. Others are raised, as faults of the program, but
+        for what the host cannot give: memory, a platform of jax.
 
     Returns:
       The status of `run`; 2 after an error of the user; 130 after Ctrl-C.
@@ -142,11 +147,36 @@ def exit_status(
     try:
         return run() or 0
     except errors as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return USER_ERROR
+        words = one_line(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        if not (words := _of_the_host(error)):
+            raise  # a fault of the program: its traceback is shown
+    print(f"error: {plain(words)}", file=sys.stderr)
+    return USER_ERROR
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process; one that was stopped by a signal does not await what still compiles."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status > 128:
+        os._exit(status)
+    sys.exit(status)
+
+
+def _of_the_host(error: Exception) -> str:
+    """What the host cannot give to any program, in one line; empty: the error is another one."""
+    words = one_line(error)
+    if "Unable to initialize backend" in words or "Unknown backend" in words:
+        return f"JAX_PLATFORMS: must be a platform that is here, {words.partition(' (set')[0]}"
+    if isinstance(error, MemoryError) or any(sign in words for sign in _OUT_OF_MEMORY):
+        return f"out of memory, lower batch, depth, widths or cells_per_device: {words[:200]}"
+    if isinstance(error, OverflowError | RecursionError):
+        return f"a number or a file is too large: {words[:200]}"
+    return ""
 
 
 def one_line(error: Exception) -> str:

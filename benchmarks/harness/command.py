@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from absl import flags
 from ml_collections import config_flags
 
-from benchmarks.harness.arguments import HELP, UsageError, exit_status, one_line, parse
+from benchmarks.harness.arguments import HELP, UsageError, exit_status, leave, one_line, parse
 from benchmarks.harness.run import run
 from benchmarks.harness.study import Study
 from flaxdrop.training.recipe import Recipe
@@ -20,7 +20,7 @@ from flaxdrop.training.recipe import Recipe
 
 def main(study: Study[Any]) -> NoReturn:
     """Runs a study from the command line and exits."""
-    sys.exit(execute(study, sys.argv))
+    leave(execute(study, sys.argv))
 
 
 def execute(study: Study[Any], arguments: Sequence[str]) -> int:
@@ -35,14 +35,6 @@ def execute(study: Study[Any], arguments: Sequence[str]) -> int:
       one line on stderr; 128 + the signal's number, stopped by it.
     """
     values = flags.FlagValues()
-    config = config_flags.DEFINE_config_file(
-        "config",
-        None,
-        "the run: configs/FILE.py[:form]",
-        flag_values=values,
-        lock_config=True,
-        sys_argv=arguments,
-    )
     flags.DEFINE_string(
         "workdir",
         None,
@@ -61,13 +53,25 @@ def execute(study: Study[Any], arguments: Sequence[str]) -> int:
         nonlocal settings
         try:
             _check_words(study, arguments)
+            # This reads the command line already, a --flagfile too.
+            config = config_flags.DEFINE_config_file(
+                "config",
+                None,
+                "the run: configs/FILE.py[:form]",
+                flag_values=values,
+                lock_config=True,
+                sys_argv=arguments,
+            )
             parse(values, arguments)
             if config.value is None:
                 raise ValueError(f"--config is missing, for example --config {study.example}")
             settings = study.settings.of(config.value)
         except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             raise UsageError(one_line(error)) from error
-        except Exception as error:  # a config file is a program, and may raise anything
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a config file is a program: it may raise anything
             raise UsageError(f"config: {type(error).__name__}: {error}") from error
 
     if status := exit_status(read):

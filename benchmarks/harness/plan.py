@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import jax
@@ -37,7 +37,7 @@ class Plan(Generic[S]):
       settings: of the run.
       dataset: the examples, of which a cell may be trained on a part.
       pixels: those of them that some cell uses, with mean and standard deviation.
-      subsets: seed -> places in `pixels` of the examples that its cells are trained on; None: all.
+      subset: seed -> places in `pixels` of the examples that its cells are trained on; None: all.
       frozen: the network whose features the cells are trained on; None: on the pixels.
       content: what its cells are, but for their variants and seeds.
       every_variant: all of the study's, in the table's order.
@@ -52,7 +52,7 @@ class Plan(Generic[S]):
     settings: S
     dataset: Dataset
     pixels: Images
-    subsets: tuple[np.ndarray | None, ...]
+    subset: Callable[[int], np.ndarray | None]
     frozen: FrozenNetwork | None
     content: Content
     every_variant: Mapping[str, Variant]
@@ -92,7 +92,7 @@ class Plan(Generic[S]):
 
     def cell(self, variant: str, seed: int) -> Cell:
         """A cell: its key, its placement, its schedule and its part of the examples."""
-        return self.family(variant).cell(variant, seed).replace(subset=self.subsets[seed])
+        return self.family(variant).cell(variant, seed).replace(subset=self.subset(seed))
 
     def family(self, variant: str) -> Family:
         """The family that a variant belongs to."""
@@ -134,6 +134,28 @@ class Plan(Generic[S]):
         own = [name for name in self.variants if name in family.placements]
         every = [(name, seed) for seed in range(self.settings.seeds) for name in own]
         return [cell for cell in every if cell not in done]
+
+
+class Jobs(Mapping[str, Cell]):
+    """Cells of a plan by their names, each made when it is asked for: there may be very many.
+
+    Args:
+      plan: whose cells they are.
+      cells: (variant, seed) of each, in order.
+    """
+
+    def __init__(self, plan: Plan[Any], cells: Sequence[tuple[str, int]]) -> None:
+        self._plan = plan
+        self.named = {cell_name(variant, seed): (variant, seed) for variant, seed in cells}
+
+    def __getitem__(self, name: str) -> Cell:
+        return self._plan.cell(*self.named[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.named)
+
+    def __len__(self) -> int:
+        return len(self.named)
 
 
 def cell_name(variant: str, seed: int) -> str:

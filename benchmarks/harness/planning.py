@@ -6,7 +6,7 @@ import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -20,11 +20,14 @@ from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant, families, parameter_count
 from benchmarks.harness.workfolder import WorkFolder, default_folder
 from flaxdrop.data.dataset import Dataset
+from flaxdrop.memory import check_fits
 from flaxdrop.results.provenance import config_hash
 from flaxdrop.training.cells import choose_devices, to_images
 from flaxdrop.training.content import NUMERICS, Content
 from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.steps import Images
+
+_COPIES = 3  # of the parameters, f32, at the least: their gradients and the optimiser's beside them
 
 
 def make_plan(
@@ -58,7 +61,7 @@ def make_plan(
     devices = choose_devices(settings.devices)
     dataset = _load(settings, without_data=without_data)
     settings.steps_per_epoch(settings.train_examples or len(dataset.x_train))
-    pixels, subsets = _draw(to_images(dataset, settings.mean, settings.std), dataset, settings)
+    pixels, subset = _draw(to_images(dataset, settings.mean, settings.std), dataset, settings)
     frozen = study.frozen(settings) if study.frozen else None
     with _blaming_settings():
         every = dict(study.variants(settings, dataset.num_classes))
@@ -81,7 +84,7 @@ def make_plan(
         settings=settings,
         dataset=dataset,
         pixels=pixels,
-        subsets=subsets,
+        subset=subset,
         frozen=frozen,
         content=content,
         every_variant=every,
@@ -93,7 +96,10 @@ def make_plan(
     with _blaming_settings():
         for family in plan.families:
             if family.placements.keys() & set(chosen):
-                parameter_count(family.model, plan.input_shape)  # refuses images that do not fit
+                # Refuses images that do not fit.
+                parameters = parameter_count(family.model, plan.input_shape)
+                cells = len(devices) * settings.cells_per_device
+                check_fits("config", cells * _COPIES * 4 * parameters, "its networks")
     return plan
 
 
@@ -131,14 +137,19 @@ def _load(settings: Settings, *, without_data: bool) -> Dataset:
 
 def _draw(
     images: Images, dataset: Dataset, settings: Settings
-) -> tuple[Images, tuple[np.ndarray | None, ...]]:
+) -> tuple[Images, Callable[[int], np.ndarray | None]]:
     """The images that some seed is trained on, and which of them each seed is."""
-    if settings.train_examples in (0, len(dataset.x_train)):
-        return images, (None,) * settings.seeds
-    drawn = [dataset.drawn(settings.train_examples, seed) for seed in range(settings.seeds)]
-    used = np.unique(np.concatenate(drawn))
+    examples = settings.train_examples
+    if examples in (0, len(dataset.x_train)):
+        return images, lambda _: None
+    is_used = np.zeros(len(dataset.x_train), bool)
+    for seed in range(settings.seeds):
+        is_used[dataset.drawn(examples, seed)] = True
+        if is_used.all():  # of many seeds, those that follow draw nothing new
+            break
+    used = np.flatnonzero(is_used)
     own = images.replace(x_train=images.x_train[used], y_train=images.y_train[used])
-    return own, tuple(np.searchsorted(used, part).astype(np.int32) for part in drawn)
+    return own, lambda seed: np.searchsorted(used, dataset.drawn(examples, seed)).astype(np.int32)
 
 
 def restrict(every: Mapping[str, Variant], asked: str) -> tuple[str, ...]:

@@ -17,17 +17,19 @@ from tqdm import tqdm
 from benchmarks.harness.arguments import UsageError
 from benchmarks.harness.decide import decision_table, undecided
 from benchmarks.harness.estimate import describe_plan
-from benchmarks.harness.plan import Plan, S, cell_name
+from benchmarks.harness.plan import Jobs, Plan, S, cell_name
 from benchmarks.harness.planning import make_plan
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Family, parameter_count
+from flaxdrop.memory import check_fits
 from flaxdrop.results import ledger, provenance
 from flaxdrop.results.claims_table import claim_lines, claims_table
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.regime import regime
 from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
 from flaxdrop.results.table import accuracy_table, effect_table
-from flaxdrop.table import WIDTH
+from flaxdrop.table import WIDTH, Table, plain
 from flaxdrop.training.cells import compile_programs
 from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
@@ -55,12 +57,17 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
                 plan.folder.check(study.name, plan.identity)
                 print(describe_plan(study, plan))
                 return 0
+            if plan.folder.read_only:
+                rows, _ = plan.recorded()
+                if len(plan.finished(rows)) == plan.total:
+                    _show(study, plan, rows)
+                    return 0
             stack.enter_context(plan.folder.claimed(study.name, plan.identity))
             rows, warnings = plan.recorded()
         except (ValueError, OSError) as error:
             raise UsageError(str(error)) from error
         for warning in warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            print(f"warning: {plain(warning)}", file=sys.stderr)
         try:
             rows, interrupted = train(study, plan, rows, stop)
             while not interrupted and _needs_seeds(study, plan, rows):
@@ -74,7 +81,7 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
                 " put it right and run the same command to go on"
             ) from error
     if not interrupted:
-        return 0
+        return stop.exit_status  # a signal may have come while the report was drawn
     print(
         f"{stop.reason}: {len(plan.finished(rows))} of {plan.total} cells are finished, those in"
         " training are saved; run the same command to go on"
@@ -123,8 +130,10 @@ def train(
     if not left:
         return rows, False
     steps = left * recipe.steps_per_epoch(plan.examples) * recipe.epochs
+    under_way = plan.checkpoints.cells()
     for cell in itertools.chain.from_iterable(pending.values()):
-        steps -= max(plan.checkpoints.steps(cell_name(*cell)), default=0)
+        if (name := cell_name(*cell)) in under_way:
+            steps -= max(plan.checkpoints.steps(name), default=0)
     with tqdm(
         total=steps * recipe.batch,
         unit="img",
@@ -154,12 +163,14 @@ def _train_family(
 ) -> Iterator[ledger.Row]:
     """Trains cells that one program serves; each is in the ledger before it is yielded."""
     task = plan.task(family)
-    named = {cell_name(variant, seed): (variant, seed) for variant, seed in pending}
-    jobs = {name: plan.cell(variant, seed) for name, (variant, seed) in named.items()}
+    jobs = Jobs(plan, pending)
     bar.set_postfix_str("compiling" if plan.frozen is None else "computing features, compiling")
-    example = next(iter(jobs.values()))
+    example = plan.cell(*pending[0])
     per_device = plan.settings.cells_per_device
     programs = compile_programs(task, plan.images, example, plan.devices, per_device)
+    if plan.devices[0].platform == "cpu":  # an accelerator says itself that it has too little
+        needed = len(plan.devices) * programs.temporary_bytes
+        check_fits("batch, depth or cells_per_device", needed, "training's temporary arrays")
     bar.unpause()
     bar.set_postfix_str("")
     provenance_of_run = {
@@ -177,7 +188,7 @@ def _train_family(
         checkpoint_seconds=plan.settings.checkpoint_seconds,
         advance=bar.update,
     ):
-        variant, seed = named[finished.name]
+        variant, seed = jobs.named[finished.name]
         row = _row(study, plan, task, variant, seed, finished, provenance_of_run)
         ledger.append(plan.folder.ledger, row)
         plan.checkpoints.forget(finished.name, int(finished.state.step))
@@ -250,6 +261,7 @@ def _line(row: ledger.Row, done: int, total: int) -> str:
 
 
 def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, complete: bool) -> None:
+    """Writes the table and the pictures, and shows the table with what the study finds."""
     rows = plan.finished(rows)
     if not rows:
         return
@@ -257,13 +269,9 @@ def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, compl
 
     folder = plan.folder
     comparison = study.compare(rows, plan.every_variant)
-    tables = [
-        accuracy_table(comparison, study.published(plan.settings)),
-        effect_table(comparison),
-        *([decision_table(study.claims, comparison)] if plan.settings.decide else []),
-    ]
     line = regime(comparison)
-    written = [*tables, *([claims_table(comparison, study.claims)] if study.claims else [])]
+    written = _tables(study, plan, comparison)
+    written += [claims_table(comparison, study.claims)] if study.claims else []
     folder.table.write_text(f"{line}.\n\n" + "\n".join(table.markdown() for table in written))
     variants.draw_positions(
         comparison,
@@ -274,14 +282,28 @@ def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, compl
         layout=study.layout,
     )
     variants.draw_curves(comparison, folder.picture("curves"), title=study.question, subtitle=line)
-    print(f"\n{line}.\n")
-    for table in tables:
-        print(table.text())
-    for words in claim_lines(comparison, study.claims):
-        print(textwrap.fill(words, WIDTH, subsequent_indent="  "))
+    _show(study, plan, rows)
     if complete and study.findings:  # they may take longer than a time budget leaves
         for line in study.findings(plan, comparison):
             print(line)
     print(f"ledger    {folder.ledger}")
     print(f"table     {folder.table}")
     print(f"pictures  {folder.picture('positions')}, {folder.picture('curves')}")
+
+
+def _show(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row]) -> None:
+    """Prints the tables and the claims; writes nothing."""
+    comparison = study.compare(plan.finished(rows), plan.every_variant)
+    print(f"\n{regime(comparison)}.\n")
+    for table in _tables(study, plan, comparison):
+        print(table.text())
+    for words in claim_lines(comparison, study.claims):
+        print(textwrap.fill(words, WIDTH, subsequent_indent="  "))
+
+
+def _tables(study: Study[S], plan: Plan[S], comparison: Comparison) -> list[Table]:
+    return [
+        accuracy_table(comparison, study.published(plan.settings)),
+        effect_table(comparison),
+        *([decision_table(study.claims, comparison)] if plan.settings.decide else []),
+    ]

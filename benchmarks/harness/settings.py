@@ -9,6 +9,27 @@ import ml_collections
 from benchmarks.harness.precision import PRECISIONS, activation_dtype
 from flaxdrop.training.recipe import Recipe
 
+# Far above what is of use, and below what overflows, aborts the process or takes all memory before
+# anything can be said. Those of studies are among them; of a tuple, for each of its numbers.
+_LARGEST = {
+    "epochs": 100_000,
+    "batch": 1_000_000,
+    "crop": 1_000,
+    "learning_rate": 1e30,
+    "weight_decay": 1e30,
+    "image_size": 2_048,
+    "train_examples": 1_000_000_000,
+    "test_examples": 1_000_000_000,
+    "seeds": 1_000_000,
+    "decide": 1_000_000,
+    "cells_per_device": 1_000,
+    "depth": 2_000,
+    "widths": 100_000,
+    "layers": 1_000,
+    "growth": 10_000,
+    "units": 1_000_000,
+}
+_LONGEST = 1_000  # numbers in a tuple
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -80,6 +101,10 @@ class Settings(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, largest in _LARGEST.items():
+            value = getattr(self, name, 0)
+            if max(value, default=0) > largest if isinstance(value, tuple) else value > largest:
+                raise ValueError(f"{name}: must be at most {largest}, got {value}")
         for name in ("image_size", "train_examples", "test_examples", "decide", "devices"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: must be at least 0, got {getattr(self, name)}")
@@ -149,11 +174,20 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
     if wanted == tuple[float, ...] or wanted == tuple[int, ...]:
         number, numbers = (int, int) if wanted == tuple[int, ...] else (float, (int, float))
         values = value if isinstance(value, (tuple, list)) else (value,)
+        if len(values) > _LONGEST:
+            raise ValueError(f"{field.name}: must be at most {_LONGEST} numbers, got {len(values)}")
         if all(isinstance(item, numbers) and not isinstance(item, bool) for item in values):
-            return tuple(number(item) for item in values)
+            return tuple(_number(field.name, number, item) for item in values)
     elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _number(field.name, float, value)
     elif isinstance(wanted, type) and type(value) is wanted:
         return value
     expected = wanted.__name__ if isinstance(wanted, type) else str(wanted)
     raise ValueError(f"{field.name}: must be of type {expected}, got {value!r}")
+
+
+def _number(name: str, kind: type[int] | type[float], value: Any) -> Any:
+    try:
+        return kind(value)
+    except OverflowError:
+        raise ValueError(f"{name}: must be a number below 1e308, got a larger one") from None

@@ -52,6 +52,11 @@ class WorkFolder:
         """A picture of the results."""
         return self.path / f"{name}.png"
 
+    @property
+    def read_only(self) -> bool:
+        """It is of a run and cannot be written, as on a disk that is mounted so."""
+        return self._settings.exists() and not os.access(self.path, os.W_OK)
+
     @contextmanager
     def claimed(self, study: str, identity: Mapping[str, Any]) -> Iterator[None]:
         """Creates the folder, or enters one that was made for the same cells, alone.
@@ -113,7 +118,7 @@ class WorkFolder:
             return
         try:
             recorded = json.loads(self._settings.read_text())
-        except ValueError:
+        except (ValueError, RecursionError):
             recorded = None
         if not isinstance(recorded, dict):
             raise ValueError(f"workdir: {self._settings} is damaged, choose another folder")

@@ -15,6 +15,7 @@ from flaxdrop.results.ledger import Row
 from flaxdrop.results.rates import rate_table
 from flaxdrop.results.regime import regime
 from flaxdrop.results.table import accuracy_table, effect_table
+from flaxdrop.table import escaped
 
 # A section of its own for a ledger that is not of a study: name of the file -> (rows -> Markdown).
 Sections: TypeAlias = Mapping[str, Callable[[Sequence[Mapping[str, Any]]], str]]
@@ -89,19 +90,25 @@ def _provenance(rows: Sequence[Row]) -> Iterator[str]:
     """What the rows were made on and with, as they tell it themselves."""
     yield f"n: {len({row.seed for row in rows})} seeds, {len(rows)} cells."
     hours = sum(row.wall_seconds for row in rows if math.isfinite(row.wall_seconds)) / 3600
-    hardware = _count(row.device_kind for row in rows)
+    hardware = _count(escaped(row.device_kind) for row in rows)
     yield f"Hardware: {hardware}; {hours:.2g} device hours, pauses included."
     yield "Versions: " + _count(
-        ", ".join(f"{name} {version}" for name, version in row.versions.items()) for row in rows
+        escaped(", ".join(f"{name} {version}" for name, version in row.versions.items()))
+        for row in rows
     )
     yield "Precision: " + _count(_precision(row) for row in rows)
-    yield "Source: " + _count(f"`{row.git_revision[:12]}`" + _dirty(row) for row in rows)
+    yield "Source: " + _count(_revision(row) + _dirty(row) for row in rows)
+
+
+def _revision(row: Row) -> str:
+    short = row.git_revision[:12]
+    return f"`{short}`" if short.isalnum() else escaped(short)
 
 
 def _precision(row: Row) -> str:
     # A CPU's products have no less.
     on_cpu = row.platform == "cpu" and row.precision == "tensorfloat32"
-    return "float32" if on_cpu else row.precision
+    return "float32" if on_cpu else escaped(row.precision)
 
 
 def _dirty(row: Row) -> str:

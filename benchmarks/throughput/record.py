@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.throughput.contest import Result
 from benchmarks.throughput.contests import Measurement
+from flaxdrop.table import escaped
 
 FILE = "throughput.jsonl"
 _SCHEMA = 1
@@ -48,6 +49,7 @@ def processor() -> str:
 
 def section(rows: Sequence[Mapping[str, Any]]) -> str:
     """The newest run of every kind of device, in Markdown."""
+    rows = [_escaped(row) for row in rows]
     newest = {(row["device_kind"], row["processor"], len(row["cores"])): row for row in rows}
     lines = [
         "## Throughput",
@@ -59,6 +61,15 @@ def section(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in newest.values():
         lines += ["", *_run(row)]
     return "\n".join(lines)
+
+
+def _escaped(value: Any) -> Any:
+    """A part of a row, whose texts Markdown shows as they are."""
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, Mapping):
+        return {name: _escaped(part) for name, part in value.items()}
+    return [_escaped(part) for part in value] if isinstance(value, list) else value
 
 
 def _run(row: Mapping[str, Any]) -> Iterator[str]:
@@ -82,7 +93,7 @@ def _run(row: Mapping[str, Any]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for contest, found in row["contests"].items():
         for name, of in found.items():
-            yield f"| {contest} | {name} | {_contestant(of)} |"
+            yield f"| {escaped(contest)} | {escaped(name)} | {_contestant(of)} |"
 
 
 def _value(of: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ def cached(key: str, name: str, decode: Callable[[], Dataset]) -> Dataset:
     folder = cache_directory() / key
     try:
         return _mapped(folder, name)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     dataset = decode()
     try:

@@ -7,6 +7,7 @@ from typing import BinaryIO, NoReturn
 import numpy as np
 
 from flaxdrop.data.dataset import Dataset
+from flaxdrop.memory import check_fits
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -99,6 +100,9 @@ def _arrays(file: BinaryIO) -> tuple[dict[str, np.ndarray], list[str]]:
         )
     if "classes" in found:
         names["classes"] = "classes"
+    # Each is read, and made contiguous; what is packed well takes far less in the file.
+    sizes = [entry.file_size for entry in archive.zip.infolist()]
+    check_fits("the file", 2 * sum(sizes), "its arrays")
     arrays = {ours: _array(archive, theirs) for ours, theirs in names.items()}
     return arrays, [key for key in found if key not in names.values()]
 

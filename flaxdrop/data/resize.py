@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from flaxdrop.data.dataset import Dataset
+from flaxdrop.memory import check_fits
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
@@ -20,9 +21,16 @@ def square(image: Image.Image, size: int) -> Image.Image:
 
 
 def resize(dataset: Dataset, size: int) -> Dataset:
-    """The dataset with images of `size` x `size` pixels and as many channels as before."""
+    """The dataset with images of `size` x `size` pixels and as many channels as before.
+
+    Raises:
+      ValueError: they do not fit into memory.
+    """
     if dataset.image_shape[:2] == (size, size):
         return dataset
+    images = len(dataset.x_train) + len(dataset.x_test)
+    # Here, and as a device has them.
+    check_fits("image_size", 2 * images * size**2 * dataset.image_shape[-1], "the images")
     return dataclasses.replace(
         dataset,
         x_train=_resize(dataset.x_train, size),

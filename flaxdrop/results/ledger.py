@@ -7,7 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from pathlib import Path
+from collections.abc import Iterator
 
 from flaxdrop.results.row import NewerSchemaError, Row
 from flaxdrop.training.content import Content
@@ -64,13 +64,9 @@ def read(path: str | os.PathLike[str]) -> tuple[list[Row], list[str]]:
     Raises:
       NewerSchemaError: a row that a newer flaxdrop wrote.
     """
-    try:
-        lines = Path(path).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return [], []
     rows: dict[tuple[Content, str, int], Row] = {}
-    warnings = []
-    for number, line in enumerate(lines, start=1):
+    warnings: list[str] = []
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         where = f"{os.fspath(path)} line {number}"
@@ -88,3 +84,9 @@ def read(path: str | os.PathLike[str]) -> tuple[list[Row], list[str]]:
                 "earlier line"
             )
     return list(rows.values()), warnings
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """The lines of a file that need not be there, one at a time."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+        yield from file

@@ -5,13 +5,18 @@ written with its checksum. One whose seal is not right, or of another cell, conf
 passed over for the one before it, and left alone. Files that are not in the seal do not matter.
 """
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
 import pathlib
+import re
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -25,6 +30,8 @@ _OVERHEAD = 2  # orbax writes everything twice before it removes the first
 _SLACK = 1 << 20  # bytes, for its metadata
 _SEAL = "seal"
 _HALF_WRITTEN = ".half-written"
+_MANIFEST = "manifest.ocdbt"  # of orbax: without it nothing of a checkpoint can be read
+_PLAIN_PATH = re.compile(r"[\w/.,:=@+ -]*")
 _EARLIER_SEAL = "sha256"  # of a flaxdrop whose seals named no cell
 
 
@@ -40,6 +47,10 @@ class Checkpoints:
     folder: pathlib.Path
     content: Content
 
+    def cells(self) -> set[str]:
+        """The names of the cells that have a folder here."""
+        return {path.name for path in self.folder.glob("*")}
+
     def steps(self, cell: str) -> list[int]:
         """The steps at which a cell was saved, whatever can be read of it, ascending."""
         there = (self.folder / cell).glob("*")
@@ -54,22 +65,21 @@ class Checkpoints:
         Raises:
           OSError: it cannot be written, for example to a full disk.
         """
-        ocp = _orbax()
-        with _checkpointer() as checkpointer:
-            for cell, (state, seconds) in states.items():
-                path = (self.folder / cell / str(int(state.step))).absolute()
-                tree = {"state": jax.tree.map(np.asarray, state), "seconds": np.float64(seconds)}
-                try:
-                    _make_room(path.parent, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
-                    written = path.with_name(f"{path.name}{_HALF_WRITTEN}")
-                    checkpointer.save(written, args=ocp.args.StandardSave(tree), force=True)
-                    (written / _SEAL).write_text(_seal(written, self._owner(cell)))
-                    if path.exists():
-                        (_set_aside if self._fault(path) else shutil.rmtree)(path)
-                    written.rename(path)
-                except (OSError, ValueError, RuntimeError) as error:
-                    said = str(error).strip().splitlines() or [repr(error)]
-                    raise OSError(f"cannot write the checkpoint {path}: {said[-1]}") from error
+        for cell, (state, seconds) in states.items():
+            path = (self.folder / cell / str(int(state.step))).absolute()
+            tree = {"state": jax.tree.map(np.asarray, state), "seconds": np.float64(seconds)}
+            try:
+                _make_room(path.parent, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
+                written = path.with_name(f"{path.name}{_HALF_WRITTEN}")
+                _write(written, tree)
+                (written / _SEAL).write_text(_seal(written, self._owner(cell)))
+                if path.exists():
+                    (_set_aside if self._fault(path) else shutil.rmtree)(path)
+                written.rename(path)
+            except (OSError, ValueError, RuntimeError) as error:
+                said = str(error).strip().splitlines() or [repr(error)]
+                reason = said[-1].rpartition('": ')[2]  # behind the paths of orbax's own files
+                raise OSError(f"cannot write the checkpoint {path}: {reason}") from error
         for cell, (state, _) in states.items():
             self._keep(cell, int(state.step), _KEPT)
 
@@ -93,10 +103,16 @@ class Checkpoints:
             if fault := self._fault(path):
                 logging.warning("checkpoint %s is %s and passed over", path, fault)
                 continue
-            ocp = _orbax()
+            if (written_by := _sealed(path).get("jax", jax.__version__)) != jax.__version__:
+                logging.warning(
+                    "checkpoint %s is of jax %s and goes on with jax %s: the result may differ in"
+                    " rounding",
+                    path,
+                    written_by,
+                    jax.__version__,
+                )
             try:
-                with _checkpointer() as checkpointer:
-                    tree = checkpointer.restore(path, args=ocp.args.StandardRestore(wanted))
+                tree = _read(path, wanted)
             except Exception as error:
                 reason = (str(error).splitlines() or [repr(error)])[0]
                 logging.warning("checkpoint %s cannot be read and is passed over: %s", path, reason)
@@ -122,10 +138,7 @@ class Checkpoints:
         # Orbax itself reads a flipped bit as a number, and says of a damaged file in many lines
         # that it is damaged.
         try:
-            checksum, _, body = (path / _SEAL).read_text().partition("\n")
-            if checksum != hashlib.sha256(body.encode()).hexdigest():
-                return "damaged"
-            sealed = json.loads(body)
+            sealed = _sealed(path)
             if any(_checksum(path / name) != right for name, right in sealed["files"].items()):
                 return "damaged"
         except (OSError, ValueError):
@@ -149,15 +162,84 @@ def _checkpointer() -> Any:
     return ocp.Checkpointer(ocp.StandardCheckpointHandler())
 
 
+def _write(path: pathlib.Path, tree: Any) -> None:
+    """Writes a tree with orbax.
+
+    Raises:
+      OSError: what orbax needs to read it again was not written.
+    """
+    # Of a disk that fills up meanwhile it says in hundreds of lines what its exception says in one.
+    _quieten_late_words()
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.CRITICAL)
+    try:
+        with _neutral(path) as neutral, _checkpointer() as checkpointer:
+            checkpointer.save(neutral, args=_orbax().args.StandardSave(tree), force=True)
+    finally:
+        absl.setLevel(level)
+    if not (path / _MANIFEST).is_file():
+        raise OSError(f"orbax wrote no {_MANIFEST}")
+
+
+@functools.cache
+def _quieten_late_words() -> None:
+    """Silences, for good, what failed writes say at any later time: they were raised before.
+
+    Asyncio speaks when it collects their tasks; tensorstore, when it finds its event loop closed.
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def _read(path: pathlib.Path, like: Any) -> Any:
+    with _neutral(path) as neutral, _checkpointer() as checkpointer:
+        return checkpointer.restore(neutral, args=_orbax().args.StandardRestore(like))
+
+
+@contextlib.contextmanager
+def _neutral(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A path to the same place that orbax takes as it is.
+
+    It takes a path as a pattern of `glob`, in which brackets and the like have a meaning.
+    """
+    if _PLAIN_PATH.fullmatch(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="flaxdrop-") as folder:
+        link = pathlib.Path(folder) / "checkpoints"
+        link.symlink_to(path.parent, target_is_directory=True)
+        yield link / path.name
+
+
 def _checksum(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _sealed(path: pathlib.Path) -> dict[str, Any]:
+    """What the seal of a checkpoint says.
+
+    Raises:
+      OSError, ValueError: it cannot be read, or is damaged.
+    """
+    checksum, _, body = (path / _SEAL).read_text().partition("\n")
+    if checksum != hashlib.sha256(body.encode()).hexdigest():
+        raise ValueError(f"{path / _SEAL} is damaged")
+    sealed: dict[str, Any] = json.loads(body)
+    return sealed
+
+
 def _seal(path: pathlib.Path, owner: dict[str, Any]) -> str:
-    """The text that seals a checkpoint: a checksum of what follows, whose it is, its files."""
+    """The text that seals a checkpoint: a checksum of what follows, its cell, jax and files."""
     written = [f for f in path.rglob("*") if f.is_file() and not is_system_file(f.name)]
     files = {file.relative_to(path).as_posix(): _checksum(file) for file in sorted(written)}
-    body = json.dumps({"of": owner, "files": files})
+    body = json.dumps({"of": owner, "jax": jax.__version__, "files": files})
     return f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 
 

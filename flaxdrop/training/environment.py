@@ -1,10 +1,13 @@
 """What this host offers, to be said before jax first looks for devices."""
 
 import contextlib
+import functools
 import gc
 import hashlib
 import os
 import pathlib
+import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,9 +27,21 @@ PINNED: Mapping[str, Any] = {
     "jax_disable_jit": False,
     "jax_debug_nans": False,
     "jax_debug_infs": False,
+    # These end a training in a traceback.
+    "jax_check_tracer_leaks": False,
+    "jax_transfer_guard": "allow",
+    "jax_transfer_guard_host_to_device": "allow",
+    "jax_transfer_guard_device_to_device": "allow",
+    "jax_transfer_guard_device_to_host": "allow",
 }
 # These compile another program; their right values are those of each version of jax.
 REFUSED = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_REMAT3", "JAX_SCAN3", "JAX_CUSTOM_VJP3")
+# Other flags of XLA may compile another program, and an unknown one aborts the process.
+_XLA_FLAGS = ("--xla_dump_", "--xla_force_host_platform_device_count=", "--xla_gpu_cuda_data_dir=")
+# How many parts XLA may cut a loop into. With one, it makes another loop, which rounds otherwise;
+# from two on, their number changes nothing. So a single core works on two parts.
+_FEWEST_PARTS = 2
+_DAMAGED = re.compile(r"Error reading persistent compilation cache entry for '(\w+)'")
 
 
 def configure_jax() -> None:
@@ -37,7 +52,8 @@ def configure_jax() -> None:
     results are those of `PINNED`, whatever the environment says.
 
     Raises:
-      ValueError: a variable of the environment that changes results, of `REFUSED`.
+      ValueError: a variable of the environment that changes results: one of `REFUSED`, or a flag
+        in `XLA_FLAGS` that may.
     """
     for name in REFUSED:
         if name in os.environ:
@@ -45,6 +61,13 @@ def configure_jax() -> None:
                 f"{name}: must not be in the environment, for it changes results, got"
                 f" {os.environ[name]!r}"
             )
+    for flag in os.environ.get("XLA_FLAGS", "").split():
+        if not flag.startswith(_XLA_FLAGS):
+            raise ValueError(
+                f"XLA_FLAGS: must have none but {', '.join(_XLA_FLAGS)}, for others may change"
+                f" results, got {flag!r}"
+            )
+    os.environ["PJRT_NPROC"] = str(max(_FEWEST_PARTS, len(cores())))
     for name, value in PINNED.items():
         if name in jax.config.values and jax.config.values[name] != value:
             jax.config.update(name, value)
@@ -55,8 +78,28 @@ def configure_jax() -> None:
         jax.config.update(
             "jax_compilation_cache_dir", str(cache_directory() / "xla" / _processor())
         )
+    _mend_cache()
     # Small programs too, which jax would compile anew: a third of a second of a start.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@functools.cache
+def _mend_cache() -> None:
+    """Removes entries of the cache that jax cannot read: it then writes them anew.
+
+    It tells of them by a warning each, and would at every later start.
+    """
+    before = warnings.showwarning
+
+    def show(message: Any, *about: Any, **more: Any) -> None:
+        if not (damaged := _DAMAGED.match(str(message))):
+            before(message, *about, **more)
+            return
+        folder = pathlib.Path(jax.config.values["jax_compilation_cache_dir"])
+        for path in folder.glob(f"{damaged[1]}-*-cache"):
+            path.unlink(missing_ok=True)
+
+    warnings.showwarning = show
 
 
 def compiler_options(device: jax.Device) -> dict[str, Any] | None:

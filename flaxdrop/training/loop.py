@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -39,7 +39,7 @@ class TrainingStopped(Exception):
 def train_cells(
     task: Task,
     programs: Programs,
-    cells: dict[str, Cell],
+    cells: Mapping[str, Cell],
     checkpoints: Checkpoints,
     *,
     stop: Stop,
@@ -64,7 +64,8 @@ def train_cells(
       TrainingStopped: `stop` gave a reason; all cells in training are saved.
       OSError: a checkpoint cannot be written.
     """
-    saved = {name: checkpoints.load(name, programs.like) for name in cells}
+    under_way = checkpoints.cells()  # of many cells few have begun
+    saved = {name: checkpoints.load(name, programs.like) for name in cells if name in under_way}
     resumed = {name: found for name, found in saved.items() if found}
     at_step = {name: int(resumed[name][0].step) if name in resumed else 0 for name in cells}
     # Those under way first; cells train together only from the same step on.

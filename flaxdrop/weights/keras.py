@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from flaxdrop.memory import check_fits
+
 
 def read_keras(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """Reads all weights of the file, as "<layer>/<weight>", in its order.
@@ -50,8 +52,24 @@ def _weights(root: Any) -> dict[str, np.ndarray]:
             name = f"{layer}/{path.rpartition('/')[2].partition(':')[0]}"
             if name in weights:
                 raise ValueError(f"two weights {name}, as of a model inside a model")
-            weights[name] = root[layer][path][()]
+            dataset = root[layer][path]
+            if dataset.file.filename != root.file.filename:
+                raise ValueError(f"{name} is a link into another file")
+            weights[name] = _array(dataset, name, sum(w.nbytes for w in weights.values()))
     return weights
+
+
+def _array(dataset: Any, name: str, before: int) -> np.ndarray:
+    """The array of a data set that lies in the file itself and fits into memory."""
+    if dataset.external:
+        raise ValueError(f"{name} lies in another file")
+    if dataset.is_virtual:
+        raise ValueError(f"{name} is put together from other files")
+    check_fits(name, before + dataset.nbytes, "the weights")
+    if dataset.id.get_storage_size() == 0 and dataset.size:
+        raise ValueError(f"{name} was never written")
+    array: np.ndarray = dataset[()]
+    return array
 
 
 def _attribute(group: Any, name: str) -> list[str]:

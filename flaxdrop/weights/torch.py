@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from flaxdrop.memory import check_fits
+
 
 def read_torch(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """Reads a state dict: all its tensors by name, in its order.
@@ -41,6 +43,11 @@ def read_torch(path: str | pathlib.Path) -> dict[str, np.ndarray]:
             if len(found) != 1:
                 raise ValueError(f"it must hold one, got {' and '.join(found) or 'none'}")
             [tensors] = found.values()
+            for name, tensor in tensors.items():
+                # A view may repeat what the file holds once, without end.
+                if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+                    raise ValueError(f"{name} is larger than what the file holds of it")
+            check_fits("the file", sum(4 * t.numel() for t in tensors.values()), "the weights")
             return {name: _array(tensor) for name, tensor in tensors.items()}
         except Exception as error:  # what torch raises for damaged bytes is open-ended
             reason = _reason(error)

@@ -269,3 +269,19 @@ def test_rates_stand_beside_each_other(rendered, rows_of_job):
     with Image.open(path) as image:
         image.verify()
     assert report.main(["--check"]) == 0
+
+
+BAD = "cpu <script>alert(1)</script> | bar\n# A heading\n\x1b[31mred [a](b)"
+
+
+def test_text_of_a_row_stays_text(rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts = {"device_kind": BAD, "precision": BAD, "git_revision": BAD}
+    write([dataclasses.replace(row, **texts, versions={BAD: BAD}) for row in rows])
+    assert report.main([]) == 0
+    page = PAGE.read_text()
+    assert "alert" in page
+    assert "\x1b" not in page
+    assert "\n# A heading" not in page
+    assert not re.search(r"(?<!\\)<script", page)
+    assert not re.search(r"(?<!\\)\[a", page)

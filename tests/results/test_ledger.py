@@ -380,3 +380,11 @@ def test_a_row_of_schema_3_had_no_digest(make_row):
     assert row == make_row()
     with pytest.raises(ValueError, match="fields missing or unknown: row_digest"):
         Row.from_json(json.dumps(fields))
+
+
+def test_a_line_of_a_hundred_thousand_brackets_is_left_out(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    path.write_text("[" * 100_000 + "\n")
+    rows, [warning] = ledger.read(path)
+    assert not rows
+    assert "line 1: left out" in warning

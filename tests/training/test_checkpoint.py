@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from flaxdrop.training import checkpoint
 from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.content import Content
 
@@ -52,6 +53,21 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path, state, like, bits_of):
     assert seconds == 1.25
     assert jax.tree.structure(found) == jax.tree.structure(state)
     assert of(tmp_path).load("none-seed0", like)[0].step == 7
+
+
+@pytest.mark.parametrize("name", ["exp [v2]", "a*b?c", "back\\slash", "{x,y}", "é %41 #", "-p"])
+def test_a_folder_of_any_name_is_read_again(tmp_path, state, like, bits_of, name):
+    of(tmp_path / name).save({"p6-seed0": (state, 1.25)})
+    assert bits_of(of(tmp_path / name).load("p6-seed0", like)[0]) == bits_of(state)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_cannot_be_read_again_is_no_checkpoint(tmp_path, state, monkeypatch):
+    of(tmp_path).save({"p6-seed0": (at(state, 4), 1.5)})
+    monkeypatch.setattr(checkpoint, "_MANIFEST", "not there")
+    with pytest.raises(OSError, match=r"cannot write the checkpoint .*8: .*not there"):
+        of(tmp_path).save({"p6-seed0": (at(state, 8), 2.5)})
+    assert of(tmp_path).steps("p6-seed0") == [4]
 
 
 def test_nothing_saved(tmp_path, like):
@@ -180,6 +196,17 @@ def test_one_of_another_cell_is_passed_over(two_saved, like, caplog):
     assert "is of another cell and passed over" in caplog.text
 
 
+def test_one_of_another_jax_says_so_and_is_read(two_saved, state, like, caplog, monkeypatch):
+    of(two_saved).load("p6-seed0", like)
+    assert not caplog.messages
+    monkeypatch.setattr(jax, "__version__", "0.0.1")
+    of(two_saved).save({"p6-seed0": (at(state, 12), 3.5)})
+    monkeypatch.undo()
+    assert of(two_saved).load("p6-seed0", like)[1] == 3.5
+    [said] = caplog.messages
+    assert "is of jax 0.0.1 and goes on with jax " in said
+
+
 def test_one_of_an_earlier_flaxdrop_is_passed_over_in_a_line(two_saved, like, caplog):
     for step in ("4", "8"):
         (two_saved / "p6-seed0" / step / "seal").rename(two_saved / "p6-seed0" / step / "sha256")
@@ -211,15 +238,20 @@ def files_no_larger_than(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("size", [0, 100_000])
+@pytest.mark.parametrize(
+    ("size", "late"), [(0, False), (100_000, False), (0, True), (1_000, True), (8_000, True)]
+)
 def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
-    two_saved, state, like, bits_of, size, capfd
+    two_saved, state, like, bits_of, size, late, capfd, monkeypatch
 ):
+    if late:  # it fills up after there was room
+        monkeypatch.setattr(checkpoint, "_make_room", lambda *_: None)
     refused = pytest.raises(OSError, match=r"^cannot write the checkpoint .*/p6-seed0/12: ")
     with refused as caught, files_no_larger_than(size):
         of(two_saved).save({"p6-seed0": (at(state, 12), 0.0)})
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+    monkeypatch.undo()
     assert of(two_saved).steps("p6-seed0") == [4, 8]
     assert bits_of(of(two_saved).load("p6-seed0", like)[0]) == bits_of(at(state, 8))
     of(two_saved).save({"p6-seed0": (at(state, 12), 0.0)})

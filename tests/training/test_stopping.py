@@ -1,7 +1,12 @@
 import signal
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 
+from flaxdrop.training import stopping
 from flaxdrop.training.stopping import Stop
 
 
@@ -19,7 +24,7 @@ def test_a_budget_that_is_spent():
     assert stop.exit_status == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_asks_to_stop(number):
     stop = Stop(budget=0)
     with stop.listening():
@@ -28,14 +33,37 @@ def test_a_signal_asks_to_stop(number):
     assert stop.exit_status == 128 + number
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_interrupt_does_not_wait(first):
-    stop = Stop()
-    with stop.listening():
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_interrupt_leaves_at_once(first, monkeypatch, capfd):
+    left = threading.Event()
+    monkeypatch.setattr(stopping, "_leave", lambda status: left.set() if status == 130 else None)
+    with Stop().listening():
         signal.raise_signal(first)
         signal.raise_signal(signal.SIGTERM)  # patient
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+        assert not left.wait(0.05)
+        signal.raise_signal(signal.SIGINT)
+        assert left.wait(10)
+    assert f"{first.name}: stops at the next step" in capfd.readouterr().err
+
+
+def test_two_interrupts_while_the_main_thread_computes_leave_at_once():
+    program = """
+import ctypes, os, signal, threading, time
+from flaxdrop.training.stopping import Stop
+def twice():
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+with Stop().listening():
+    threading.Timer(0.2, twice).start()
+    for _ in range(60):
+        ctypes.CDLL(None).usleep(1_000_000)
+"""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert time.monotonic() - began < 40
+    assert "Traceback" not in done.stderr
 
 
 def test_handlers_are_put_back():

@@ -92,3 +92,34 @@ def test_unreadable_files(tmp_path):
 def test_without_h5py(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     refused(tmp_path / "weights.h5", re.escape('pip install "flaxdrop[pretrained]"'))
+
+
+def test_what_lies_in_other_files_or_was_never_written_is_refused(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x" * 64)
+    elsewhere = tmp_path / "elsewhere.h5"
+    with h5py.File(elsewhere, "w") as file:
+        file["a"] = np.zeros(4)
+    layout = h5py.VirtualLayout((4,), "f8")
+    layout[:] = h5py.VirtualSource(elsewhere, "a", (4,))
+    made = {
+        "in another file": lambda own: own.create_dataset(
+            "w", (16,), "f4", external=[(secret, 0, 64)]
+        ),
+        "link into another file": lambda own: own.__setitem__(
+            "w", h5py.ExternalLink(elsewhere, "a")
+        ),
+        "from other files": lambda own: own.create_virtual_dataset("w", layout),
+        "never written": lambda own: own.create_dataset("w", (4,), "f4"),
+        "must be so that the weights fit": lambda own: own.create_dataset(
+            "w", (10**6, 10**6), "f8", chunks=(10, 10)
+        ),
+    }
+    for number, (words, make) in enumerate(made.items()):
+        path = tmp_path / f"{number}.h5"
+        with h5py.File(path, "w") as file:
+            write(file, {"a": {}})
+            file["a"].attrs["weight_names"] = [b"w"]
+            make(file["a"])
+        with pytest.raises(ValueError, match=words):
+            read_keras(path)

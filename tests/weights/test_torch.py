@@ -18,6 +18,16 @@ class Tensor:
     def detach(self):
         return self
 
+    def numel(self):
+        return self.array.size
+
+    def element_size(self):
+        return self.array.itemsize
+
+    def untyped_storage(self):
+        base = self.array if self.array.base is None else self.array.base
+        return types.SimpleNamespace(nbytes=lambda: base.nbytes)
+
     def is_floating_point(self):
         return self.half or self.array.dtype.kind == "f"
 
@@ -101,3 +111,10 @@ def test_without_torch_and_without_a_file(tmp_path, monkeypatch):
     path.touch()
     with pytest.raises(ValueError, match=r'\.pth needs torch; pip install "flaxdrop\[torch\]"$'):
         read_torch(path)
+
+
+def test_a_view_that_repeats_a_few_bytes_without_end_is_refused(read):
+    few = np.ones(1, np.float32)
+    many = np.lib.stride_tricks.as_strided(few, (1_000_000_000,), (0,))
+    with pytest.raises(ValueError, match="weight is larger than what the file holds"):
+        read({"weight": Tensor(many)})

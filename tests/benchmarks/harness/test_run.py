@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -191,15 +192,22 @@ def test_a_signal_before_the_first_step(command, monkeypatch, number):
     assert f"stopped by {number.name}: 0 of 4 cells are finished" in outcome.out
 
 
-def test_a_second_interrupt_ends_it_at_once(command, monkeypatch):
-    def interrupt_twice(*_):
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(run, "compile_programs", interrupt_twice)
-    outcome = command("--workdir", "results")
-    assert outcome.status == 130
-    assert "Traceback" not in outcome.err
+def test_a_second_interrupt_while_it_compiles_ends_it_at_once(shell):
+    twice = """
+import os, signal, time
+from benchmarks.harness import run
+def compile_without_end(*_):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+    time.sleep(600)
+run.compile_programs = compile_without_end
+"""
+    process = shell("--workdir", "w", before=twice)
+    done = subprocess.run(**process, capture_output=True, timeout=300)
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_second_run_in_the_folder_of_one_that_runs_is_refused(command, finished):
@@ -244,3 +252,14 @@ def test_a_full_disk_loses_no_finished_cell(shell, command, finished, cells_in):
     assert (finished / "ledger.jsonl").read_bytes() == before
     assert command(*arguments).status == 0
     assert len(cells_in(finished)) == 6
+
+
+def test_a_finished_run_on_a_disk_that_is_read_only_is_shown(command, finished, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    outcome = command("--workdir", "results")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "none" in outcome.out
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+    assert command("--workdir", "results", "--config.seeds=3").status == 2

@@ -41,3 +41,11 @@ def test_the_newest_run_of_a_device_stands_for_it():
     assert "| speed | 9 " not in text
     assert "| speed | 4 " in text
     assert "| speed | 8 " in text
+
+
+def test_text_of_a_row_leaves_no_cell_and_is_no_html():
+    bad = "<script>x</script> | y\n# title\x1b[31m"
+    text = section([{**row(), "processor": bad, "contests": {bad: {}}}])
+    assert "\x1b" not in text
+    assert "\n# title" not in text
+    assert "<script>" not in text.replace(r"\<script", "")

@@ -1,0 +1,20 @@
+"""What docs/running.md promises of results: the same bits, however many cores there are."""
+
+import os
+import subprocess
+
+FIELDS = {"train_examples": 300, "depth": 8, "widths": (16, 32, 64), "batch": 50, "epochs": 1}
+
+
+def test_one_core_gives_the_bits_of_two(shell, folder, digests_in):
+    # A network so small that XLA cuts no loop into parts would be the same in any case.
+    fields = [f"--config.{name}={value}" for name, value in FIELDS.items()]
+    fields += ["--config.seeds=1", "--config.variants=p6", "--config.devices=1"]
+    one, *_ = sorted(os.sched_getaffinity(0))
+    for workdir, before in (
+        ("two", ""),
+        ("one", f"import os; os.sched_setaffinity(0, {{{one}}})"),
+    ):
+        run = subprocess.run(**shell("--workdir", workdir, *fields, before=before))
+        assert run.returncode == 0
+    assert digests_in(folder / "one") == digests_in(folder / "two")
