@@ -49,7 +49,8 @@ def bytes_per_image(of: Workload, precision: str) -> float:
       of: what is trained.
       precision: as the contestants take it.
 
-    >>> bytes_per_image(workload.WORKLOADS["preresnet110"], "float32") / 2**20
+    >>> from benchmarks.throughput.workload import WORKLOADS
+    >>> bytes_per_image(WORKLOADS["preresnet110"], "float32") / 2**20
     31.5
     """
     size = np.dtype(activation_dtype(precision)).itemsize

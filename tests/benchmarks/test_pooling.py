@@ -41,8 +41,8 @@ def test_there_are_eight_variants_of_two_networks():
     ]
 
 
-def test_the_nulls_are_one_network_with_different_masks():
-    assert STUDY.nulls == tuple(tuple(EIGHT[i : i + 2]) for i in (2, 6))
+def test_channel_wise_the_two_orders_are_one_network():
+    assert STUDY.same == tuple(tuple(EIGHT[i + 1 : i - 1 or None : -1]) for i in (2, 6))
 
 
 @pytest.mark.parametrize(

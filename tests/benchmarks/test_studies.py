@@ -69,8 +69,9 @@ def test_its_variants_fit_their_networks(study, settings):
     assert study.baseline in variants
     assert study.published(settings).keys() <= variants.keys()
     assert all(0 < value < 1 for value in study.published(settings).values())
-    for a, b in study.nulls:
-        assert variants[a].model == variants[b].model
+    for group in study.same:
+        models = [variants[name].model for name in group if name in variants]
+        assert all(model == models[0] for model in models)
 
 
 def test_what_it_measures_and_finds_is_typed(study):

@@ -24,7 +24,7 @@ from flaxdrop.ops.cpu import onednn
 from flaxdrop.training.environment import compiler_options
 from tests.networks import NETWORKS
 
-BATCH, DRAWS = 32, 5
+BATCH, DRAWS = 32, 4
 
 
 def gradients(name, dtype=jnp.float32, options=None):

@@ -23,7 +23,7 @@ def test_the_position_table_has_nine_variants_of_one_network():
         **{f"p{number}": f"p{number}=0.1" for number in range(8)},
     }
     assert STUDY.baseline in variants
-    assert {name for pair in STUDY.nulls for name in pair} <= variants.keys()
+    assert {name for pair in STUDY.same for name in pair} <= variants.keys()
 
 
 def test_one_program_serves_the_position_table():
