@@ -23,7 +23,7 @@ from flaxdrop.linen import check_linen
 from flaxdrop.placement import NAMED, Placement, check_placement
 from flaxdrop.slots import declared_slots
 
-TOLERANCE = 0.05  # of |log ratio|: a norm within it counts as unshifted
+TOLERANCE = 0.05  # of absolute log ratio: a norm within it counts as unshifted
 _TIE = 1.1  # shifts within this factor are one: p5 and p6, say, are one network
 _HEAD = {
     "h5": "before the pooling, at h4, its noise would be averaged over the pixels",

@@ -45,12 +45,12 @@ class RankedSlot:
 
     @property
     def size(self) -> float:
-        """Mean |log ratio| of the batch norms; 0 without them."""
+        """Mean absolute log ratio of the batch norms; 0 without them."""
         return self.shift.mean_abs_log_ratio if self.shift.norms else 0.0
 
     @property
     def input_size(self) -> float:
-        """Mean |log ratio| of what the other norms see; 0 without them."""
+        """Mean absolute log ratio of what the other norms see; 0 without them."""
         return self.renormalised.mean_abs_log_ratio if self.renormalised.norms else 0.0
 
 
