@@ -78,7 +78,7 @@ class Shift:
 
     @property
     def mean_abs_log_ratio(self) -> float:
-        """Mean absolute log ratio of the norms with running statistics, or of all: 0 is no shift."""
+        """Mean absolute log ratio of the norms with running statistics, or of all; 0: no shift."""
         return float(np.mean([norm.abs_log_ratio for norm in self.harmed]))
 
     @property
@@ -109,7 +109,7 @@ class Shift:
             " channels; 1 is no shift. Mean: its shift in standard deviations, root mean square."
             " Error: of the ratio, relative.",
             f"Dropout on: {', '.join(self.dropouts) or 'none'}. {self.examples} examples,"
-            f" {self.masks} masks. Shift of the network, mean absolute log ratio:"
+            f" {self.masks} masks. Shift of the network, mean |log ratio|:"
             f" {self.mean_abs_log_ratio:.3f}.",
         ]
         if any(norm.renormalises for norm in self.norms):

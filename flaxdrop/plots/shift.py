@@ -142,7 +142,7 @@ def draw_prediction(
     [axes] = panels(figure, 1, len(by_time), sharey=True)
     for axis, (when, (shifts, correlation)) in zip(axes, by_time.items(), strict=True):
         head(axis, f"{when}: rank correlation {correlation}", width=4.2)
-        axis.set_xlabel("shift of the network, mean absolute log ratio")
+        axis.set_xlabel("shift of the network, mean |log ratio|")
         axis.axhline(0, color=INK, linewidth=0.8)
         axis.grid(color=BAND, linewidth=0.6)
         for variant, shift in shifts.items():
