@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test docs lint torture clean
+.PHONY: demo test test-all docs lint torture clean
 
 demo: $(VENV)/demo
 	$(BIN)/python -m benchmarks.preresnet --config configs/digits.py
@@ -16,6 +16,10 @@ test: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses=auto
+
+# With those that take minutes.
+test-all: $(VENV)/test
+	$(BIN)/python -m pytest --numprocesses=auto -m ''
 
 # Breaks runs in every way it can for so many minutes: MINUTES=1 in CI, hours at night.
 MINUTES ?= 60

@@ -18,6 +18,32 @@ def pytest_configure(config):
     jax.devices("cpu")  # from here on their number stays
 
 
+# `make test-all` runs them as well: whole networks compiled for several processors, and all networks
+# and all places, one by one.
+SLOW = (
+    "analysis/test_ranking.py",
+    "analysis/test_slotted_network.py",
+    "harness/test_kill.py",
+    "harness/test_promise.py",
+    "models/test_contract.py",
+    "models/test_positions.py",
+    "test_boundaries.py",
+    "test_slotted.py",
+    "test_whole_network.py::test_kernels_have_the_gradients_of_float64[bottleneck]",
+    "test_whole_network.py::test_kernels_have_the_gradients_of_float64[convnet]",
+    "test_whole_network.py::test_kernels_have_the_gradients_of_float64[densenet]",
+    "test_whole_network.py::test_kernels_have_the_gradients_of_float64[template]",
+    "tests/nnx/",
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before they are chosen by their marks
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(part in item.nodeid for part in SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(tryfirst=True)  # before any fixture, whatever its scope
 def pytest_runtest_setup(item):
     hasty = item.path.parent.name in HASTY and not item.get_closest_marker("optimised")

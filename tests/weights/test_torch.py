@@ -26,6 +26,7 @@ class Tensor:
 
     def untyped_storage(self):
         base = self.array if self.array.base is None else self.array.base
+        base = base if hasattr(base, "nbytes") else base.base  # of a strided view
         return types.SimpleNamespace(nbytes=lambda: base.nbytes)
 
     def is_floating_point(self):

@@ -7,15 +7,15 @@ from flaxdrop.results.provenance import config_hash
 
 HASHES = {
     "preresnet": {
-        "cifar10.py:full": "c5e7ef1422ff",
-        "cifar10.py:quick": "5170f3229c0b",
-        "cifar10.py:small": "4a1e5ce87232",
-        "cifar10.py:tiny": "314682fec100",
+        "cifar10.py:full": "375826e8715e",
+        "cifar10.py:quick": "bed274ec7cb3",
+        "cifar10.py:small": "48332e8ef5d6",
+        "cifar10.py:tiny": "96e6b9185bcf",
         "cifar100.py:full": "cbb6f6c0ebfa",
         "cifar100.py:quick": "abf185e77471",
         "cifar100.py:small": "3783d24b15c0",
         "cifar100.py:tiny": "a09b62d3b1b1",
-        "digits.py": "38b41bc31477",
+        "digits.py": "c63f7a5c819e",
     },
     "head": {
         "head_cifar10.py:full": "f433e6026a95",
