@@ -18,8 +18,8 @@ def pytest_configure(config):
     jax.devices("cpu")  # from here on their number stays
 
 
-# `make test-all` runs them as well: whole networks compiled for several processors, and all networks
-# and all places, one by one.
+# `make test-all` runs them as well: whole networks compiled for several processors, all networks
+# and all places one by one, and long runs that are killed.
 SLOW = (
     "analysis/test_ranking.py",
     "analysis/test_slotted_network.py",
