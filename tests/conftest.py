@@ -19,13 +19,17 @@ def pytest_configure(config):
 
 
 # `make test-all` runs them as well: whole networks compiled for several processors, all networks
-# and all places one by one, and long runs that are killed.
+# and all places one by one, long runs that are killed, and measurements of speed.
 SLOW = (
     "analysis/test_ranking.py",
     "analysis/test_slotted_network.py",
+    "benchmarks/throughput/test_guard.py",
+    "benchmarks/throughput/test_profile.py",
+    "benchmarks/throughput/test_scale.py",
     "harness/test_kill.py",
     "harness/test_promise.py",
     "models/test_contract.py",
+    "models/test_export.py",
     "models/test_positions.py",
     "test_boundaries.py",
     "test_slotted.py",
