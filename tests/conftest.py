@@ -36,6 +36,7 @@ SLOW = (
     "test_whole_network.py::test_kernels_have_the_gradients_of_float64[bottleneck]",
     "test_whole_network.py::test_kernels_have_the_gradients_of_float64[convnet]",
     "test_whole_network.py::test_kernels_have_the_gradients_of_float64[densenet]",
+    "test_whole_network.py::test_kernels_have_the_gradients_of_float64[preresnet]",
     "test_whole_network.py::test_kernels_have_the_gradients_of_float64[template]",
     "tests/nnx/",
 )
