@@ -22,8 +22,7 @@ SYBIL = Sybil(parsers=[PythonCodeBlockParser(), SkipParser()])
 BUILTIN = ("cd", "source")
 
 
-# The page on NNX begins with the reader's own network: tests/nnx/test_docs.py runs it with one.
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/nnx.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_python_blocks_run(page):
     examples = list(SYBIL.parse(ROOT / page))
     assert len(examples) >= len(blocks(page, "python"))
