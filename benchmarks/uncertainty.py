@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.harness.arguments import Flag, run_command
-from benchmarks.probe import Run, open_run
+from benchmarks.harness.finished_run import FinishedRun, open_run
+from benchmarks.harness.plan import cell_name
 from flaxdrop.analysis import mc_predict
 from flaxdrop.data import augment
 from flaxdrop.metrics import brier, calibrated_ece, nll, reliability
@@ -41,7 +42,7 @@ class Predicted:
     information: np.ndarray
 
 
-def compare(run: Run, name: str, samples: int) -> None:
+def compare(run: FinishedRun, name: str, samples: int) -> None:
     """Prints and draws how good the probabilities of a variant's networks are on the test set.
 
     Args:
@@ -94,11 +95,10 @@ def compare(run: Run, name: str, samples: int) -> None:
     print(f"picture   {path}")
 
 
-def _predict(run: Run, name: str, seed: int, samples: int) -> tuple[np.ndarray, ...]:
-    variant = run.plan.every_variant[name]
-    _, variables = run.variables(name, seed)
-    model, images = variant.model, run.images
-    placement = variant.placement.broadcast(model.slots)
+def _predict(run: FinishedRun, name: str, seed: int, samples: int) -> tuple[np.ndarray, ...]:
+    model, variables, placement = run.load(cell_name(name, seed))
+    images = run.images
+    placement = placement.broadcast(model.slots)
     key = jax.random.key(seed)
 
     @jax.jit
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the tool as a command line says; returns the exit status."""
 
     def run(options: SimpleNamespace) -> None:
-        compare(open_run(options.run, 2, options.data_dir), options.variant, options.samples)
+        compare(open_run(options.run, options.data_dir), options.variant, options.samples)
 
     return run_command(__doc__, FLAGS, run, arguments)
 

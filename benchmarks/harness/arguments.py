@@ -66,15 +66,18 @@ def _kind(flag: Flag) -> str:
     return "|".join(flag.choices) or ("TEXT" if isinstance(flag.default, str) else "NUMBER")
 
 
-def parse_flags(known: Sequence[Flag], arguments: Sequence[str]) -> SimpleNamespace:
+def parse_flags(
+    known: Sequence[Flag], arguments: Sequence[str], words: Sequence[str] = ()
+) -> SimpleNamespace:
     """Reads the flags of a command line.
 
     Args:
       known: the flags of the command.
       arguments: without the program's name.
+      words: what the words that are no flags are called, as `FOLDER`; each must be there.
 
     Returns:
-      The value of each flag, by its name.
+      The value of each flag, by its name, and the `words`, if there are to be some.
 
     Raises:
       flags.Error, ValueError: an unknown flag, a value of another type, one that is missing.
@@ -82,28 +85,37 @@ def parse_flags(known: Sequence[Flag], arguments: Sequence[str]) -> SimpleNamesp
     values = flags.FlagValues()
     for flag in known:
         flag.define(values)
-    parse(values, ["", *arguments])
-    found = {flag.name: values[flag.name].value for flag in known}
+    rest = parse(values, ["", *arguments], words)
+    found: dict[str, Any] = {flag.name: values[flag.name].value for flag in known}
     for flag in known:
         if flag.required and found[flag.name] == "":
             raise ValueError(f"--{flag.name}: must be given; see --help")
-    return SimpleNamespace(**found)
+    return SimpleNamespace(**found, **({"words": rest} if words else {}))
 
 
-def parse(values: flags.FlagValues, arguments: Sequence[str]) -> None:
-    """Parses a command line of flags alone.
+def parse(
+    values: flags.FlagValues, arguments: Sequence[str], words: Sequence[str] = ()
+) -> list[str]:
+    """Parses a command line.
 
     Args:
       values: has the flags, and gets their values.
       arguments: as `sys.argv`, the program's name first.
+      words: what the words that are no flags are called.
+
+    Returns:
+      The words that are no flags.
 
     Raises:
       flags.Error: an unknown flag, or a value of another type.
-      ValueError: a word that is no flag.
+      ValueError: a word too many, or one that is missing.
     """
-    rest = values(arguments)
-    if len(rest) > 1:
-        raise ValueError(f"unexpected argument {rest[1]!r}; see --help")
+    rest: list[str] = values(arguments)[1:]
+    if len(rest) > len(words):
+        raise ValueError(f"unexpected argument {rest[len(words)]!r}; see --help")
+    if len(rest) < len(words):
+        raise ValueError(f"{words[len(rest)]}: must be given; see --help")
+    return rest
 
 
 def run_command(
@@ -111,6 +123,7 @@ def run_command(
     known: Sequence[Flag],
     run: Callable[[SimpleNamespace], int | None],
     arguments: Sequence[str],
+    words: Sequence[str] = (),
 ) -> int:
     """Runs a tool as a command line says.
 
@@ -119,15 +132,16 @@ def run_command(
       known: its flags.
       run: takes the value of each flag by its name; returns the exit status, None for 0.
       arguments: without the program's name.
+      words: what the words that are no flags are called; they are given as `words`.
 
     Returns:
       The exit status.
     """
     if HELP & set(arguments):
         described = "\n".join(flag.describe() for flag in known)
-        print(f"{inspect.cleandoc(doc)}\n\nOptions:\n{described}")
+        print(inspect.cleandoc(doc) + (f"\n\nOptions:\n{described}" if known else ""))
         return 0
-    return exit_status(lambda: run(parse_flags(known, arguments)))
+    return exit_status(lambda: run(parse_flags(known, arguments, words)))
 
 
 def exit_status(

@@ -3,7 +3,10 @@
 import ast
 import functools
 import importlib
+import importlib.util
+import inspect
 import pathlib
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # the list is printed without jax
@@ -19,9 +22,11 @@ STUDIES = (
     "transfer",
     "pretrain",
 )
+TEMPLATE = "templates.study"
 TOOLS = (
     "probe",
     "uncertainty",
+    "compare",
     "module_tests",
     "reproduce",
     "report",
@@ -54,16 +59,51 @@ def about(name: str) -> About:
     return About(lines[0], example.partition("   ")[0])
 
 
-def load_study(name: str) -> "Study[Any]":
+def load_study(name: str, source: str = "") -> "Study[Any]":
     """Imports a study.
 
+    Args:
+      name: of a study in the list; or any, with a source.
+      source: the file of a study that is not in the list, empty for one that is.
+
     Raises:
-      ValueError: it is not in the list.
+      ValueError: it is not in the list, or its file is gone or is no study any more.
     """
-    if name not in STUDIES:
+    if source:
+        return _study_in(pathlib.Path(source))
+    if name not in (*STUDIES, TEMPLATE):
         raise ValueError(f"study: must be one of {', '.join(STUDIES)}, got {name!r}")
     study: Study[Any] = importlib.import_module(f"benchmarks.{name}").STUDY
     return study
+
+
+def _study_in(file: pathlib.Path) -> "Study[Any]":
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise ValueError(f"study: its file must be where it was, {file} is gone")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.parent))  # for what it imports from beside it
+    sys.modules[file.stem] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+        study: Study[Any] = module.STUDY
+    except Exception as error:
+        raise ValueError(f"study: {file} must define STUDY: {error}") from error
+    return study
+
+
+def source_of(study: "Study[Any]") -> str:
+    """The file of a study that is not in the list; empty for one that is."""
+    if study.name in (*STUDIES, TEMPLATE):
+        return ""
+    return str(pathlib.Path(inspect.getfile(study.variants)).resolve())
+
+
+def command_of(study: "Study[Any]") -> str:
+    """How a study is called."""
+    return (
+        f"python {source}" if (source := source_of(study)) else f"python -m benchmarks.{study.name}"
+    )
 
 
 def load_settings(study: "Study[S]", config: str, **changes: Any) -> "S":

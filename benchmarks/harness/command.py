@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from benchmarks.harness.arguments import HELP, UsageError, exit_status, leave, one_line, parse
+from benchmarks.harness.catalog import command_of
 from benchmarks.harness.run import run
 from benchmarks.harness.study import Study
 from flaxdrop.training.recipe import Recipe
@@ -103,7 +104,7 @@ def _help(study: Study[Any]) -> str:
     fields = "\n\n".join(map(inspect.cleandoc, _field_docs(study)))
     return f"""{study.question}
 
-  python -m benchmarks.{study.name} --config {study.example} [options]
+  {command_of(study)} --config {study.example} [options]
 
   --config FILE.py:form  one of configs/, which say their forms: full, quick, tiny
   --config.FIELD=VALUE   override a field of the config, for example --config.seeds=5

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.harness.arguments import UsageError
+from benchmarks.harness.catalog import source_of
 from benchmarks.harness.decide import decision_table, undecided
 from benchmarks.harness.estimate import describe_plan
 from benchmarks.harness.plan import Jobs, Plan, S, cell_name
@@ -62,7 +63,7 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
                 if len(plan.finished(rows)) == plan.total:
                     _show(study, plan, rows)
                     return 0
-            stack.enter_context(plan.folder.claimed(study.name, plan.identity))
+            stack.enter_context(plan.folder.claimed(study.name, plan.identity, source_of(study)))
             rows, warnings = plan.recorded()
         except (ValueError, OSError) as error:
             raise UsageError(str(error)) from error

@@ -17,7 +17,7 @@ class Study(Generic[S]):
     """A published table as something that runs.
 
     Attributes:
-      name: of the module, `python -m benchmarks.<name>`.
+      name: of its module in `benchmarks`; of a study in a file of its own, any word.
       question: what it answers, one sentence.
       example: the config to try it with.
       settings: the class of its settings.

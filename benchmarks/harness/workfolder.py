@@ -58,12 +58,13 @@ class WorkFolder:
         return self._settings.exists() and not os.access(self.path, os.W_OK)
 
     @contextmanager
-    def claimed(self, study: str, identity: Mapping[str, Any]) -> Iterator[None]:
+    def claimed(self, study: str, identity: Mapping[str, Any], source: str = "") -> Iterator[None]:
         """Creates the folder, or enters one that was made for the same cells, alone.
 
         Args:
           study: its name.
           identity: what a cell's result depends on: settings, numerics, data, weights.
+          source: the file of a study that flaxdrop does not list: it is kept for who reads the run.
 
         Raises:
           Occupied: another run is in it.
@@ -87,7 +88,8 @@ class WorkFolder:
                     f" ({error.strerror}); choose a --workdir on a local disk"
                 ) from None
             self.check(study, identity)
-            _write(self._settings, json.dumps({"study": study, **identity}, indent=2) + "\n")
+            about = {"study": study, **({"source": source} if source else {}), **identity}
+            _write(self._settings, json.dumps(about, indent=2) + "\n")
             yield
 
     @property
@@ -122,6 +124,7 @@ class WorkFolder:
             recorded = None
         if not isinstance(recorded, dict):
             raise ValueError(f"workdir: {self._settings} is damaged, choose another folder")
+        recorded.pop("source", None)  # its study may have moved
         here = {"study": study, **identity}
         if config_hash(recorded) == config_hash(here):
             return

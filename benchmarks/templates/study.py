@@ -2,7 +2,8 @@
 
     python -m benchmarks.templates.study --config benchmarks/templates/config.py
 
-This is a template. Copy it to benchmarks/NAME.py and the config to configs/NAME.py, change both,
+This is a template. Copy it and the config to a folder of your own, change both, and run it:
+`python my_study.py --config my_config.py`. Or copy them to benchmarks/NAME.py and configs/NAME.py,
 and add NAME to `STUDIES` in benchmarks/harness/catalog.py: then `python -m benchmarks` lists the
 study, and tests/benchmarks/test_studies.py checks it.
 """
