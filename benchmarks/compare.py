@@ -6,14 +6,13 @@ Each is a work folder, or a ledger. The table has the variants that both have tr
 """
 
 import math
-import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.harness.arguments import run_command
-from flaxdrop.results import ledger
+from benchmarks.harness.recorded import recorded_rows
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.statistics import holm, paired, summary
 from flaxdrop.table import EMPTY, Table, plain
@@ -29,14 +28,7 @@ def read_rows(path: str) -> list[Row]:
       ValueError: there is none, or it holds no finished cell, or cells of several configs.
       OSError: it cannot be read.
     """
-    file = pathlib.Path(path)
-    file = file / "ledger.jsonl" if file.is_dir() else file
-    if not file.is_file():
-        raise ValueError(f"run: must be a work folder or a ledger, got {path}")
-    rows, warnings = ledger.read(file)
-    for warning in warnings:
-        print(f"warning: {plain(warning)}", file=sys.stderr)
-    if not (finished := [row for row in rows if row.status == "finished"]):
+    if not (finished := [row for row in recorded_rows(path) if row.status == "finished"]):
         raise ValueError(f"run: {path} has no finished cell")
     if len({row.content for row in finished}) > 1:
         raise ValueError(f"run: must be of one config, {path} has cells of several")

@@ -27,6 +27,7 @@ TOOLS = (
     "probe",
     "uncertainty",
     "compare",
+    "export",
     "module_tests",
     "reproduce",
     "report",

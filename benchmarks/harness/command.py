@@ -45,6 +45,9 @@ def execute(study: Study[Any], arguments: Sequence[str]) -> int:
     flags.DEFINE_bool(
         "dry_run", False, "print cells, cost and an estimate, train nothing", flag_values=values
     )
+    flags.DEFINE_bool(
+        "tensorboard", False, "write the curves of each cell while it trains", flag_values=values
+    )
     if HELP & set(arguments[1:]):
         print(_help(study))
         return 0
@@ -78,11 +81,10 @@ def execute(study: Study[Any], arguments: Sequence[str]) -> int:
     if status := exit_status(read):
         return status
     logging.getLogger("absl").setLevel(logging.ERROR)
-    workdir, dry_run = values["workdir"].value, bool(values["dry_run"].value)
+    known = ("workdir", "dry_run", "tensorboard")
+    options: dict[str, Any] = {name: values[name].value for name in known}
     # An exception of another kind is a fault of the program: its traceback is shown.
-    return exit_status(
-        lambda: run(study, settings, workdir=workdir, dry_run=dry_run), errors=(UsageError,)
-    )
+    return exit_status(lambda: run(study, settings, **options), errors=(UsageError,))
 
 
 def _check_words(study: Study[Any], arguments: Sequence[str]) -> None:
@@ -110,6 +112,7 @@ def _help(study: Study[Any]) -> str:
   --config.FIELD=VALUE   override a field of the config, for example --config.seeds=5
   --workdir DIR          where results go (default: a folder of its own under runs/)
   --dry_run              print cells, cost and an estimate, train nothing
+  --tensorboard          write the curves of each cell to DIR/tensorboard while it trains
 
 The same command goes on where a run was stopped. Fields:
 

@@ -21,6 +21,7 @@ from benchmarks.harness.estimate import describe_plan
 from benchmarks.harness.plan import Jobs, Plan, S, cell_name
 from benchmarks.harness.planning import make_plan
 from benchmarks.harness.study import Study
+from benchmarks.harness.tensorboard import CurveWriter, check_tensorboard
 from benchmarks.harness.variants import Family, parameter_count
 from flaxdrop.memory import check_fits
 from flaxdrop.results import ledger, provenance
@@ -32,7 +33,7 @@ from flaxdrop.results.statistics import chance_level
 from flaxdrop.results.table import accuracy_table, effect_table
 from flaxdrop.table import WIDTH, Table, plain
 from flaxdrop.training.cells import compile_programs
-from flaxdrop.training.loop import Finished, TrainingStopped, train_cells
+from flaxdrop.training.loop import AfterEpoch, Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
 from flaxdrop.training.stopping import Stop
 
@@ -40,8 +41,22 @@ from flaxdrop.training.stopping import Stop
 RESULTS = ("benchmarks/ledger", "BENCHMARKS.md", "docs/benchmarks")
 
 
-def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> int:
+def run(
+    study: Study[S],
+    settings: S,
+    *,
+    workdir: str | None,
+    dry_run: bool,
+    tensorboard: bool = False,
+) -> int:
     """Trains what is missing and reports.
+
+    Args:
+      study: what to train.
+      settings: of the run.
+      workdir: where results go; None: a folder of the config's own.
+      dry_run: only say what would be done.
+      tensorboard: write the curves of each cell for TensorBoard, while it trains.
 
     Returns:
       The exit status.
@@ -53,6 +68,8 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.listening())
         try:
+            if tensorboard:
+                check_tensorboard()
             plan = make_plan(study, settings, workdir, without_data=dry_run)
             if dry_run:
                 plan.folder.check(study.name, plan.identity)
@@ -70,11 +87,12 @@ def run(study: Study[S], settings: S, *, workdir: str | None, dry_run: bool) -> 
         for warning in warnings:
             print(f"warning: {plain(warning)}", file=sys.stderr)
         try:
-            rows, interrupted = train(study, plan, rows, stop)
+            curves = CurveWriter(plan.folder.path / "tensorboard") if tensorboard else None
+            rows, interrupted = train(study, plan, rows, stop, curves)
             while not interrupted and _needs_seeds(study, plan, rows):
                 more = dataclasses.replace(plan.settings, seeds=plan.settings.seeds + 1)
                 plan = make_plan(study, more, workdir)
-                rows, interrupted = train(study, plan, rows, stop)
+                rows, interrupted = train(study, plan, rows, stop, curves)
             _report(study, plan, rows, complete=not interrupted)
         except OSError as error:
             raise UsageError(
@@ -101,7 +119,11 @@ def _needs_seeds(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row]) -> 
 
 
 def train(
-    study: Study[S], plan: Plan[S], rows: list[ledger.Row], stop: Stop
+    study: Study[S],
+    plan: Plan[S],
+    rows: list[ledger.Row],
+    stop: Stop,
+    after_epoch: AfterEpoch | None = None,
 ) -> tuple[list[ledger.Row], bool]:
     """Trains the pending cells of a plan whose folder is claimed.
 
@@ -110,6 +132,7 @@ def train(
       plan: what to train.
       rows: what its ledger holds of it (`plan.recorded`), read after the folder was claimed.
       stop: asked between steps.
+      after_epoch: as in `train_cells`.
 
     Returns:
       All rows, and whether it was stopped before the end.
@@ -146,7 +169,7 @@ def train(
             if not pending[i]:
                 continue
             try:
-                for row in _train_family(study, plan, family, pending[i], stop, bar):
+                for row in _train_family(study, plan, family, pending[i], stop, bar, after_epoch):
                     rows = [*rows, row]
                     bar.write(_line(row, len(plan.finished(rows)), plan.total))
             except TrainingStopped:
@@ -161,6 +184,7 @@ def _train_family(
     pending: Sequence[tuple[str, int]],
     stop: Stop,
     bar: tqdm,
+    after_epoch: AfterEpoch | None,
 ) -> Iterator[ledger.Row]:
     """Trains cells that one program serves; each is in the ledger before it is yielded."""
     task = plan.task(family)
@@ -188,6 +212,7 @@ def _train_family(
         stop=stop,
         checkpoint_seconds=plan.settings.checkpoint_seconds,
         advance=bar.update,
+        after_epoch=after_epoch,
     ):
         variant, seed = jobs.named[finished.name]
         row = _row(study, plan, task, variant, seed, finished, provenance_of_run)

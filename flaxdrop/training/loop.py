@@ -13,6 +13,7 @@ from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.stopping import Stop
 from flaxdrop.training.task import Cell, State, Task
 
+AfterEpoch = Callable[[str, int, np.ndarray], None]
 _DISPATCH_SECONDS = 1.0  # between looks at the clock and at signals
 
 
@@ -45,6 +46,7 @@ def train_cells(
     stop: Stop,
     checkpoint_seconds: float,
     advance: Callable[[int], None],
+    after_epoch: AfterEpoch | None = None,
 ) -> Iterator[Finished]:
     """Trains cells, resuming those that have a checkpoint.
 
@@ -56,6 +58,8 @@ def train_cells(
       stop: asked between dispatches.
       checkpoint_seconds: between two checkpoints of a cell; its last state is always saved.
       advance: called with the number of training images done since the last call.
+      after_epoch: called for each cell in training with its name, the number of the epoch that
+        ended, from 1, and its line of the curve; see `METRICS`.
 
     Yields:
       Each cell once it is finished and its last state is saved.
@@ -77,7 +81,7 @@ def train_cells(
         group = [name for name in queue[: programs.cells_in_parallel] if at_step[name] == step]
         queue = queue[len(group) :]
         together = _Group(task, programs, {name: cells[name] for name in group}, resumed)
-        yield from together.train(checkpoints, stop, checkpoint_seconds, advance)
+        yield from together.train(checkpoints, stop, checkpoint_seconds, advance, after_epoch)
 
 
 class _Group:
@@ -110,6 +114,7 @@ class _Group:
         stop: Stop,
         checkpoint_seconds: float,
         advance: Callable[[int], None],
+        after_epoch: AfterEpoch | None,
     ) -> Iterator[Finished]:
         last_saved = time.monotonic()
         pace = _DISPATCH_SECONDS  # seconds a step; not known yet: one step at first
@@ -136,6 +141,12 @@ class _Group:
             self._note_diverged()
             given_up = (self.task.steps - self.step) * (len(alive) - len(self._alive))
             advance((count * len(alive) + given_up) * self.task.recipe.batch)
+            if after_epoch and count == left:
+                epoch = self.step // self.task.steps_per_epoch
+                lines = np.asarray(self.states.curve[:, epoch - 1])
+                for lane, name in enumerate(self.names):
+                    if name not in self.diverged:
+                        after_epoch(name, epoch, lines[lane])
             if not self._alive or self.step == self.task.steps:
                 break
             reason = stop.reason
