@@ -28,6 +28,7 @@ TOOLS = (
     "uncertainty",
     "compare",
     "export",
+    "page",
     "module_tests",
     "reproduce",
     "report",

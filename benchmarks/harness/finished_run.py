@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.harness.catalog import load_study
 from benchmarks.harness.plan import Plan, cell_name, settings_in
 from benchmarks.harness.planning import make_plan
+from benchmarks.harness.study import Study
 from flaxdrop.data import augment
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
@@ -27,10 +28,12 @@ class FinishedRun:
     """A run with finished cells.
 
     Attributes:
+      study: whose run it is.
       plan: what it trained.
       rows: its finished cells.
     """
 
+    study: Study[Any]
     plan: Plan[Any]
     rows: Sequence[ledger.Row]
 
@@ -142,4 +145,4 @@ def open_run(folder: str, data_dir: str = "") -> FinishedRun:
     rows = [row for row in rows if row.status == "finished" and row.variant in plan.every_variant]
     if not rows:
         raise ValueError(f"run: {folder} has no finished cell")
-    return FinishedRun(plan, rows)
+    return FinishedRun(study, plan, rows)
