@@ -10,7 +10,7 @@ from benchmarks.module_tests import main
 from flaxdrop.theory.simulation import jackknife
 
 FALSE_ALARM = 1e-3  # of the whole comparison, were its draws drawn anew
-DRAWS = 16
+DRAWS = 24
 
 # Here most of the time is that of computing.
 pytestmark = pytest.mark.optimised
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.optimised
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("module_tests")
-    assert main(["--workdir", str(folder), "--batch", "2048", "--draws", str(DRAWS)]) == 0
+    assert main(["--workdir", str(folder), "--batch", "1000", "--draws", str(DRAWS)]) == 0
     return folder
 
 

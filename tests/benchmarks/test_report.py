@@ -1,10 +1,12 @@
 """The page is what the ledger and the code say, and it is told when it is not."""
 
+import contextlib
 import dataclasses
 import math
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -32,7 +34,7 @@ def write(rows):
         ledger.append(LEDGERS / f"{row.study}.jsonl", row)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows(rows_of_job):
     """P6 helps beyond doubt, P4 is not run, a cell of P1 diverged; three variants of the VGG."""
     noise = np.random.default_rng(0).normal(0, 0.0005, (20, 3))
@@ -47,12 +49,20 @@ def rows(rows_of_job):
     ]
 
 
+@pytest.fixture(scope="module")
+def rendered_once(rows, tmp_path_factory):
+    """A folder with a page of these rows."""
+    folder = tmp_path_factory.mktemp("rendered")
+    with contextlib.chdir(folder):
+        write(rows)
+        assert report.main([]) == 0
+    return folder
+
+
 @pytest.fixture
-def rendered(rows, tmp_path, monkeypatch):
+def rendered(rendered_once, tmp_path, monkeypatch):
     """The user is where a page of these rows was written."""
-    monkeypatch.chdir(tmp_path)
-    write(rows)
-    assert report.main([]) == 0
+    monkeypatch.chdir(shutil.copytree(rendered_once, tmp_path / "rendered"))
     return PAGE.read_text()
 
 

@@ -8,8 +8,8 @@ from benchmarks.schedules import STUDY, variants
 from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 SHORT = ["--config=configs/schedules_digits.py", "--config.epochs=4", "--config.train_examples=60"]
-SHORT += ["--config.test_examples=50", "--config.seeds=1", "--config.widths=4,4,4"]
-SHORT += ["--config.batch=20", "--config.dropout_switch=0.5"]
+SHORT += ["--config.test_examples=50", "--config.seeds=1", "--config.widths=(4,)"]
+SHORT += ["--config.depth=6", "--config.batch=20", "--config.dropout_switch=0.5"]
 
 
 @pytest.fixture(scope="module")

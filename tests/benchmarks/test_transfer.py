@@ -1,5 +1,10 @@
 """Pretraining writes weights, the transfer study reads them and answers its question."""
 
+import contextlib
+import io
+import json
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -7,9 +12,12 @@ import pytest
 import flaxdrop.data
 from benchmarks import pretrain, transfer
 from benchmarks.findings.transfer import verdict
+from benchmarks.harness.command import execute
 from flaxdrop.models import DenseNet
 from flaxdrop.results.comparison import Effect
 from flaxdrop.weights import load_pretrained
+
+from .conftest import as_in_a_process_of_its_own
 
 NETWORK = ["--config.layers=(1,1)", "--config.growth=4"]
 SHORT = [*NETWORK, "--config.train_examples=60", "--config.test_examples=50"]
@@ -19,25 +27,39 @@ TRANSFER = ["--config=configs/transfer_digits.py", "--config.seeds=2", "--config
 TRANSFER += ["--config.rates=0.5", "--config.cells_per_device=3", *SHORT]
 
 
-def test_weights_go_from_one_study_to_the_other(run_study, tmp_path, cells_in):
-    pretrained, heads = tmp_path / "pretrained", tmp_path / "heads"
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """Weights that the study of pretraining wrote."""
+    folder = tmp_path_factory.mktemp("pretrained")
     digits = flaxdrop.data.load("digits").first(60, 50)
     splits = {f"x_{split}": getattr(digits, f"x_{split}") for split in ("train", "test")}
     rgb = {name: np.repeat(x, 3, axis=-1) for name, x in splits.items()}
-    np.savez(tmp_path / "rgb.npz", y_train=digits.y_train, y_test=digits.y_test, **rgb)
-    command = [*PRETRAIN, f"--config.dataset=npz:{tmp_path / 'rgb.npz'}"]
-    assert run_study(pretrain.STUDY, *command, f"--workdir={pretrained}").status == 0
-    file = pretrained / "densenet-seed0.safetensors"
+    np.savez(folder / "rgb.npz", y_train=digits.y_train, y_test=digits.y_test, **rgb)
+    command = [*PRETRAIN, f"--config.dataset=npz:{folder / 'rgb.npz'}"]
+    with as_in_a_process_of_its_own():
+        assert execute(pretrain.STUDY, ["pretrain", *command, f"--workdir={folder / 'run'}"]) == 0
+    return folder / "run" / "densenet-seed0.safetensors"
+
+
+@pytest.fixture(scope="module")
+def finished(pretrained, tmp_path_factory):
+    """Work folder and output of a whole run on these weights."""
+    folder, said = tmp_path_factory.mktemp("finished") / "heads", io.StringIO()
+    with as_in_a_process_of_its_own(), contextlib.redirect_stdout(said):
+        command = [*TRANSFER, f"--config.weights={pretrained}", f"--workdir={folder}"]
+        assert execute(transfer.STUDY, ["transfer", *command]) == 0
+    return folder, said.getvalue()
+
+
+def test_weights_go_from_one_study_to_the_other(pretrained, finished, cells_in):
+    heads, said = finished
     features = DenseNet((1, 1), num_classes=0, growth=4)
-    kernel = load_pretrained(features, file)["params"]["stem"]["kernel"]
+    kernel = load_pretrained(features, pretrained)["params"]["stem"]["kernel"]
     assert np.isfinite(kernel).all()
 
-    command = [*TRANSFER, f"--config.weights={file}", f"--workdir={heads}"]
-    found = run_study(transfer.STUDY, *command)
-    assert found.status == 0
     variants = ("none", *(f"{place} 0.5" for place in transfer.PLACES))
     assert sorted(cells_in(heads)) == sorted((v, seed) for v in variants for seed in range(2))
-    assert "before the classifier it raises accuracy" in found.out
+    assert "before the classifier it raises accuracy" in said
     assert "averaged over 25 pixels" in (heads / "answer.md").read_text()
     assert "94.49" not in (heads / "table.md").read_text()
     assert "context, not numbers of these images" in (heads / "answer.md").read_text()
@@ -58,11 +80,17 @@ def test_the_numbers_of_other_images_stand_beside_none(dataset):
     assert not transfer.STUDY.published(transfer.TransferSettings(**settings))
 
 
-def test_it_resumes_and_gives_the_same_bits(run_study, tmp_path, digests_in):
-    once, twice = tmp_path / "once", tmp_path / "twice"
-    assert run_study(transfer.STUDY, *TRANSFER, f"--workdir={once}").status == 0
-    command = [*TRANSFER, f"--workdir={twice}"]
-    assert run_study(transfer.STUDY, *command, "--config.variants=none").status == 0
+def test_it_resumes_and_gives_the_same_bits(
+    run_study, pretrained, finished, tmp_path, digests_in, cells_in
+):
+    once, twice = finished[0], shutil.copytree(finished[0], tmp_path / "twice")
+    rows = (once / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (twice / "ledger.jsonl").write_text(
+        "".join(row for row in rows if json.loads(row)["variant"] == "none")
+    )
+    assert cells_in(twice) == [("none", 0), ("none", 1)]
+    shutil.rmtree(twice / "checkpoints")
+    command = [*TRANSFER, f"--config.weights={pretrained}", f"--workdir={twice}"]
     assert run_study(transfer.STUDY, *command).status == 0
     assert digests_in(once) == digests_in(twice)
 
