@@ -3,10 +3,10 @@
 import ast
 import graphlib
 import pathlib
+import re
 import subprocess
 import sys
-
-import pytest
+import tomllib
 
 ROOT = pathlib.Path(__file__).parents[1]
 # From the lowest to the highest; a module may import those of its own layer and of lower ones.
@@ -77,8 +77,19 @@ def test_no_module_imports_itself_by_others():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize("config", ["digits", "vgg_cifar10", "head_digits", "transfer_digits"])
-def test_a_config_loads_no_engine(config):
+def test_what_is_installed_for_tests_is_not_imported():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"\W", package)[0] for package in extras["optional-dependencies"]["test"]}
+    assert "chex" in names - {re.split(r"\W", package)[0] for package in extras["dependencies"]}
+    assert {
+        f"{module} -> {node}"
+        for module, path in FILES.items()
+        for node in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
+        if node in names - {"flaxdrop"}
+    } == set()
+
+
+def test_configs_load_no_engine():
     engine = {
         "orbax",
         "matplotlib",
@@ -87,7 +98,10 @@ def test_a_config_loads_no_engine(config):
         "flaxdrop.training.loop",
         "flaxdrop.training.checkpoint",
     }
-    program = f"import sys, configs.{config}; print(*{engine} & sys.modules.keys())"
+    configs = ", ".join(
+        f"configs.{name}" for name in ("digits", "vgg_cifar10", "head_digits", "transfer_digits")
+    )
+    program = f"import sys, {configs}; print(*{engine} & sys.modules.keys())"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
