@@ -1,5 +1,7 @@
 """Gradients of whole networks against float64, on more than one instruction set."""
 
+import contextlib
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -16,9 +18,12 @@ from tests.models import whole_network
 # oneDNN chooses its instructions by itself: it is told them in words of its own.
 INSTRUCTION_SETS = {"AVX2": "AVX2", "SSE4_2": "SSE41"}
 
+pytestmark = pytest.mark.optimised
 
-def on_instruction_set(name, chosen, folder, *words):
-    file = folder / f"{chosen}.npz"
+
+@contextlib.contextmanager
+def on_instruction_set(chosen, folder, *words):
+    """A function: network -> its gradients, of a process that lasts from network to network."""
     script = pathlib.Path(whole_network.__file__)
     environment = {
         **os.environ,
@@ -27,35 +32,97 @@ def on_instruction_set(name, chosen, folder, *words):
         "XLA_FLAGS": f"--xla_cpu_max_isa={chosen}",
         "ONEDNN_MAX_CPU_ISA": INSTRUCTION_SETS[chosen],
     }
-    subprocess.run(
-        [sys.executable, str(script), name, str(file), *words], env=environment, check=True
-    )
-    with np.load(file) as found:
-        return dict(found)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, str(script), *words], env=environment, **pipes) as child:
+
+        def gradients(name):
+            file = folder / f"{chosen}-{name}.npz"
+            print(name, file, file=child.stdin, flush=True)
+            assert child.stdout.readline() == f"{file}\n"
+            with np.load(file) as found:
+                return dict(found)
+
+        yield gradients
+        child.stdin.close()
+    assert child.returncode == 0
 
 
-@pytest.mark.parametrize("name", whole_network.NETWORKS)
-def test_kernels_have_the_gradients_of_float64(name, tmp_path):
+@pytest.fixture(scope="module")
+def on_avx2(tmp_path_factory):
+    with on_instruction_set("AVX2", tmp_path_factory.mktemp("avx2")) as gradients:
+        yield gradients
+
+
+@pytest.fixture(scope="module")
+def on_sse4_2(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sse4_2")
+    with on_instruction_set("SSE4_2", folder, "without-onednn") as gradients:
+        yield gradients
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What the gradients of a network are held to.
+
+    Attributes:
+      name: of the network.
+      true: its gradients in float64.
+      usual: the largest error of plain Flax in float32.
+    """
+
+    name: str
+    true: dict
+    usual: float
+
+    def hold(self, found):
+        """The errors of our gradients are at most twice those of plain Flax.
+
+        A unit within rounding of 0, or of its neighbour under a pooling, falls on the other side
+        in a draw out of three, in plain Flax too: that costs 1e-4 to 1e-2, and the draws without
+        it count.
+        """
+        for path, own in whole_network.errors(found, self.true).items():
+            assert own.min() < 2 * self.usual, (path, own, self.usual)
+            assert own.max() < 0.02, (path, own)
+
+
+# With convolutions these take a minute or more, each.
+LONG = ("bottleneck", "convnet", "densenet", "preresnet")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+        for name in whole_network.NETWORKS
+    ],
+)
+def reference(request):
+    """Of every network."""
+    name = request.param
     with whole_network.library_operations(jnp.float64):
         # Less optimised, it is the same but for the rounding of f64, and compiles sooner.
         options = {"xla_backend_optimization_level": 1}
         true = whole_network.gradients(name, jnp.float64, options)
     with whole_network.library_operations(jnp.float32):
         plain = whole_network.errors(whole_network.gradients(name), true)
+    return Reference(name, true, max(error.min() for error in plain.values()))
+
+
+def test_kernels_have_the_gradients_of_float64(reference):
+    reference.hold(whole_network.gradients(reference.name))
+
+
+def test_so_they_have_by_the_convolutions_of_xla(reference):
     product = compiler_options(jax.devices()[0])
-    found = {"default options": whole_network.gradients(name)}
     with whole_network.without_onednn():
-        found["product's options, XLA's convolutions"] = whole_network.gradients(
-            name, options=product
-        )
-    found["AVX2"] = on_instruction_set(name, "AVX2", tmp_path)
-    found["SSE4.2, XLA's convolutions"] = on_instruction_set(
-        name, "SSE4_2", tmp_path, "without-onednn"
-    )
-    # A unit within rounding of 0, or of its neighbour under a pooling, falls on the other side in a
-    # draw out of three, in plain Flax too: that costs 1e-4 to 1e-2, and the draws without it count.
-    usual = max(error.min() for error in plain.values())
-    for where, gradients in found.items():
-        for path, own in whole_network.errors(gradients, true).items():
-            assert own.min() < 2 * usual, (where, path, own, usual)
-            assert own.max() < 0.02, (where, path, own)
+        reference.hold(whole_network.gradients(reference.name, options=product))
+
+
+def test_so_they_have_on_avx2(reference, on_avx2):
+    reference.hold(on_avx2(reference.name))
+
+
+@pytest.mark.slow
+def test_so_they_have_on_sse4_2_by_the_convolutions_of_xla(reference, on_sse4_2):
+    reference.hold(on_sse4_2(reference.name))

@@ -3,7 +3,7 @@
 What stands between two operations decides how the compiler fuses them, and so how it rounds: an
 operation that is right alone may be wrong inside a network.
 
-    python tests/models/whole_network.py NETWORK FILE.npz [without-onednn]    # ours, at XLA_FLAGS
+    echo NETWORK FILE.npz | python tests/models/whole_network.py [without-onednn]    # at XLA_FLAGS
 """
 
 import contextlib
@@ -122,10 +122,14 @@ def errors(found, true):
     }
 
 
-def main(name, file, *words):
+def main(*words):
+    """Writes the gradients of ours that each line asks for, and says when they are there."""
     context = without_onednn() if words else contextlib.nullcontext()
     with context:
-        np.savez(file, **gradients(name, options=compiler_options(jax.devices()[0])))
+        for line in sys.stdin:
+            name, file = line.split()
+            np.savez(file, **gradients(name, options=compiler_options(jax.devices()[0])))
+            print(file, flush=True)
 
 
 if __name__ == "__main__":
