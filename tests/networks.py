@@ -83,20 +83,24 @@ class Small:
         """Every slot is there, and drops nothing."""
         return Placement(dict.fromkeys(self.model.slots, 0.0))
 
+    def forward(self, variables, placement, key):
+        """Logits and updated statistics, in training."""
+        return self.model.apply(
+            variables,
+            self.x,
+            train=True,
+            placement=placement,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+
     def gradients(self, variables, placement, key):
         """Gradients of the loss, and (logits, updated statistics), in training."""
 
         labels = jnp.arange(len(self.x))
 
         def loss(params):
-            logits, updated = self.model.apply(
-                {**variables, "params": params},
-                self.x,
-                train=True,
-                placement=placement,
-                rngs={"dropout": key},
-                mutable=["batch_stats"],
-            )
+            logits, updated = self.forward({**variables, "params": params}, placement, key)
             losses = -jax.nn.log_softmax(logits)[labels, labels]
             return jnp.mean(losses), (logits, updated.get("batch_stats", {}))
 

@@ -142,21 +142,24 @@ def test_rate_of_a_transition_cuts_what_comes_before_it(gradients, slot):
     assert not jnp.any(found["stem"]["kernel"])
 
 
+@jax.jit
+def dropped_logits(variables, x, placement):
+    return TINY.apply(variables, x, placement=placement, rngs={"dropout": jax.random.key(0)})
+
+
 @pytest.mark.parametrize("slot", ["h4", "h5"])
 def test_without_features_the_bias_is_left(tiny, slot):
     variables, x = tiny
     classifier = {**variables["params"]["classifier"], "bias": jnp.arange(5.0)}
     variables = {**variables, "params": {**variables["params"], "classifier": classifier}}
     placement = Placement({slot: 1.0})
-    logits = TINY.apply(variables, x, placement=placement, rngs={"dropout": jax.random.key(0)})
+    logits = dropped_logits(variables, x, placement)
     chex.assert_trees_all_equal(logits, jnp.tile(jnp.arange(5.0), (4, 1)))
 
 
 def test_logits_may_drop(tiny):
     variables, x = tiny
-    logits = TINY.apply(
-        variables, x, placement=Placement({"logits": 1.0}), rngs={"dropout": jax.random.key(0)}
-    )
+    logits = dropped_logits(variables, x, Placement({"logits": 1.0}))
     assert logits.shape == (4, 5)
     assert not jnp.any(logits)
 

@@ -11,6 +11,8 @@ from flaxdrop import Placement
 from flaxdrop.mask import MASKS
 from tests.networks import NETWORKS, small_network
 
+pytestmark = pytest.mark.slow
+
 
 def images_of_any_batch(name):
     shape = (*export.symbolic_shape("n"), *NETWORKS[name].small_image)

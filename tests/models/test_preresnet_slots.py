@@ -1,9 +1,11 @@
+import dataclasses
 import importlib
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from flaxdrop import Placement, hashing
 from flaxdrop.models import PreResNet
@@ -29,12 +31,7 @@ def test_every_placement_starts_from_the_same_weights():
     chex.assert_trees_all_equal(placed(), jax.jit(lambda: tiny.init(KEY, x))())
 
 
-def test_rate_zero_in_every_slot_equals_no_placement(small):
-    # To 1e-6, for the two are different programs, in which XLA rounds differently.
-    off, none = small.train(small.off), small.train(Placement())
-    chex.assert_trees_all_close(off, none, rtol=1e-6, atol=1e-6)
-
-
+@pytest.mark.optimised
 def test_a_dropout_in_scanned_blocks_takes_no_memory(filled):
     model, x = PreResNet(10, 10, widths=(16,)), jnp.zeros((64, 16, 16, 3))
     variables = filled(model, x)
@@ -83,7 +80,9 @@ def test_rate_one_everywhere_leaves_nothing(small):
     assert not np.any(logits)
 
 
-def test_before_and_after_relu_are_one_network_to_the_bit(small, monkeypatch):
+def test_before_and_after_relu_are_one_network_to_the_bit(small, filled, monkeypatch):
+    model = PreResNet(6, 5, widths=(4,))
+    small = dataclasses.replace(small, model=model, variables=filled(model, small.x))
     # The same words for both slots of a pair; then only the order of ReLU and mask differs.
     name_word, alias = hashing.name_word, {"p5_dropout": "p6_dropout", "p2_dropout": "p3_dropout"}
     monkeypatch.setattr(
