@@ -15,11 +15,11 @@ test: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses=auto
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 # With those that take minutes.
 test-all: $(VENV)/test
-	$(BIN)/python -m pytest --numprocesses=auto -m ''
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m ''
 
 # Breaks runs in every way it can for so many minutes: MINUTES=1 in CI, hours at night.
 MINUTES ?= 60

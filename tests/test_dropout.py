@@ -10,6 +10,8 @@ import scipy.ndimage
 from flaxdrop import dropout, hashing
 from flaxdrop.rate import check_rate
 
+pytestmark = pytest.mark.optimised
+
 MASKS = ("element", "channel", "sample", "block3")
 SHAPE = (4, 8, 8, 6)
 KEY = jax.random.key(3)

@@ -17,6 +17,8 @@ import scipy.stats
 from flaxdrop import hashing
 from flaxdrop.models.preresnet import BASIC_SLOTS, BOTTLENECK_SLOTS, HEAD_SLOTS
 
+pytestmark = pytest.mark.optimised
+
 LIMIT = 5.0
 FULL = 1 << 32
 

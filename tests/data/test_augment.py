@@ -5,6 +5,8 @@ import pytest
 
 from flaxdrop.data.augment import channel_statistics, flip, normalise, pad_crop
 
+pytestmark = pytest.mark.optimised
+
 
 def positions(n, size=9):
     """Images whose pixels say where they are: (row + 1, column + 1, example)."""

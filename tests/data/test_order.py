@@ -13,6 +13,8 @@ from scipy import stats
 from flaxdrop import hashing
 from flaxdrop.data.order import batch_indices, permuted
 
+pytestmark = pytest.mark.optimised
+
 ALARM = 1e-6
 
 

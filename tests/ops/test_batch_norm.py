@@ -7,6 +7,8 @@ import pytest
 
 from flaxdrop.ops.batch_norm import BatchNorm, normalise
 
+pytestmark = pytest.mark.optimised
+
 
 def both(**options):
     """Ours and that of Flax, with variables that are not those of the start."""

@@ -11,6 +11,8 @@ from flaxdrop.ops.convolution import conv_general_dilated
 from flaxdrop.ops.cpu import convolution as cpu_convolution
 from flaxdrop.ops.cpu import onednn
 
+pytestmark = pytest.mark.optimised
+
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 PADS = ((2, 0), (1, 3))
 

@@ -9,6 +9,8 @@ import pytest
 
 from flaxdrop.ops.pooling import POOLINGS, pool
 
+pytestmark = pytest.mark.optimised
+
 FLAX = {"max": nn.max_pool, "average": nn.avg_pool}
 either = pytest.mark.parametrize("kind", POOLINGS)
 

@@ -6,6 +6,8 @@ import pytest
 
 from flaxdrop.ops.remat import remat_block, save_for_backward
 
+pytestmark = pytest.mark.optimised
+
 
 class Block(nn.Module):
     """Two parts, and a small sum that one of them may keep."""

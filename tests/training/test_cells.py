@@ -10,6 +10,8 @@ from flaxdrop.training import cells, steps
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.task import Cell, Task
 
+pytestmark = pytest.mark.optimised
+
 
 def test_all_devices_or_as_many_as_asked_for():
     there = jax.local_devices()

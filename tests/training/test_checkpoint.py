@@ -10,6 +10,8 @@ from flaxdrop.training import checkpoint
 from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.content import Content
 
+pytestmark = pytest.mark.optimised
+
 CONTENT = Content("0123456789ab", 1, "d" * 32, "")
 
 

@@ -12,6 +12,8 @@ from flaxdrop.training.content import Content
 from flaxdrop.training.loop import TrainingStopped, train_cells
 from flaxdrop.training.stopping import Stop
 
+pytestmark = pytest.mark.optimised
+
 STEPS = 12  # three epochs of four
 
 

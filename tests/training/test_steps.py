@@ -10,6 +10,8 @@ from flaxdrop.training import steps
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.task import METRICS, Task
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture(scope="module")
 def train(task, images):

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = [*[signal.SIGKILL] * 2, signal.SIGTERM, *[signal.SIGKILL] * 2, signal.SIGINT]
 OFTEN = "--config.checkpoint_seconds=0.01"  # most of the time is spent on checkpoints
 

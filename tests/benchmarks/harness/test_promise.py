@@ -3,6 +3,10 @@
 import os
 import subprocess
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 FIELDS = {"train_examples": 300, "depth": 8, "widths": (16, 32, 64), "batch": 50, "epochs": 1}
 
 

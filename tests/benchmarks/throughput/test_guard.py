@@ -4,7 +4,11 @@ import argparse
 import statistics
 import time
 
+import pytest
+
 from benchmarks.throughput import layer, ours
+
+pytestmark = [pytest.mark.optimised, pytest.mark.slow]
 
 
 def rounds(*works):

@@ -1,12 +1,15 @@
 import re
 
 import jax
+import pytest
 
 from benchmarks.throughput import ours
 from benchmarks.throughput.profile import main, profile
 from flaxdrop.models import PreResNet
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.steps import Task
+
+pytestmark = [pytest.mark.optimised, pytest.mark.slow]
 
 
 def test_the_account_of_a_small_network_has_its_layers_and_about_the_time_of_its_steps():

@@ -1,4 +1,5 @@
 import jax
+import pytest
 
 from benchmarks.throughput import scale
 from benchmarks.throughput.scale import QUICK, Point, Sizes, main, spread, sweeps, table
@@ -45,6 +46,7 @@ def test_it_prints_and_draws_what_it_measured(tmp_path, monkeypatch, capsys):
         assert (tmp_path / f"scale_{what}.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_a_measured_point_has_time_and_memory():
     images = scale.ours.images_of_noise(16, QUICK.side)
     point = Point(QUICK.depth, QUICK.batch)

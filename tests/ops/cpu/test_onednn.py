@@ -9,6 +9,8 @@ import pytest
 
 from flaxdrop.ops.cpu import lax_convolution, onednn, onednn_primitives
 
+pytestmark = pytest.mark.optimised
+
 ONES = ((1, 1), (1, 1))
 needs_library = pytest.mark.skipif(
     not onednn.available(), reason="there is no oneDNN for this platform"

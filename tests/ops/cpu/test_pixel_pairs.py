@@ -8,6 +8,8 @@ from jax import lax
 from flaxdrop.ops.convolution import conv_general_dilated
 from flaxdrop.ops.cpu import lax_convolution, pixel_pairs
 
+pytestmark = pytest.mark.optimised
+
 
 def arrays(*shapes):
     random = np.random.RandomState(0)

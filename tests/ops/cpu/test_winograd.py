@@ -8,6 +8,8 @@ from jax import lax
 from flaxdrop.ops.convolution import conv_general_dilated
 from flaxdrop.ops.cpu import winograd
 
+pytestmark = pytest.mark.optimised
+
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 

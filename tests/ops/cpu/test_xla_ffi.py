@@ -8,6 +8,8 @@ import pytest
 
 from flaxdrop.ops.cpu import xla_ffi
 
+pytestmark = pytest.mark.optimised
+
 _NUMBERS = itertools.count()
 
 
