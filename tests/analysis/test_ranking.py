@@ -8,6 +8,8 @@ from benchmarks.throughput.baselines import flax_networks
 from flaxdrop import Placement, with_slots
 from flaxdrop.analysis import advise, rank_slots, variance_shift
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def images():

@@ -16,6 +16,8 @@ from flaxdrop import Placement, hashing, with_slots
 from flaxdrop.models import PreResNet
 from flaxdrop.patterns import matcher
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = 2  # a stage: one of our scans has one turn, and its path tells the block
 POSITIONS = {
     "p0": "{block}_*:in",
