@@ -24,6 +24,7 @@ STUDIES = (
 )
 TEMPLATE = "templates.study"
 TOOLS = (
+    "where",
     "probe",
     "uncertainty",
     "compare",

@@ -6,7 +6,8 @@ import itertools
 import logging
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from absl import flags
@@ -24,12 +25,19 @@ def main(study: Study[Any]) -> NoReturn:
     leave(execute(study, sys.argv))
 
 
-def execute(study: Study[Any], arguments: Sequence[str]) -> int:
+def execute(
+    study: Study[Any],
+    arguments: Sequence[str],
+    run: Callable[..., int] = run,
+    short: Mapping[str, str] = MappingProxyType({}),
+) -> int:
     """Runs a study as a command line says.
 
     Args:
       study: what to run.
       arguments: as `sys.argv`, the program's name first.
+      run: takes study, settings, `workdir` and `dry_run`; returns the exit status.
+      short: field -> what it is; these may be set by a flag of their name as well.
 
     Returns:
       The exit status: 0, finished, or the time budget is spent; 2, a mistake of the user, said in
@@ -48,8 +56,10 @@ def execute(study: Study[Any], arguments: Sequence[str]) -> int:
     flags.DEFINE_bool(
         "tensorboard", False, "write the curves of each cell while it trains", flag_values=values
     )
+    for name, meaning in short.items():
+        flags.DEFINE_string(name, None, meaning, flag_values=values)
     if HELP & set(arguments[1:]):
-        print(_help(study))
+        print(_help(study, short))
         return 0
     settings: Any = None
 
@@ -69,6 +79,8 @@ def execute(study: Study[Any], arguments: Sequence[str]) -> int:
             parse(values, arguments)
             if config.value is None:
                 raise ValueError(f"--config is missing, for example --config {study.example}")
+            given = {name: values[name].value for name in short if values[name].value is not None}
+            config.value.update(given)
             settings = study.settings.of(config.value)
         except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             raise UsageError(one_line(error)) from error
@@ -102,14 +114,15 @@ def _check_words(study: Study[Any], arguments: Sequence[str]) -> None:
             raise ValueError(f"{field}: unknown field, choose one of {', '.join(known)}")
 
 
-def _help(study: Study[Any]) -> str:
+def _help(study: Study[Any], short: Mapping[str, str]) -> str:
+    own = "".join(f"\n  --{name:<22}{meaning}" for name, meaning in short.items())
     fields = "\n\n".join(map(inspect.cleandoc, _field_docs(study)))
     return f"""{study.question}
 
   {command_of(study)} --config {study.example} [options]
 
   --config FILE.py:form  one of configs/, which say their forms: full, quick, tiny
-  --config.FIELD=VALUE   override a field of the config, for example --config.seeds=5
+  --config.FIELD=VALUE   override a field of the config, for example --config.seeds=5{own}
   --workdir DIR          where results go (default: a folder of its own under runs/)
   --dry_run              print cells, cost and an estimate, train nothing
   --tensorboard          write the curves of each cell to DIR/tensorboard while it trains

@@ -37,6 +37,7 @@ def make_plan(
     shared_ledger: pathlib.Path | None = None,
     *,
     without_data: bool = False,
+    dataset: Dataset | None = None,
 ) -> Plan[S]:
     """Loads the data and checks everything that can be wrong, writing nothing.
 
@@ -46,6 +47,7 @@ def make_plan(
       workdir: where results go; None: a folder of the config's own.
       shared_ledger: where finished cells go instead.
       without_data: where CIFAR cannot be had, plan with noise of its size; a warning says so.
+      dataset: that of the settings, if it is loaded already.
 
     Raises:
       ValueError, OSError: what the user got wrong.
@@ -59,7 +61,7 @@ def make_plan(
     configure_jax()
     set_matmul_precision(settings.precision)
     devices = choose_devices(settings.devices)
-    dataset = _load(settings, without_data=without_data)
+    dataset = dataset or load_data(settings, without_data=without_data)
     settings.steps_per_epoch(settings.train_examples or len(dataset.x_train))
     pixels, subset = _draw(to_images(dataset, settings.mean, settings.std), dataset, settings)
     frozen = study.frozen(settings) if study.frozen else None
@@ -120,7 +122,16 @@ def _blaming_settings() -> Iterator[None]:
         ) from error
 
 
-def _load(settings: Settings, *, without_data: bool) -> Dataset:
+def load_data(settings: Settings, *, without_data: bool) -> Dataset:
+    """Loads the data of a run.
+
+    Args:
+      settings: of the run.
+      without_data: as in `make_plan`.
+
+    Raises:
+      ValueError, OSError: they cannot be had.
+    """
     try:
         return flaxdrop.data.load(
             settings.dataset,

@@ -8,7 +8,7 @@ import itertools
 import pathlib
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
 from flaxdrop.results.table import accuracy_table, effect_table
 from flaxdrop.table import WIDTH, Table, plain
-from flaxdrop.training.cells import compile_programs
+from flaxdrop.training.cells import Programs, compile_programs
 from flaxdrop.training.loop import AfterEpoch, Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
 from flaxdrop.training.stopping import Stop
@@ -171,7 +171,7 @@ def train(
             try:
                 for row in _train_family(study, plan, family, pending[i], stop, bar, after_epoch):
                     rows = [*rows, row]
-                    bar.write(_line(row, len(plan.finished(rows)), plan.total))
+                    bar.write(row_line(row, len(plan.finished(rows)), plan.total))
             except TrainingStopped:
                 return rows, True
     return rows, False
@@ -187,35 +187,90 @@ def _train_family(
     after_epoch: AfterEpoch | None,
 ) -> Iterator[ledger.Row]:
     """Trains cells that one program serves; each is in the ledger before it is yielded."""
-    task = plan.task(family)
-    jobs = Jobs(plan, pending)
     bar.set_postfix_str("compiling" if plan.frozen is None else "computing features, compiling")
-    example = plan.cell(*pending[0])
+    compiled = compile_family(plan, family)
+    bar.unpause()
+    bar.set_postfix_str("")
+    yield from train_family(study, plan, compiled, pending, stop, bar.update, after_epoch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """The programs of a family, and what the rows of its cells tell of them.
+
+    Attributes:
+      task: what its cells have in common.
+      programs: that train them.
+      provenance: fields of a row.
+    """
+
+    task: Task
+    programs: Programs
+    provenance: Mapping[str, Any]
+
+
+def compile_family(plan: Plan[S], family: Family) -> Compiled:
+    """Compiles the programs that serve all cells of a family.
+
+    Raises:
+      ValueError: the training does not fit into the memory.
+    """
+    task = plan.task(family)
+    example = plan.cell(next(iter(family.placements)), 0)
     per_device = plan.settings.cells_per_device
     programs = compile_programs(task, plan.images, example, plan.devices, per_device)
     if plan.devices[0].platform == "cpu":  # an accelerator says itself that it has too little
         needed = len(plan.devices) * programs.temporary_bytes
         check_fits("batch, depth or cells_per_device", needed, "training's temporary arrays")
-    bar.unpause()
-    bar.set_postfix_str("")
-    provenance_of_run = {
-        "parameters": parameter_count(family.model, plan.input_shape),
-        "compile_seconds": programs.compile_seconds,
-        "versions": provenance.versions(),
-        "git_revision": _revision(),
-    }
-    for finished in train_cells(
+    return Compiled(
         task,
         programs,
+        {
+            "parameters": parameter_count(family.model, plan.input_shape),
+            "compile_seconds": programs.compile_seconds,
+            "versions": provenance.versions(),
+            "git_revision": _revision(),
+        },
+    )
+
+
+def train_family(
+    study: Study[S],
+    plan: Plan[S],
+    compiled: Compiled,
+    pending: Sequence[tuple[str, int]],
+    stop: Stop,
+    advance: Callable[[int], Any],
+    after_epoch: AfterEpoch | None = None,
+) -> Iterator[ledger.Row]:
+    """Trains cells of a compiled family; each is in the ledger before it is yielded.
+
+    Args:
+      study: whose plan it is.
+      plan: whose folder is claimed.
+      compiled: the programs of the family.
+      pending: (variant, seed) of the cells.
+      stop: asked between steps.
+      advance: called with the number of training images done since the last call.
+      after_epoch: as in `train_cells`.
+
+    Raises:
+      TrainingStopped: `stop` gave a reason.
+      OSError: a row or a checkpoint could not be written.
+    """
+    jobs = Jobs(plan, pending)
+    for finished in train_cells(
+        compiled.task,
+        compiled.programs,
         jobs,
         plan.checkpoints,
         stop=stop,
         checkpoint_seconds=plan.settings.checkpoint_seconds,
-        advance=bar.update,
+        advance=advance,
         after_epoch=after_epoch,
     ):
         variant, seed = jobs.named[finished.name]
-        row = _row(study, plan, task, variant, seed, finished, provenance_of_run)
+        row = _row(study, plan, compiled.task, variant, seed, finished, compiled.provenance)
         ledger.append(plan.folder.ledger, row)
         plan.checkpoints.forget(finished.name, int(finished.state.step))
         yield row
@@ -275,7 +330,8 @@ def _row(
     )
 
 
-def _line(row: ledger.Row, done: int, total: int) -> str:
+def row_line(row: ledger.Row, done: int, total: int) -> str:
+    """A finished cell in a line."""
     if row.status == "diverged":
         result = "diverged"
     else:

@@ -216,7 +216,7 @@ class Caller:
             else:
                 network.train()
             if "dropout" in keys:
-                _reseed(network, keys["dropout"])
+                reseed(network, keys["dropout"])
             hooks, data = self._hooks(network, keys.get("dropout"), found, first, active)
             call_hooked(network, class_of(network), hooks, data, (batch,), self.options)
             return _told(network, data, found)
@@ -345,7 +345,7 @@ def _turns_of(module: nnx.Module, path: Path, plan: Any) -> tuple[int, ...]:
     return ()
 
 
-def _reseed(network: nnx.Module, key: jax.Array) -> None:
+def reseed(network: nnx.Module, key: jax.Array) -> None:
     """Makes the random numbers of a network depend on a key."""
     word = hashing.key_to_words(key)
     number = hashing.fold_in(word, word[1])[0]

@@ -1,0 +1,277 @@
+"""Where should dropout go in my network?
+
+    python -m benchmarks.where --network my_networks:make --config configs/where.py --time_budget 3m
+
+The network is any of Flax, Linen or NNX, and is not edited: `make(num_classes)`, in my_networks.py
+of the current folder, returns it. Dropout is tried before and behind each of its layers, at every
+rate. A race finds out where it helps: in each round every arm (a place with a rate) that is left is
+trained with one more seed, and so is the network without dropout. An arm leaves when it is worse,
+or cannot gain as much as the margin. The chance that any arm leaves wrongly is 5 % at most.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.findings import where as findings
+from benchmarks.harness.arguments import UsageError, one_line
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.racing import NONE, Arm, Race, make_arms, order_of_ranking, replay
+from benchmarks.harness.settings import Settings
+from benchmarks.harness.study import Study
+from benchmarks.harness.variants import Variant
+from flaxdrop.placement import Placement
+from flaxdrop.results import ledger
+from flaxdrop.results.race import MOST_SEEDS
+from flaxdrop.table import plain
+from flaxdrop.training.stopping import Stop
+
+_PROBED = 128  # training examples that the shift is measured on
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WhereSettings(Settings):
+    """The network, and what is raced.
+
+    Attributes:
+      network: package.module:factory, found from the current folder; the factory takes the number
+        of classes and returns a network of Flax, Linen or NNX.
+      network_digest: of what it computes; the command fills it in.
+      places: names or patterns of places, separated by commas, as Block_*/Conv_1:in; empty: all.
+      rates: of dropout, each in (0, 1).
+      margin: points of accuracy that dropout must gain to be worth it, above 0.
+      seeds: how many each arm may get, 2 to 64.
+    """
+
+    network: str = ""
+    network_digest: str = ""
+    places: str = ""
+    rates: tuple[float, ...] = (0.1, 0.3)
+    margin: float = 1.0
+    seeds: int = 40
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.rates or not all(0 < rate < 1 for rate in self.rates):
+            raise ValueError(f"rates: must be in (0, 1), got {self.rates}")
+        if len(set(self.rates)) < len(self.rates):
+            raise ValueError(f"rates: must differ, got {self.rates}")
+        if not 0 < self.margin < 100:
+            raise ValueError(f"margin: must be in (0, 100) points, got {self.margin}")
+        if not 2 <= self.seeds <= MOST_SEEDS:
+            raise ValueError(f"seeds: must be in [2, {MOST_SEEDS}], got {self.seeds}")
+        if self.batch < 2:
+            raise ValueError(f"batch: must be at least 2, got {self.batch}")
+
+    def identity(self) -> dict[str, Any]:
+        """As that of every study; other rates and another margin train no other cells."""
+        fields = super().identity()
+        return {name: fields[name] for name in fields if name not in ("rates", "margin")}
+
+
+def choose_places(network: Any, asked: str) -> list[str]:
+    """The groups of a network that have places of these names.
+
+    Args:
+      network: with slots.
+      asked: names and patterns, separated by commas; empty: all groups.
+
+    Raises:
+      ValueError: one that names nothing; the message lists near ones.
+    """
+    if not asked.strip():
+        return list(network.slots)
+    named = {
+        place.group
+        for pattern in asked.split(",")
+        for place in network.every.named(pattern.strip())
+    }
+    return [group for group in network.slots if group in named]
+
+
+def make_study(network: Any, arms: Sequence[Arm]) -> Study[WhereSettings]:
+    """The study of a network: without dropout, and each arm."""
+
+    def variants(_: WhereSettings, __: int) -> Mapping[str, Variant]:
+        return {NONE: Variant(network, Placement())} | {
+            arm.variant: Variant(network, arm.placement) for arm in arms
+        }
+
+    return dataclasses.replace(STUDY, variants=variants)
+
+
+def no_variants(_: WhereSettings, __: int) -> Mapping[str, Variant]:
+    """Those of a network are known when it is."""
+    return {}
+
+
+STUDY = Study(
+    name="where",
+    question=__doc__.splitlines()[0],
+    example="configs/where.py",
+    settings=WhereSettings,
+    variants=no_variants,
+    baseline=NONE,
+)
+SHORT = {
+    "network": "package.module:factory, as --config.network",
+    "time_budget": "for example 20m, as --config.time_budget",
+}
+
+
+def run(
+    study: Study[WhereSettings],
+    settings: WhereSettings,
+    *,
+    workdir: str | None,
+    dry_run: bool,
+    tensorboard: bool = False,
+) -> int:
+    """Races the places of a network.
+
+    Returns:
+      The exit status.
+
+    Raises:
+      UsageError: what the user got wrong, or a disk that is full.
+    """
+    from benchmarks.harness.factory import digest, find_network
+    from benchmarks.harness.planning import load_data, make_plan
+    from benchmarks.harness.tensorboard import CurveWriter, check_tensorboard
+    from flaxdrop.training.environment import configure_jax
+
+    stop = Stop(settings.budget_seconds)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stop.listening())
+        try:
+            if not settings.network:
+                raise ValueError("network: must be given, for example --network my_networks:make")
+            if tensorboard:
+                check_tensorboard()
+            configure_jax()
+            dataset = load_data(settings, without_data=dry_run)
+            network = find_network(settings.network, dataset.num_classes, dataset.image_shape)
+            made = digest(network, dataset.image_shape)
+            settings = dataclasses.replace(settings, network_digest=made)
+            try:
+                places = choose_places(network, settings.places)
+            except ValueError as error:
+                raise ValueError(f"places: {one_line(error).removeprefix('placement: ')}") from None
+            arms = make_arms(places, settings.rates)
+            study = make_study(network, arms)
+            plan = make_plan(study, settings, workdir, dataset=dataset)
+            if dry_run:
+                plan.folder.check(study.name, plan.identity)
+            else:
+                stack.enter_context(plan.folder.claimed(study.name, plan.identity))
+            rows, warnings = plan.recorded()
+        except (ValueError, OSError) as error:
+            raise UsageError(str(error)) from error
+        for warning in warnings:
+            print(f"warning: {plain(warning)}", file=sys.stderr)
+        print(findings.describe(plan, network, arms))
+        if dry_run:
+            print(findings.estimate(plan, network, arms))
+            return 0
+        try:
+            curves = CurveWriter(plan.folder.path / "tensorboard") if tensorboard else None
+            rows, raced = _race(study, plan, network, arms, rows, stop, curves)
+            findings.report(plan, raced, rows)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        except OSError as error:
+            raise UsageError(
+                f"{error}; the finished cells are in {plan.folder.ledger}:"
+                " put it right and run the same command to go on"
+            ) from error
+        if stop.reason and not raced.finished:
+            print(f"{stop.reason}: those in training are saved; run the same command to go on")
+        return stop.exit_status
+
+
+def _race(
+    study: Study[WhereSettings],
+    plan: Plan[WhereSettings],
+    network: Any,
+    arms: tuple[Arm, ...],
+    rows: list[ledger.Row],
+    stop: Stop,
+    curves: Any,
+) -> tuple[list[ledger.Row], Race]:
+    """Trains round after round; returns all rows, and what is known in the end."""
+    from benchmarks.harness.run import compile_family, row_line, train_family
+    from flaxdrop.training.loop import TrainingStopped
+
+    first = order_of_ranking(arms, _probe(plan, network))
+
+    def look() -> Race:
+        settings = plan.settings
+        return replay(arms, rows, margin=settings.margin, seeds=settings.seeds, first=first)
+
+    raced = look()
+    if not raced.missing:
+        return rows, raced
+    print(f"compiling one program for {len(arms)} arms", flush=True)
+    compiled = compile_family(plan, plan.families[0])
+    steps = compiled.task.steps * plan.settings.batch
+    while raced.missing:
+        print(findings.round_line(raced), flush=True)
+        with _bar(len(raced.missing) * steps) as bar:
+            try:
+                cells = train_family(study, plan, compiled, raced.missing, stop, bar.update, curves)
+                for done, row in enumerate(cells, start=1):
+                    rows = [*rows, row]
+                    bar.write(row_line(row, done, len(raced.missing)))
+            except TrainingStopped:
+                return rows, look()
+        raced = look()
+    return rows, raced
+
+
+def _bar(images: int) -> Any:
+    interval = 1 if sys.stderr.isatty() else 15
+    return tqdm(total=images, unit="img", unit_scale=True, smoothing=0.1, mininterval=interval)
+
+
+def _probe(plan: Plan[WhereSettings], network: Any) -> dict[str, float]:
+    """Place -> shift of the norms that dropout would cause there; empty without norms."""
+    from benchmarks.harness.factory import start
+    from flaxdrop.data import augment
+
+    path = plan.folder.path / "probe.json"
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads(path.read_text()))
+    pixels = plan.pixels
+    batch = augment.normalise(pixels.x_train[:_PROBED], pixels.mean, pixels.std)
+    try:
+        ranking = network.rank(start(network, 0, batch[:1]), batch, plan.settings.rates[0])
+    except ValueError as error:
+        print(f"no probe: {one_line(error)}")
+        shifts: dict[str, float] = {}
+    else:
+        (plan.folder.path / "probe.md").write_text(ranking.table().markdown())
+        print(ranking)
+        shifts = {ranked.slot: ranked.size for ranked in ranking.slots}
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(shifts))
+    os.replace(aside, path)
+    return shifts
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command as a command line says; returns the exit status."""
+    from benchmarks.harness.command import execute
+
+    return execute(STUDY, ["where", *arguments], run=run, short=SHORT)
+
+
+if __name__ == "__main__":
+    from benchmarks.harness.arguments import leave
+
+    leave(main(sys.argv[1:]))
