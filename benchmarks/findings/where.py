@@ -60,7 +60,8 @@ def estimate(plan: Plan[Any], network: Any, arms: Sequence[Arm]) -> str:
         f"results    {plan.folder.path}",
     ]
     if budget:
-        lines.insert(2, f"budget     {time_in_words(budget / 3600)}: {budget / round_:.1f} rounds")
+        rounds = min(budget / round_, plan.settings.seeds)
+        lines.insert(2, f"budget     {time_in_words(budget / 3600)}: {rounds:.1f} rounds")
     return "\n".join(lines)
 
 

@@ -164,6 +164,20 @@ def run_study(capsys):
 
 
 @pytest.fixture
+def run_command_line(capsys):
+    """Runs the `main` of a command in this process."""
+
+    def run(main, arguments):
+        capsys.readouterr()
+        with as_in_a_process_of_its_own():
+            status = main(list(map(str, arguments)))
+        said = capsys.readouterr()
+        return Outcome(status, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
 def command(folder, run_study):
     """Runs the command line of the position table in this process."""
     assert folder == pathlib.Path.cwd()
