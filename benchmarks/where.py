@@ -118,11 +118,11 @@ STUDY = Study(
     settings=WhereSettings,
     variants=no_variants,
     baseline=NONE,
+    short={
+        "network": "package.module:factory, as --config.network",
+        "time_budget": "for example 20m, as --config.time_budget",
+    },
 )
-SHORT = {
-    "network": "package.module:factory, as --config.network",
-    "time_budget": "for example 20m, as --config.time_budget",
-}
 
 
 def run(
@@ -268,7 +268,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command as a command line says; returns the exit status."""
     from benchmarks.harness.command import execute
 
-    return execute(STUDY, ["where", *arguments], run=run, short=SHORT)
+    return execute(STUDY, ["where", *arguments], run)
 
 
 if __name__ == "__main__":

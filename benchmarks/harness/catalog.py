@@ -97,7 +97,7 @@ def _study_in(file: pathlib.Path) -> "Study[Any]":
 
 def source_of(study: "Study[Any]") -> str:
     """The file of a study that is not in the list; empty for one that is."""
-    if study.name in (*STUDIES, TEMPLATE):
+    if study.name in (*STUDIES, *TOOLS, TEMPLATE):
         return ""
     return str(pathlib.Path(inspect.getfile(study.variants)).resolve())
 

@@ -6,8 +6,7 @@ import itertools
 import logging
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from absl import flags
@@ -28,16 +27,14 @@ def main(study: Study[Any]) -> NoReturn:
 def execute(
     study: Study[Any],
     arguments: Sequence[str],
-    run: Callable[..., int] = run,
-    short: Mapping[str, str] = MappingProxyType({}),
+    runner: Callable[..., int] | None = None,
 ) -> int:
     """Runs a study as a command line says.
 
     Args:
       study: what to run.
       arguments: as `sys.argv`, the program's name first.
-      run: takes study, settings, `workdir` and `dry_run`; returns the exit status.
-      short: field -> what it is; these may be set by a flag of their name as well.
+      runner: takes what `benchmarks.harness.run.run` takes and returns the exit status; None: that.
 
     Returns:
       The exit status: 0, finished, or the time budget is spent; 2, a mistake of the user, said in
@@ -56,10 +53,10 @@ def execute(
     flags.DEFINE_bool(
         "tensorboard", False, "write the curves of each cell while it trains", flag_values=values
     )
-    for name, meaning in short.items():
+    for name, meaning in study.short.items():
         flags.DEFINE_string(name, None, meaning, flag_values=values)
     if HELP & set(arguments[1:]):
-        print(_help(study, short))
+        print(_help(study))
         return 0
     settings: Any = None
 
@@ -79,7 +76,9 @@ def execute(
             parse(values, arguments)
             if config.value is None:
                 raise ValueError(f"--config is missing, for example --config {study.example}")
-            given = {name: values[name].value for name in short if values[name].value is not None}
+            given = {
+                name: values[name].value for name in study.short if values[name].value is not None
+            }
             config.value.update(given)
             settings = study.settings.of(config.value)
         except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
@@ -96,7 +95,8 @@ def execute(
     known = ("workdir", "dry_run", "tensorboard")
     options: dict[str, Any] = {name: values[name].value for name in known}
     # An exception of another kind is a fault of the program: its traceback is shown.
-    return exit_status(lambda: run(study, settings, **options), errors=(UsageError,))
+    start = runner or run
+    return exit_status(lambda: start(study, settings, **options), errors=(UsageError,))
 
 
 def _check_words(study: Study[Any], arguments: Sequence[str]) -> None:
@@ -114,8 +114,8 @@ def _check_words(study: Study[Any], arguments: Sequence[str]) -> None:
             raise ValueError(f"{field}: unknown field, choose one of {', '.join(known)}")
 
 
-def _help(study: Study[Any], short: Mapping[str, str]) -> str:
-    own = "".join(f"\n  --{name:<22}{meaning}" for name, meaning in short.items())
+def _help(study: Study[Any]) -> str:
+    own = "".join(f"\n  {'--' + name:<23}{meaning}" for name, meaning in study.short.items())
     fields = "\n\n".join(map(inspect.cleandoc, _field_docs(study)))
     return f"""{study.question}
 

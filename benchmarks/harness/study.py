@@ -35,6 +35,7 @@ class Study(Generic[S]):
         in the ledger; None: nothing.
       findings: (plan, comparison) -> lines to print; shows what the tables and the general pictures
         do not, in files of its own if need be (`plan.folder`). None: nothing.
+      short: field of the settings that has a flag of its name, too -> what it is.
       needs: optional package -> the extra of flaxdrop that installs it; asked before training.
     """
 
@@ -53,6 +54,7 @@ class Study(Generic[S]):
     stated: Callable[[S], str] | None = None
     measure: Callable[[Plan[S], str, int, Mapping[str, Any]], Mapping[str, float]] | None = None
     findings: Callable[[Plan[S], Comparison], Iterable[str]] | None = None
+    short: Mapping[str, str] = dataclasses.field(default_factory=dict)
     needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def compare(self, rows: Iterable[Row], order: Iterable[str]) -> Comparison:
