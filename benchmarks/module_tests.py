@@ -30,10 +30,10 @@ from benchmarks.findings.module_tests import (
     simulate,
 )
 from benchmarks.harness.arguments import Flag, run_command
-from flaxdrop.plots.theory import Point, Series, module_test
+from flaxdrop.plots.theory import Series, module_test
 from flaxdrop.results.provenance import versions
 from flaxdrop.table import Table
-from flaxdrop.theory.simulation import NORMS, SLOTS
+from flaxdrop.theory.simulation import NORMS, SLOTS, Estimate
 
 
 def draw(results: Sequence[Result], folder: pathlib.Path) -> list[pathlib.Path]:
@@ -76,12 +76,8 @@ def _branch(rate: float, std: float) -> float:
     return figure2(0.0, rate)
 
 
-def _points(results: Sequence[Result], test: str, case: str) -> list[Point]:
-    return [
-        Point(of.x, of.estimate.ratio, of.estimate.error, of.estimate.draws)
-        for of in results
-        if (of.test, of.case) == (test, case)
-    ]
+def _points(results: Sequence[Result], test: str, case: str) -> dict[float, Estimate]:
+    return {one.x: one.estimate for one in results if (one.test, one.case) == (test, case)}
 
 
 def slot_table(results: Sequence[Result]) -> Table:

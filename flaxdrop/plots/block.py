@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch
 
-from flaxdrop.plots.style import BEHIND, INK, SMALL, text_width
+from flaxdrop.plots.style import BEHIND, INK, SMALL
+from flaxdrop.plots.text import text_width
 from flaxdrop.plots.verdict import Verdict
 
 HEIGHT = 0.78  # inches
@@ -39,7 +40,7 @@ def draw_block(
     axis: Axes,
     parts: Collection[str],
     gap: float,
-    verdicts: Mapping[str, Verdict | None],
+    verdicts: Mapping[str, Verdict],
     *,
     width: float,
 ) -> None:
@@ -49,7 +50,7 @@ def draw_block(
       axis: an empty panel.
       parts: of `block_parts`.
       gap: likewise.
-      verdicts: slot -> verdict of its network; None: it has none.
+      verdicts: slot -> verdict of its network, where it has one.
       width: of the panel, inches.
     """
     axis.set(xlim=(0, width), ylim=(0, HEIGHT))
@@ -61,7 +62,7 @@ def draw_block(
     for part in parts:
         x = at + _width(part) / 2
         if part.startswith("{"):
-            _draw_slot(axis, x, part[1:-1], verdicts[part[1:-1]])
+            _draw_slot(axis, x, part[1:-1], verdicts.get(part[1:-1]))
         elif part == "[":
             splits.append(x)
         elif part == "+":

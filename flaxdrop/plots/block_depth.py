@@ -3,34 +3,18 @@
 import os
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from flaxdrop.plots import style
 from flaxdrop.plots.forest import PUBLISHED, draw_effects, make_rows, note
-from flaxdrop.plots.labels import LineEnd, name_lines
-from flaxdrop.plots.lines import FULL, draw_line
-from flaxdrop.plots.style import (
-    BAND,
-    COLOURS,
-    INK,
-    MARKERS,
-    SMALL,
-    WIDTH,
-    Entry,
-    head,
-    label_axis,
-    new_figure,
-    panels,
-    save,
-    say,
-    widen,
-)
-from flaxdrop.plots.verdict import ends, verdict_key
-from flaxdrop.results.comparison import Comparison, Effect
+from flaxdrop.plots.labels import name_lines
+from flaxdrop.plots.lines import FULL, draw_lines
+from flaxdrop.plots.verdict import verdict_key
+from flaxdrop.results.comparison import Comparison
 
 _NAME = 1.9  # inches, of a variant
 _MEASURE = "best"  # as the source reports it
+_APART = 0.1  # the rates of a block, in blocks
 
 
 def draw_depth(
@@ -49,17 +33,8 @@ def draw_depth(
 
     Args:
       comparison: of the rows.
-      path: of the PNG.
       published: variant -> published accuracy in [0, 1]; may be empty.
       by_block: rate -> the variants with it in one block only, the first block's first.
-      title: the question.
-      subtitle: on what it was measured.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
     effects = comparison.effects[_MEASURE]
     base = comparison.baseline
@@ -75,14 +50,13 @@ def draw_depth(
         for rate, names in by_block.items()
         if any(comparison.network(name) in effects for name in names)
     }
-    rows = make_rows(
-        comparison, {v: v for v in comparison.order}, width=_NAME, networks=list(whole)
-    )
+    names = {variant: variant for variant in comparison.order}
+    rows = make_rows(comparison, names, width=_NAME, networks=list(whole))
     key = verdict_key(whole.values())
     if any(name in theirs for name in effects):
-        key.append(Entry("published", PUBLISHED))
-    figure = new_figure(
-        WIDTH,
+        key.append(style.Entry("published", PUBLISHED))
+    figure = style.new_figure(
+        style.WIDTH,
         0.95 + max(rows.height, 2.6 if single or not whole else 0.6),
         title,
         subtitle,
@@ -90,53 +64,33 @@ def draw_depth(
         note=note(comparison, list(effects.values()))
         + (f" By block: {FULL[0].lower()}{FULL[1:]}" if single else ""),
     )
-    names = [name for name, there in (("whole", whole), ("single", single)) if there]
-    [axes] = panels(figure, 1, max(1, len(names)))
-    by_name = dict(zip(names, axes, strict=False))
+    [axes] = style.panels(figure, 1, max(1, bool(whole) + bool(single)))
     difference = f"best accuracy minus that of {base}, points"
     if whole:
-        axis = by_name["whole"]
+        axis = axes[0]
         draw_effects(axis, rows, whole, theirs)
-        axis.set_yticks(list(rows.middle.values()), rows.names, parse_math=False, fontsize=SMALL)
-        label_axis(axis.xaxis, difference)
-        head(axis, "the whole network")
+        ticks = list(rows.middle.values())
+        axis.set_yticks(ticks, rows.names, parse_math=False, fontsize=style.SMALL)
+        style.label_axis(axis.xaxis, difference)
+        style.head(axis, "the whole network")
     if single:
-        axis = by_name["single"]
-        label_axis(axis.yaxis, difference, width=3.0)
-        head(axis, "dropout in one block only")
-        _draw_blocks(figure, axis, by_block, single, theirs)
-    if not names:
-        say(axes[0], f"nothing to compare with {base}")
-    return save(figure, path)
-
-
-def _draw_blocks(
-    figure: Figure,
-    axis: Axes,
-    by_block: Mapping[float, Sequence[str]],
-    single: Mapping[float, Sequence[Effect | None]],
-    theirs: Mapping[str, float],
-) -> None:
-    axis.grid(axis="y", color=BAND, linewidth=0.6)
-    axis.axhline(0, color=INK, linewidth=0.9)
-    count = max(map(len, single.values()))
-    values, named = [0.0], []
-    for i, (rate, found) in enumerate(single.items()):
-        # The rates of a block stand apart, so that no interval hides another.
-        x = np.arange(1, len(found) + 1) + 0.1 * (i - (len(single) - 1) / 2)
-        colour = COLOURS[i % len(COLOURS)]
-        draw_line(axis, x, found, colour, MARKERS[i % len(MARKERS)])
-        values += [value for effect in found if effect for value in ends(effect)]
-        known = [
-            (at, theirs[name]) for at, name in zip(x, by_block[rate], strict=True) if name in theirs
-        ]
-        if known:
-            xs, ys = zip(*known, strict=True)
-            axis.plot(np.array(xs) + 0.04, ys, **PUBLISHED | {"color": colour}, zorder=3.5)
-            values += ys
-        at, last = [(at, effect) for at, effect in zip(x, found, strict=True) if effect][-1]
-        named.append(LineEnd((at, last.mean), f"rate {rate:g}", colour))
-    axis.set_xlim(0.6, count + 0.3)
-    axis.set_xticks(range(1, count + 1), [f"block {block}" for block in range(1, count + 1)])
-    axis.set_ylim(*widen(min(values), max(values), least=0.2))
-    name_lines(figure, {axis: named})
+        axis = axes[-1]
+        axis.grid(axis="y", color=style.BAND, linewidth=0.6)
+        style.label_axis(axis.yaxis, difference, width=3.0)
+        style.head(axis, "dropout in one block only")
+        count = max(map(len, single.values()))
+        lines = {f"rate {rate:g}": found for rate, found in single.items()}
+        named, values = draw_lines(axis, range(1, count + 1), lines, apart=_APART)
+        for i, (rate, end) in enumerate(zip(single, named, strict=True)):
+            first = 1 + _APART * (i - (len(single) - 1) / 2) + 0.04
+            known = {first + k: theirs[v] for k, v in enumerate(by_block[rate]) if v in theirs}
+            marks = PUBLISHED | {"color": end.colour}
+            axis.plot(list(known), list(known.values()), **marks, zorder=3.5)
+            values += known.values()
+        axis.set_xlim(0.6, count + 0.3)
+        axis.set_xticks(range(1, count + 1), [f"block {block}" for block in range(1, count + 1)])
+        axis.set_ylim(*style.widen(min(values), max(values), least=0.2))
+        name_lines(figure, {axis: named})
+    if not (whole or single):
+        style.say(axes[0], f"nothing to compare with {base}")
+    return style.save(figure, path)

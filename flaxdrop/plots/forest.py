@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from flaxdrop.plots.style import BAND, INK, SMALL, ZEBRA, balance, signed, widen
+from flaxdrop.plots.style import BAND, INK, SMALL, ZEBRA, widen
+from flaxdrop.plots.text import balance, signed
 from flaxdrop.plots.verdict import ends, verdict
 from flaxdrop.results.comparison import Comparison, Effect
 

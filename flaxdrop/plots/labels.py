@@ -10,7 +10,8 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import BboxBase
 from scipy import optimize
 
-from flaxdrop.plots.style import INK, SMALL, balance, text_width
+from flaxdrop.plots.style import INK, SMALL
+from flaxdrop.plots.text import balance, text_width
 
 _BESIDE = 1.03  # the left end of names, in widths of their panel
 _LINE = 1.3  # height of a line of text, in sizes of it

@@ -1,13 +1,15 @@
-"""Effects over something that has an order: a line, broken where nothing was trained."""
+"""Effects over something that has an order: lines, broken where nothing was trained."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from flaxdrop.plots.forest import line
+from flaxdrop.plots.labels import LineEnd
+from flaxdrop.plots.style import INK, kind
 from flaxdrop.plots.verdict import ends
 from flaxdrop.results.comparison import Effect
 
@@ -20,42 +22,45 @@ _MARK: dict[str, Any] = {
 }
 
 
-def draw_line(
+def draw_lines(
     axis: Axes,
-    x: Sequence[float] | np.ndarray,
-    effects: Sequence[Effect | None],
-    colour: str,
-    marker: str,
+    x: Sequence[float],
+    lines: Mapping[str, Sequence[Effect | None]],
     *,
+    apart: float,
     start: tuple[float, float] | None = None,
-) -> None:
-    """Draws a line through effects with their intervals; full marks are significant.
+) -> tuple[list[LineEnd], list[float]]:
+    """Draws lines through effects, with their intervals; full marks are significant.
 
     Args:
       axis: the panel.
-      x: where each effect is.
-      effects: in the order of `x`; None, where nothing was trained: the line has a gap there.
-      colour: of the line.
-      marker: of the line.
-      start: a point that the line comes from, if its first effect is there.
+      x: where the effects are.
+      lines: name -> effects in the order of `x`; None, where nothing was trained: the line has a
+        gap there. One without any effect is left out.
+      apart: by how much lines stand beside each other, so that no interval hides another.
+      start: a point that all lines come from, if there is one.
+
+    Returns:
+      The ends of the lines, to name them; and all values that are shown.
     """
-    means = [effect.mean if effect else math.nan for effect in effects]
-    across, up = list(map(float, x)), list(means)
-    if start is not None:
-        across, up = [start[0], *across], [start[1], *up]
-    axis.plot(across, up, color=colour, linewidth=1.3, clip_on=False)
-    for at, effect in zip(x, effects, strict=True):
-        if effect is None:
+    axis.axhline(0, color=INK, linewidth=0.9)
+    values, named = [0.0], []
+    for i, (name, effects) in enumerate(lines.items()):
+        if not any(effects):
             continue
-        axis.plot([at, at], ends(effect), clip_on=False, zorder=2.5, **line(colour))
-        face = colour if effect.significant else "white"
-        axis.plot(
-            [at],
-            [effect.mean],
-            color=colour,
-            marker=marker,
-            markerfacecolor=face,
-            zorder=3,
-            gid=effect.name,
-            **_MARK,
-        )
+        mark = kind(i, **_MARK)
+        colour = mark["color"]
+        own = np.array(x) + apart * (i - (len(lines) - 1) / 2)
+        means = [effect.mean if effect else math.nan for effect in effects]
+        points = [*([start] if start else ()), *zip(own, means, strict=True)]
+        axis.plot(*zip(*points, strict=True), color=colour, linewidth=1.3, clip_on=False)
+        for at, effect in zip(own, effects, strict=True):
+            if effect is None:
+                continue
+            axis.plot([at, at], ends(effect), clip_on=False, zorder=2.5, **line(colour))
+            mark["markerfacecolor"] = colour if effect.significant else "white"
+            axis.plot([at], [effect.mean], zorder=3, gid=effect.name, **mark)
+            values += ends(effect)
+            end = LineEnd((at, effect.mean), name, colour)
+        named.append(end)
+    return named, values

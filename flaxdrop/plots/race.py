@@ -8,26 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from flaxdrop.plots.style import (
-    BAND,
-    FAINT,
-    INK,
-    SMALL,
-    WIDTH,
-    ZEBRA,
-    Entry,
-    new_figure,
-    panels,
-    save,
-    signed,
-    widen,
-)
+from flaxdrop.plots import style
+from flaxdrop.plots.text import signed
 from flaxdrop.plots.verdict import GAIN, LOSS, UNDECIDED, Verdict
 from flaxdrop.results import race
 from flaxdrop.results.race import Standing
 
 _ROW = 0.26  # inches
-_LEFT = Verdict("left the race: gains less, or another is better", FAINT, "s", True)
+_LEFT = Verdict("left the race: gains less, or another is better", style.FAINT, "s", True)
 _OPEN = Verdict("still open", UNDECIDED.colour, UNDECIDED.marker, False)
 _GAIN = Verdict("better than none", GAIN.colour, GAIN.marker, True)
 _LOSS = Verdict("worse than none", LOSS.colour, LOSS.marker, True)
@@ -47,43 +35,35 @@ def draw_race(
     Args:
       standing: of one race.
       names: of its arms.
-      path: of the PNG.
       margin: what an arm must gain to be worth it, points.
-      subtitle: on what it was measured.
       best: number of the arm that the answer names; it is in bold type.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
     shown = [i for i in np.argsort(-standing.effect, kind="stable") if standing.seeds[i] > 0]
     verdicts = [_verdict(standing, i) for i in shown]
-    figure = new_figure(
-        WIDTH,
+    figure = style.new_figure(
+        style.WIDTH,
         0.9 + _ROW * len(shown),
         "Where should dropout go?",
         subtitle,
         key=[
-            Entry(kind.words, _style(kind) | {"linewidth": 1.6})
+            style.Entry(kind.words, _style(kind) | {"linewidth": 1.6})
             for kind in (_GAIN, _LOSS, _LEFT, _OPEN)
             if kind in verdicts
         ],
         note="Lines: intervals that hold at once, after every round, with a probability of 95 %."
         f" Dashed: the margin, {margin:g}.",
     )
-    [[axis]] = panels(figure, 1, 1)
-    axis.axvline(0, color=INK, linewidth=0.9)
-    axis.axvline(margin, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
+    [[axis]] = style.panels(figure, 1, 1)
+    axis.axvline(0, color=style.INK, linewidth=0.9)
+    axis.axvline(margin, color=style.FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
     effects = [float(standing.effect[i]) for i in shown]
     # An interval of two seeds may be far wider than all effects.
-    low, high = widen(min([0.0, *effects]), max([margin, *effects]), least=1.0)
+    low, high = style.widen(min([0.0, *effects]), max([margin, *effects]), least=1.0)
     room = 0.5 * (high - low)
     axis.set_xlim(low - room, high + room)
     for row, (i, verdict) in enumerate(zip(shown, verdicts, strict=True)):
         if row % 2:
-            axis.axhspan(row - 0.5, row + 0.5, color=ZEBRA, linewidth=0, zorder=0)
+            axis.axhspan(row - 0.5, row + 0.5, color=style.ZEBRA, linewidth=0, zorder=0)
         ends = (float(standing.low[i]), float(standing.high[i]))
         if np.isfinite(ends).all():
             axis.plot(ends, [row, row], color=verdict.colour, linewidth=1.6)
@@ -96,7 +76,7 @@ def draw_race(
             row,
             words,
             transform=axis.get_yaxis_transform(),
-            fontsize=SMALL,
+            fontsize=style.SMALL,
             color=verdict.colour,
             va="center_baseline",
         )
@@ -105,10 +85,10 @@ def draw_race(
     for i, label in zip(shown, axis.get_yticklabels(), strict=True):
         label.set(parse_math=False, fontweight="bold" if i == best else "normal")
     axis.tick_params(axis="y", length=0)
-    axis.grid(axis="x", color=BAND, linewidth=0.6)
+    axis.grid(axis="x", color=style.BAND, linewidth=0.6)
     axis.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     axis.set_xlabel("accuracy - accuracy of none, points")
-    return save(figure, path)
+    return style.save(figure, path)
 
 
 def _verdict(standing: Standing, arm: int) -> Verdict:

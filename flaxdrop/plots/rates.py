@@ -4,35 +4,18 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from flaxdrop.plots import multiples, style
 from flaxdrop.plots.forest import covered, line, note
-from flaxdrop.plots.labels import LineEnd, name_lines
-from flaxdrop.plots.lines import FULL, draw_line
-from flaxdrop.plots.scales import OTHER_SCALE, set_scales
-from flaxdrop.plots.style import (
-    BAND,
-    COLOURS,
-    FAINT,
-    INK,
-    MARKERS,
-    WIDTH,
-    columns_for,
-    head,
-    label_axis,
-    new_figure,
-    panels,
-    save,
-    say,
-    widen,
-)
+from flaxdrop.plots.labels import name_lines
+from flaxdrop.plots.lines import FULL, draw_lines
 from flaxdrop.plots.verdict import ends, verdict, verdict_key
 from flaxdrop.results.comparison import UNITS, Comparison, Effect
 from flaxdrop.results.rates import RateComparison, at_rate
 
-_HEIGHT = 3.3  # of the panels of `draw_rates`, inches
+_HEIGHT = 3.8  # of the panels of `draw_rates`, inches
 _ROW = 1.9  # of a row of panels, inches
 _NAMES = {"accuracy": "test accuracy", "nll": "negative log-likelihood"}
 
@@ -51,63 +34,46 @@ def draw_rates(
 
     Args:
       comparison: of the rows; its baseline is drawn at rate 0.
-      path: of the PNG.
       places: place -> rate -> variant; at most five places.
-      title: the question.
-      subtitle: on what it was measured.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
-    found = {
+    networks = {
+        place: {rate: comparison.network(variant) for rate, variant in own.items()}
+        for place, own in places.items()
+    }
+    known = comparison.effects["accuracy"]
+    trained = sorted({r for own in networks.values() for r, name in own.items() if name in known})
+    lines = {
         measure: {
-            place: {
-                rate: effect
-                for rate, variant in sorted(variants.items())
-                if (effect := comparison.effects[measure].get(comparison.network(variant)))
-            }
-            for place, variants in places.items()
+            place: [comparison.effects[measure].get(own.get(rate, "")) for rate in trained]
+            for place, own in networks.items()
         }
         for measure in _NAMES
     }
-    every = [
-        effect
-        for by_place in found.values()
-        for own in by_place.values()
-        for effect in own.values()
-    ]
-    figure = new_figure(
-        WIDTH,
-        _HEIGHT + 0.5,
-        title,
-        subtitle,
-        note=f"{note(comparison, every)} {FULL}" if every else "",
-    )
-    [axes] = panels(figure, 1, len(_NAMES) if every else 1)
+    every = [e for of_all in lines.values() for own in of_all.values() for e in own if e]
+    words = f"{note(comparison, every)} {FULL}" if every else ""
+    figure = style.new_figure(style.WIDTH, _HEIGHT, title, subtitle, note=words)
+    [axes] = style.panels(figure, 1, len(_NAMES) if every else 1, grid="y")
     if not every:
-        say(axes[0], f"nothing to compare with {comparison.baseline}")
-        return save(figure, path)
+        style.say(axes[0], f"nothing to compare with {comparison.baseline}")
+        return style.save(figure, path)
     named = {}
-    for axis, (measure, by_place) in zip(axes, found.items(), strict=True):
-        better = "above 0: better" if measure == "accuracy" else "below 0: better"
+    apart = 0.02 * trained[-1]
+    for axis, measure in zip(axes, _NAMES, strict=True):
+        named[axis], values = draw_lines(axis, trained, lines[measure], apart=apart, start=(0, 0))
+        axis.set_xlim(0, trained[-1] + apart * (len(places) + 1) / 2)
+        axis.set_xticks([0.0, *trained], [f"{rate:g}" for rate in (0.0, *trained)])
+        axis.set_ylim(*style.widen(min(values), max(values), least=0.01))
         axis.set_xlabel("rate of dropout")
+        better = "above 0: better" if measure == "accuracy" else "below 0: better"
         words = f"difference to {comparison.baseline}, {UNITS[measure]} ({better})"
-        label_axis(axis.yaxis, words, width=2.8)
-        head(axis, _NAMES[measure])
-        named[axis] = _draw_places(axis, by_place)
+        style.label_axis(axis.yaxis, words, width=2.8)
+        style.head(axis, _NAMES[measure])
     name_lines(figure, named, width=1.1)
-    return save(figure, path)
+    return style.save(figure, path)
 
 
 def draw_each_place(
-    rates: RateComparison,
-    path: str | os.PathLike[str],
-    *,
-    title: str,
-    subtitle: str = "",
+    rates: RateComparison, path: str | os.PathLike[str], *, title: str, subtitle: str = ""
 ) -> Figure:
     """Writes a PNG with a panel a network: its difference to the baseline over the rates.
 
@@ -116,61 +82,35 @@ def draw_each_place(
 
     Args:
       rates: the comparison; its baseline is drawn at rate 0.
-      path: of the PNG.
-      title: the question.
-      subtitle: on what it was measured.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
     found = {
-        network: {
-            rate: rates.effects[rate][network]
-            for rate in rates.rates
-            if network in rates.effects[rate]
-        }
+        network: {r: rates.effects[r][network] for r in rates.rates if network in rates.effects[r]}
         for network in rates.networks
     }
     found = {network: own for network, own in found.items() if own}
     every = [effect for own in found.values() for effect in own.values()]
-    columns = columns_for(len(found))
-    lines = max(1, math.ceil(len(found) / columns))
     key = verdict_key(every)
-    figure = new_figure(
-        WIDTH if columns > 1 else 6.0,
-        0.5 + _ROW * lines,
+    figure = multiples.new_figure(
+        len(found),
+        _ROW,
         title,
         subtitle,
         key=key if len(key) > 1 else (),
         note=_note(rates, every) + (f" Every one is: {key[0].label}." if len(key) == 1 else ""),
     )
-    grid = panels(figure, lines, columns, sharex=True)
-    flat = [axis for row in grid for axis in row]
+    axes = multiples.panels(figure, len(found))
     if not found:
-        say(flat[0], f"nothing to compare with {rates.joint.baseline}")
-        return save(figure, path)
+        style.say(axes[0], f"nothing to compare with {rates.joint.baseline}")
+        return style.save(figure, path)
     spans = {
         axis: _draw_network(axis, own, rates.rates)
-        for axis, own in zip(flat, found.values(), strict=False)
+        for axis, own in zip(axes, found.values(), strict=True)
     }
-    apart = set_scales(spans, columns, least=1.0)
-    for axis, network, other in zip(spans, found, apart, strict=True):
-        words = " and ".join(_variants(rates, network)) + (OTHER_SCALE if other else "")
-        head(axis, words, width=9.0 / columns)
-    flat[0].set_xlim(0, 1.06 * max(rates.rates))
-    flat[0].set_xticks([0.0, *rates.rates], [f"{rate:g}" for rate in (0.0, *rates.rates)])
-    for axis in flat[len(found) :]:
-        axis.set_axis_off()
-    for i, axis in enumerate(spans):
-        axis.tick_params(labelbottom=i + columns >= len(found))
-        if i // columns == lines - 1:
-            axis.set_xlabel("rate of dropout")
-        if i % columns == 0:
-            axis.set_ylabel("points")
-    return save(figure, path)
+    names = [" and ".join(_variants(rates, network)) for network in found]
+    multiples.finish(spans, names, "rate of dropout", "points")
+    axes[0].set_xlim(0, 1.06 * max(rates.rates))
+    axes[0].set_xticks([0.0, *rates.rates], [f"{rate:g}" for rate in (0.0, *rates.rates)])
+    return style.save(figure, path)
 
 
 def _note(rates: RateComparison, effects: Sequence[Effect]) -> str:
@@ -195,38 +135,13 @@ def _draw_network(
     axis: Axes, effects: Mapping[float, Effect], rates: Sequence[float]
 ) -> tuple[float, float]:
     """Draws one network's effects; returns the smallest and the largest value."""
-    axis.grid(axis="y", color=BAND, linewidth=0.6)
-    axis.axhline(0, color=INK, linewidth=0.9)
+    axis.axhline(0, color=style.INK, linewidth=0.9)
     means = [effects[rate].mean if rate in effects else math.nan for rate in rates]
-    axis.plot([0.0, *rates], [0.0, *means], color=FAINT, linewidth=1.1)
+    axis.plot([0.0, *rates], [0.0, *means], color=style.FAINT, linewidth=1.1)
     values = [0.0]
     for rate, effect in effects.items():
-        style, limits = verdict(effect), ends(effect)
+        shown, limits = verdict(effect), ends(effect)
         values += [*limits, effect.mean]
-        axis.plot([rate, rate], limits, zorder=2.5, **line(style.colour))
-        axis.plot([rate], [effect.mean], zorder=3, gid=effect.name, **style.style)
+        axis.plot([rate, rate], limits, zorder=2.5, **line(shown.colour))
+        axis.plot([rate], [effect.mean], zorder=3, gid=effect.name, **shown.style)
     return min(values), max(values)
-
-
-def _draw_places(axis: Axes, found: Mapping[str, Mapping[float, Effect]]) -> list[LineEnd]:
-    """Draws the lines of all places; returns their ends."""
-    axis.grid(axis="y", color=BAND, linewidth=0.6)
-    axis.axhline(0, color=INK, linewidth=0.9)
-    rates = sorted({rate for own in found.values() for rate in own})
-    apart = 0.02 * rates[-1]
-    values, named = [0.0], []
-    for i, (place, own) in enumerate(found.items()):
-        if not own:
-            continue
-        # The places of a rate stand apart, so that no interval hides another.
-        x = np.array(rates) + apart * (i - (len(found) - 1) / 2)
-        effects = [own.get(rate) for rate in rates]
-        colour = COLOURS[i % len(COLOURS)]
-        draw_line(axis, x, effects, colour, MARKERS[i % len(MARKERS)], start=(0.0, 0.0))
-        values += [value for effect in own.values() for value in ends(effect)]
-        at, last = [(at, effect) for at, effect in zip(x, effects, strict=True) if effect][-1]
-        named.append(LineEnd((at, last.mean), place, colour))
-    axis.set_xlim(0, rates[-1] + apart * (len(found) + 1) / 2)
-    axis.set_xticks([0.0, *rates], [f"{rate:g}" for rate in (0.0, *rates)])
-    axis.set_ylim(*widen(min(values), max(values), least=0.01))
-    return named

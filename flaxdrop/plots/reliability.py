@@ -10,16 +10,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from flaxdrop.metrics import BINS, Reliability
-from flaxdrop.plots.style import (
-    BAND,
-    COLOURS,
-    INK,
-    MARKERS,
-    Entry,
-    new_figure,
-    panels,
-    save,
-)
+from flaxdrop.plots import style
 from flaxdrop.results.comparison import CONFIDENCE
 
 _WIDTH = 0.8 / BINS
@@ -38,68 +29,39 @@ def draw_reliability(
 
     Args:
       found: what is compared, at most five; name -> its bins.
-      path: of the PNG.
-      title: the question.
-      subtitle: on what it was measured.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
-    line: dict[str, Any] = {"color": INK, "linewidth": 0.8}
-    styles: dict[str, dict[str, Any]] = {
-        name: {"color": colour, "marker": marker, "markersize": 5}
-        for name, colour, marker in zip(found, COLOURS, MARKERS, strict=False)
-    }
+    line: dict[str, Any] = {"color": style.INK, "linewidth": 0.8}
+    marks = [style.kind(i, markersize=5) for i in range(len(found))]
     key = [
-        Entry(f"{name}: calibration error {100 * found[name].ece:.1f} %", style)
-        for name, style in styles.items()
+        style.Entry(f"{name}: calibration error {100 * bins.ece:.1f} %", mark)
+        for (name, bins), mark in zip(found.items(), marks, strict=True)
     ]
-    figure = new_figure(
+    figure = style.new_figure(
         6,
         5.2,
         title,
         subtitle,
-        key=[*key, Entry("calibrated", line)],
+        key=[*key, style.Entry("calibrated", line)],
         note="Bars: 95 % intervals (Wilson). Below: how many examples each bin has.",
     )
-    [upper], [lower] = panels(figure, 2, 1, height_ratios=(3, 1), sharex=True)
+    [upper], [lower] = style.panels(figure, 2, 1, grid="y", height_ratios=(3, 1), sharex=True)
     upper.plot([0, 1], [0, 1], **line)
-    for i, (name, style) in enumerate(styles.items()):
-        _draw_bins(upper, lower, found[name], style, place=i, shown=len(found))
-    for axis in (upper, lower):
-        axis.grid(axis="y", color=BAND, linewidth=0.6)
-    upper.set_ylabel("accuracy")
-    upper.set_xlim(0, 1)
-    upper.set_ylim(0, 1)
-    lower.set_xlabel("confidence")
-    lower.set_ylabel("examples")
-    return save(figure, path)
+    for i, bins in enumerate(found.values()):
+        _draw_bins(upper, lower, bins, marks[i], place=i, shown=len(found))
+    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    lower.set(xlabel="confidence", ylabel="examples")
+    return style.save(figure, path)
 
 
 def _draw_bins(
-    upper: Axes,
-    lower: Axes,
-    bins: Reliability,
-    style: Mapping[str, Any],
-    *,
-    place: int,
-    shown: int,
+    upper: Axes, lower: Axes, bins: Reliability, mark: Mapping[str, Any], *, place: int, shown: int
 ) -> None:
     there = bins.count > 0
-    low, high = _wilson(bins.accuracy[there], bins.count[there])
-    confidence, accuracy = bins.confidence[there], bins.accuracy[there]
-    upper.vlines(confidence, low, high, color=style["color"], linewidth=1.2, clip_on=False)
-    upper.plot(confidence, accuracy, linewidth=1, clip_on=False, **style)
+    count, confidence, accuracy = bins.count[there], bins.confidence[there], bins.accuracy[there]
+    right = np.round(accuracy * count).astype(int)
+    tests = (stats.binomtest(int(k), int(n)) for k, n in zip(right, count, strict=True))
+    low, high = np.array([test.proportion_ci(CONFIDENCE, "wilson") for test in tests]).T
+    upper.vlines(confidence, low, high, color=mark["color"], linewidth=1.2, clip_on=False)
+    upper.plot(confidence, accuracy, linewidth=1, clip_on=False, **mark)
     centres = (np.arange(BINS) + 0.5) / BINS + (place - (shown - 1) / 2) * _WIDTH / shown
-    lower.bar(centres, bins.count, width=_WIDTH / shown, color=style["color"])
-
-
-def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The interval of Wilson 1927 for a share of `count` examples."""
-    z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return np.minimum(middle - half, share), np.maximum(middle + half, share)
+    lower.bar(centres, bins.count, width=_WIDTH / shown, color=mark["color"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from flaxdrop.plots.style import BAND, COLOURS, FAINT, WIDTH, head, new_figure, panels, save
+from flaxdrop.plots import style
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,30 +77,20 @@ def draw_scale(
 
     Args:
       costs: by size; at least one.
-      path: of the PNG.
       what: grows.
-      title: the question.
-      subtitle: on what it was measured.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
-    figure = new_figure(WIDTH, 3.2, title, subtitle)
-    [axes] = panels(figure, 1, len(QUANTITIES))
+    figure = style.new_figure(style.WIDTH, 3.2, title, subtitle)
+    [axes] = style.panels(figure, 1, len(QUANTITIES), grid="both")
     sizes = [cost.size for cost in costs]
     for axis, (name, unit, quantity) in zip(axes, QUANTITIES, strict=True):
         values = [quantity(cost) for cost in costs]
-        axis.grid(color=BAND, linewidth=0.6)
         axis.set_xlabel(what)
         axis.set_ylabel(f"{name}, {unit}")
         if line := straight(sizes, values):
             ends = np.asarray([min(sizes), max(sizes)])
-            axis.plot(ends, line.intercept + line.slope * ends, color=FAINT, linewidth=1.2)
-            head(axis, f"off the line by at most {100 * line.deviation:.1f} %", width=3.0)
-        axis.plot(sizes, values, linestyle="none", marker="o", color=COLOURS[0], clip_on=False)
+            axis.plot(ends, line.intercept + line.slope * ends, color=style.FAINT, linewidth=1.2)
+            style.head(axis, f"off the line by at most {100 * line.deviation:.1f} %", width=3.0)
+        axis.plot(sizes, values, linestyle="none", clip_on=False, **style.kind(0))
         axis.set_xlim(left=0)
         axis.set_ylim(bottom=0, top=1.1 * max(*values, 1e-9))
-    return save(figure, path)
+    return style.save(figure, path)

@@ -2,31 +2,20 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from flaxdrop.analysis.shift import NormShift, Shift
+from flaxdrop.plots import style
 from flaxdrop.plots.labels import Point, name_points
-from flaxdrop.plots.style import (
-    BAND,
-    COLOURS,
-    INK,
-    MARKERS,
-    WIDTH,
-    Entry,
-    head,
-    label_axis,
-    new_figure,
-    panels,
-    save,
-)
 from flaxdrop.results.correlation import RankCorrelation
 from flaxdrop.results.statistics import Summary
 
 _KINDS = 4  # of norms, that are told apart
+_FLAT = 0.8  # an axis shows at least so small a ratio, so that an unshifted network is flat
 _DECADES = 30  # from where on the axis is marked by powers of ten
 _NAMED = 24  # norms that have room for their names
 
@@ -42,42 +31,25 @@ def draw_shift(
 
     Args:
       shift: of the network.
-      path: of the PNG.
-      title: the question.
-      subtitle: on what it was measured.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
     named = len(shift.norms) <= _NAMED
     kinds = list(dict.fromkeys(_kind(norm) for norm in shift.norms))
     # A kind for every norm tells nothing.
     kinds = kinds if 1 < len(kinds) <= _KINDS else [""]
-    styles: list[dict[str, Any]] = [
-        {
-            "linestyle": "none",
-            "color": COLOURS[i],
-            "marker": MARKERS[i],
-            "markersize": 5,
-            "markerfacecolor": "white",
-        }
-        for i in range(len(kinds))
-    ]
-    figure = new_figure(
-        WIDTH,
+    hollow = {"linestyle": "none", "markersize": 5, "markerfacecolor": "white"}
+    marks = [style.kind(i, **hollow) for i in range(len(kinds))]
+    figure = style.new_figure(
+        style.WIDTH,
         4.8 if named else 3.8,
         title,
         subtitle,
-        key=[Entry(*one) for one in zip(kinds, styles, strict=True)] if len(kinds) > 1 else (),
+        key=[style.Entry(*one) for one in zip(kinds, marks, strict=True)] if len(kinds) > 1 else (),
         note="Marks: geometric mean over the channels. Lines: their 5th to 95th percentile.",
     )
-    [[axis]] = panels(figure, 1, 1)
+    [[axis]] = style.panels(figure, 1, 1, grid="y")
     axis.set_yscale("log")
-    axis.axhline(1, color=INK, linewidth=0.8)
-    for kind, style in zip(kinds, styles, strict=True):
+    axis.axhline(1, color=style.INK, linewidth=0.8)
+    for kind, mark in zip(kinds, marks, strict=True):
         own = [(x, n) for x, n in enumerate(shift.norms, 1) if kind in ("", _kind(n))]
         middle = np.array([norm.geometric_mean for _, norm in own])
         low, high = np.array([np.quantile(norm.ratio, [0.05, 0.95]) for _, norm in own]).T
@@ -87,24 +59,35 @@ def draw_shift(
             # A geometric mean may lie outside of the quantiles.
             yerr=np.maximum([middle - low, high - middle], 0),
             elinewidth=1,
-            **style,
+            **mark,
         )
-    axis.set_ylabel("variance at inference / in training")
+    ratio_axis(axis, *axis.get_ylim())
     axis.set_xlim(0.3, len(shift.norms) + 0.7)
-    lowest, highest = axis.get_ylim()
-    axis.set_ylim(min(lowest, 0.8), max(highest, 1.25))  # an unshifted network is a flat line
-    wide = max(highest, 1.25) / min(lowest, 0.8) > _DECADES
-    axis.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 1.5, 2, 3, 4, 5, 6, 8)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.yaxis.set_minor_locator(NullLocator())
-    axis.grid(axis="y", color=BAND, linewidth=0.6)
     if named:
         names = [norm.norm for norm in shift.norms]
         axis.set_xticks(range(1, len(names) + 1), names, rotation=60, ha="right", parse_math=False)
     else:
         axis.set_xlabel("batch norm, in the order of the network")
         axis.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-    return save(figure, path)
+    return style.save(figure, path)
+
+
+def ratio_axis(axis: Axes, low: float, high: float) -> None:
+    """Makes the vertical axis one of the variance ratio, and logarithmic.
+
+    Args:
+      axis: the panel.
+      low: it goes down to.
+      high: it goes up to.
+    """
+    low, high = min(low, _FLAT), max(high, 1 / _FLAT)
+    axis.set_yscale("log")
+    axis.set_ylim(low, high)
+    subs = (1,) if high / low > _DECADES else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    axis.yaxis.set_major_locator(LogLocator(subs=subs))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_ylabel("variance at inference / in training")
 
 
 def draw_prediction(
@@ -121,50 +104,31 @@ def draw_prediction(
     Args:
       by_time: when it was predicted -> (variant -> shift of the network, rank correlation).
       differences: variant -> difference of accuracy to the baseline, points, with its interval.
-      path: of the PNG.
       baseline: name of the variant that the others are compared with.
-      title: the question.
-      subtitle: on what it was measured.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
-    figure = new_figure(
-        WIDTH if len(by_time) > 1 else 6.0,
+    figure = style.new_figure(
+        style.WIDTH if len(by_time) > 1 else 6.0,
         4.2,
         title,
         subtitle,
         note="Lines: 95 % intervals of the difference.",
     )
-    [axes] = panels(figure, 1, len(by_time), sharey=True)
+    [axes] = style.panels(figure, 1, len(by_time), grid="both", sharey=True)
+    hollow = {"linestyle": "none", "markersize": 6, "markerfacecolor": "white"}
     for axis, (when, (shifts, correlation)) in zip(axes, by_time.items(), strict=True):
-        head(axis, f"{when}: rank correlation {correlation}", width=4.2)
+        style.head(axis, f"{when}: rank correlation {correlation}", width=4.2)
         axis.set_xlabel("shift of the network, mean |log ratio|")
-        axis.axhline(0, color=INK, linewidth=0.8)
-        axis.grid(color=BAND, linewidth=0.6)
+        axis.axhline(0, color=style.INK, linewidth=0.8)
         for variant, shift in shifts.items():
-            difference = differences[variant]
-            axis.errorbar(
-                [shift],
-                [difference.mean],
-                yerr=np.nan_to_num([difference.mean - difference.low]),
-                linestyle="none",
-                color=COLOURS[0],
-                marker="o",
-                markersize=6,
-                markerfacecolor="white",
-                elinewidth=1.2,
-            )
+            mean, low = differences[variant].mean, differences[variant].low
+            half = np.nan_to_num([mean - low])
+            axis.errorbar([shift], [mean], yerr=half, elinewidth=1.2, **style.kind(0, **hollow))
         axis.set_xlim(left=0, right=1.12 * max(shifts.values(), default=1.0) or 1.0)
-    label_axis(axes[0].yaxis, f"accuracy minus that of {baseline}, points")
+    style.label_axis(axes[0].yaxis, f"accuracy minus that of {baseline}, points")
     for axis, (shifts, _) in zip(axes, by_time.values(), strict=True):
-        name_points(
-            figure, axis, {name: _point(shift, differences[name]) for name, shift in shifts.items()}
-        )
-    return save(figure, path)
+        points = {name: _point(shift, differences[name]) for name, shift in shifts.items()}
+        name_points(figure, axis, points)
+    return style.save(figure, path)
 
 
 def _kind(norm: NormShift) -> str:

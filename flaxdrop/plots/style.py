@@ -1,23 +1,22 @@
-"""What all pictures share: the page with its title and key, text that is measured, and colours.
+"""What all pictures share: the page with its title and key, panels, and colours.
 
 Neither pyplot's state nor matplotlib's global settings are touched. A page is 10 inches wide at
 most: shown 1000 pixels wide, its smallest text is as large as a caption.
 """
 
 import dataclasses
-import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.textpath import text_to_path
+
+from flaxdrop.plots.text import balance, text_width, wrap
 
 DPI = 150
 WIDTH = 10.0  # inches
@@ -33,7 +32,6 @@ COLOURS = ("#332288", "#117733", "#B0479A", "#8A7400", "#4A8FD0")
 MARKERS = ("o", "s", "^", "D", "v")
 
 TITLE, TEXT, SMALL = 13.0, 10.0, 9.0  # points
-_HINTING = 1.03  # how much wider drawn text may be than its outlines
 _LEADING = 1.35  # of a line, in sizes of its text
 _MARGIN = 0.1  # inches
 INNER = WIDTH - 2 * _MARGIN  # of a page of full width, without its margins
@@ -69,8 +67,6 @@ def new_figure(
     Args:
       width: of the page, inches.
       height: of the panels with their axes, inches; the texts come on top of it.
-      title: the question.
-      subtitle: on what it was measured.
       key: what the marks mean.
       note: below the panels.
       strip: height of a strip between key and panels, inches; `strip_of` makes its panel.
@@ -128,8 +124,18 @@ def strip_of(figure: Figure, height: float) -> Axes:
     )
 
 
-def panels(figure: Figure, rows: int, columns: int, **options: Any) -> list[list[Axes]]:
-    """Makes `[rows][columns]` panels with plain axes; options as of `Figure.subplots`."""
+def panels(
+    figure: Figure, rows: int, columns: int, *, grid: str = "", **options: Any
+) -> list[list[Axes]]:
+    """Makes `[rows][columns]` panels with plain axes.
+
+    Args:
+      figure: the page.
+      rows: of panels.
+      columns: likewise.
+      grid: the axis that has lines through the panel: "x", "y" or "both"; empty: none.
+      **options: as of `Figure.subplots`.
+    """
     made = figure.subplots(rows, columns, squeeze=False, **options)
     for axis in made.ravel():
         axis.spines[["top", "right"]].set_visible(False)
@@ -138,18 +144,9 @@ def panels(figure: Figure, rows: int, columns: int, **options: Any) -> list[list
         axis.xaxis.label.set(fontsize=TEXT, color=INK)
         axis.yaxis.label.set(fontsize=TEXT, color=INK)
         axis.set_axisbelow(True)
+        if grid:
+            axis.grid(axis=grid, color=BAND, linewidth=0.6)
     return [list(line) for line in made]
-
-
-def columns_for(count: int) -> int:
-    """How many panels stand beside each other, so that few places stay empty.
-
-    >>> [columns_for(count) for count in (0, 3, 6, 8, 19)]
-    [1, 3, 3, 4, 4]
-    """
-    if count <= 4:
-        return max(1, count)
-    return min((4, 5, 3), key=lambda columns: -count % columns)
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Figure:
@@ -175,20 +172,17 @@ def head(axis: Axes, words: str, *, width: float = 4.0, colour: str = INK) -> No
     axis.set_title(text, loc="left", fontsize=TEXT, color=colour, parse_math=False)
 
 
+def kind(number: int, **more: Any) -> dict[str, Any]:
+    """The colour and the marker of the n-th of several kinds of a thing, and more of its style."""
+    i = number % len(COLOURS)
+    return {"color": COLOURS[i], "marker": MARKERS[i], **more}
+
+
 def say(axis: Axes, words: str) -> None:
     """Writes words in the middle of a panel that has nothing to show."""
-    axis.text(
-        0.5,
-        0.5,
-        words,
-        transform=axis.transAxes,
-        ha="center",
-        va="center",
-        color=INK,
-        fontsize=SMALL,
-    )
-    axis.set_xticks([])
-    axis.set_yticks([])
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axis.transAxes}
+    axis.text(0.5, 0.5, words, color=INK, fontsize=SMALL, **middle)
+    axis.set(xticks=[], yticks=[])
 
 
 def widen(low: float, high: float, *, least: float, percent: bool = False) -> tuple[float, float]:
@@ -205,67 +199,9 @@ def widen(low: float, high: float, *, least: float, percent: bool = False) -> tu
     return (max(0.0, low), min(100.0, high)) if percent else (low, high)
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, as the ticks of an axis write it.
-
-    >>> signed(-0.5), signed(2.0, 1)
-    ('−0.50', '+2.0')
-    """  # noqa: RUF002
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-@functools.cache
-def text_width(text: str, size: float, weight: str = "normal") -> float:
-    """Width of a line of text, inches."""
-    properties = FontProperties(size=size, weight=weight)
-    width, _, _ = text_to_path.get_text_width_height_descent(text, properties, ismath=False)
-    return _HINTING * float(width) / 72
-
-
-def wrap(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
-    """Breaks a text into lines of a width in inches; a word that is longer is broken, too.
-
-    >>> wrap("a b", 100, 10), wrap("", 100, 10)
-    (['a b'], [])
-    """
-    lines: list[str] = []
-    for word in _short_words(text.split(), width, size, weight):
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and text_width(longer, size, weight) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
-
-
 def label_axis(side: Axis, words: str, *, width: float = 3.2) -> None:
     """Writes what an axis shows beside it, broken into lines of a width in inches."""
     side.set_label_text("\n".join(balance(words, width, TEXT)), parse_math=False)
-
-
-def balance(text: str, width: float, size: float) -> list[str]:
-    """As `wrap`, into as many lines, but of about one length.
-
-    >>> balance("one two three four", 1.1, 10), wrap("one two three four", 1.1, 10)
-    (['one two', 'three four'], ['one two three', 'four'])
-    """
-    lines = wrap(text, width, size)
-    for narrower in (width * share / 20 for share in range(19, 8, -1)):
-        tried = wrap(text, narrower, size)
-        if len(tried) > len(lines):
-            break
-        lines = tried
-    return lines
-
-
-def _short_words(words: Iterable[str], width: float, size: float, weight: str) -> Iterable[str]:
-    for word in words:
-        start = 0
-        for end in range(1, len(word) + 1):
-            if end - start > 1 and text_width(word[start:end], size, weight) > width:
-                yield word[start : end - 1]
-                start = end - 1
-        yield word[start:]
 
 
 def _lines(lines: Sequence[str], size: float) -> float:

@@ -4,34 +4,17 @@ import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flaxdrop.plots import multiples, style
 from flaxdrop.plots.block import HEIGHT, block_parts, draw_block
 from flaxdrop.plots.forest import Rows, draw_effects, line, make_rows, note
-from flaxdrop.plots.scales import OTHER_SCALE, set_scales
-from flaxdrop.plots.style import (
-    BAND,
-    BEHIND,
-    INK,
-    INNER,
-    SMALL,
-    WIDTH,
-    Entry,
-    columns_for,
-    head,
-    label_axis,
-    new_figure,
-    panels,
-    save,
-    say,
-    strip_of,
-    widen,
-)
-from flaxdrop.plots.verdict import LEVEL, SEED, UNDECIDED, verdict, verdict_key
+from flaxdrop.plots.verdict import LEVEL, SEED, verdict, verdict_key
 from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison, Outcome
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.statistics import summary
@@ -60,30 +43,20 @@ def draw_positions(
 
     Args:
       comparison: of the rows.
-      path: of the PNG.
-      title: the question.
-      subtitle: on what it was measured.
       measure: "accuracy", "best" or "nll".
       labels: variant -> what it is, in few words; they are written behind its name.
       layout: of a block, as of `flaxdrop.plots.block.block_parts`, where variants are called as
         their slots; a strip shows it where there is room.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
     effects = comparison.effects[measure]
     words = {o.variant: _name(o, labels or {}) for o in comparison.outcomes}
     rows = make_rows(comparison, words, width=_NAME)
-    finished = any(outcome.n for outcome in comparison.outcomes)
-    key = []
-    if finished:
-        key = [Entry("mean of a variant", LEVEL), Entry("a seed", SEED)]
-    parts, gap = block_parts(layout, rows.variants, INNER)
-    figure = new_figure(
-        WIDTH,
+    key = [style.Entry("mean of a variant", LEVEL), style.Entry("a seed", SEED)]
+    if not any(outcome.n for outcome in comparison.outcomes):
+        key = []
+    parts, gap = block_parts(layout, rows.variants, style.INNER)
+    figure = style.new_figure(
+        style.WIDTH,
         0.75 + max(rows.height, 0.6),
         title,
         subtitle,
@@ -91,27 +64,22 @@ def draw_positions(
         note=note(comparison, list(effects.values())),
         strip=HEIGHT if parts else 0.0,
     )
-    [axes] = panels(figure, 1, 2 if effects else 1, sharey=True)
+    [axes] = style.panels(figure, 1, 2 if effects else 1, grid="x", sharey=True)
     _draw_levels(axes[0], rows, comparison, measure)
     if effects:
         draw_effects(axes[1], rows, effects)
         better = " (below 0: better)" if measure == "nll" else ""
-        label_axis(axes[1].xaxis, f"difference to {comparison.baseline}, {UNITS[measure]}{better}")
-    if parts:
-        draw_block(
-            strip_of(figure, HEIGHT),
-            parts,
-            gap,
-            {
-                variant: verdict(effect)
-                if (effect := effects.get(comparison.network(variant)))
-                else None
-                for variant in rows.variants
-            },
-            width=INNER,
+        style.label_axis(
+            axes[1].xaxis, f"difference to {comparison.baseline}, {UNITS[measure]}{better}"
         )
-    axes[0].set_yticks(list(rows.middle.values()), rows.names, parse_math=False, fontsize=SMALL)
-    return save(figure, path)
+    if parts:
+        own = {variant: effects.get(comparison.network(variant)) for variant in rows.variants}
+        verdicts = {variant: verdict(effect) for variant, effect in own.items() if effect}
+        draw_block(style.strip_of(figure, HEIGHT), parts, gap, verdicts, width=style.INNER)
+    axes[0].set_yticks(
+        list(rows.middle.values()), rows.names, parse_math=False, fontsize=style.SMALL
+    )
+    return style.save(figure, path)
 
 
 def draw_curves(
@@ -128,15 +96,6 @@ def draw_curves(
 
     Args:
       comparison: of the rows.
-      path: of the PNG.
-      title: the question.
-      subtitle: on what it was measured.
-
-    Returns:
-      The figure.
-
-    Raises:
-      OSError: `path` cannot be written.
     """
     cells = {o.variant: _finished(comparison, o.variant) for o in comparison.outcomes if o.n}
     base = cells.get(comparison.baseline)
@@ -145,50 +104,34 @@ def draw_curves(
     colours = {}
     for name in shown:
         effect = effects.get(comparison.network(name))
-        one = verdict(effect) if effect else UNDECIDED
-        colours[name] = one.colour if effect and effect.significant else INK
+        colours[name] = verdict(effect).colour if effect and effect.significant else style.INK
     epochs = max(
         (len(row.curve["test_accuracy"]) for own in cells.values() for row in own), default=0
     )
     first = 1 + int(_START * epochs) if epochs >= 10 else 1
-    columns = columns_for(len(shown))
-    lines = max(1, math.ceil(len(shown) / columns))
-    figure = new_figure(
-        WIDTH if columns > 1 else 6.0,
-        0.5 + (_ROW if columns > 1 else 3.0) * lines,
+    figure = multiples.new_figure(
+        len(shown),
+        _ROW if len(shown) > 1 else 3.0,
         title,
         subtitle,
         key=_curve_key(comparison, shown, colours, base is not None) if shown else (),
         note=_curve_note(first) if shown else "",
     )
-    grid = panels(figure, lines, columns, sharex=True)
-    flat = [axis for line in grid for axis in line]
+    axes = multiples.panels(figure, len(shown))
     if not shown:
-        say(flat[0], "no finished cell")
-        return save(figure, path)
+        style.say(axes[0], "no finished cell")
+        return style.save(figure, path)
     spans: dict[Axes, tuple[float, float]] = {}
-    for axis, name in zip(flat, shown, strict=False):
+    for axis, name in zip(axes, shown, strict=True):
         found = _draw_curves(axis, cells[name], colours[name], first)
         if base is not None and name != comparison.baseline:
-            found += _draw_curves(axis, base, BEHIND, first, behind=True)
+            found += _draw_curves(axis, base, style.BEHIND, first, behind=True)
         spans[axis] = min(found, default=0.0), max(found, default=100.0)
-        axis.grid(axis="y", color=BAND, linewidth=0.6)
-    apart = set_scales(spans, columns, least=1.0, percent=True, most=_OTHER)
-    for axis, name, other in zip(spans, shown, apart, strict=True):
-        words = name + (OTHER_SCALE if other else "")
-        head(axis, words, width=9.0 / columns, colour=colours[name])
-    flat[0].set_xlim(first - 0.5 * (first == epochs), epochs + 0.5 * (first == epochs))
-    flat[0].xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-    for axis in flat[len(shown) :]:
-        axis.set_axis_off()
-    for i, axis in enumerate(flat[: len(shown)]):
-        if i + columns >= len(shown):
-            axis.tick_params(labelbottom=True)
-        if i // columns == lines - 1:
-            axis.set_xlabel("epoch")
-        if i % columns == 0:
-            axis.set_ylabel("accuracy, %")
-    return save(figure, path)
+    options: dict[str, Any] = {"colours": colours, "percent": True, "most": _OTHER}
+    multiples.finish(spans, shown, "epoch", "accuracy, %", **options)
+    axes[0].set_xlim(first - 0.5 * (first == epochs), epochs + 0.5 * (first == epochs))
+    axes[0].xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    return style.save(figure, path)
 
 
 def _name(outcome: Outcome, labels: Mapping[str, str]) -> str:
@@ -205,8 +148,7 @@ def _name(outcome: Outcome, labels: Mapping[str, str]) -> str:
 
 def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -> None:
     percent = UNITS[measure] == "points"
-    label_axis(axis.xaxis, _level_label(comparison, measure))
-    axis.grid(axis="x", color=BAND, linewidth=0.6)
+    style.label_axis(axis.xaxis, _level_label(comparison, measure))
     values: list[float] = []
     for variant, y in rows.middle.items():
         seeds = list(comparison.by_variant[variant].values[measure].values())
@@ -216,15 +158,14 @@ def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -
         low, high = (x if math.isfinite(x) else level.mean for x in (level.low, level.high))
         values += [low, high, *seeds]
         axis.plot(seeds, [y + 0.06] * len(seeds), clip_on=False, **SEED)
-        axis.plot([low, high], [y - 0.04] * 2, clip_on=False, **line(INK))
+        axis.plot([low, high], [y - 0.04] * 2, clip_on=False, **line(style.INK))
         axis.plot([level.mean], [y - 0.04], clip_on=False, zorder=3, gid=variant, **LEVEL)
     if values:
-        axis.set_xlim(
-            *widen(min(values), max(values), least=0.5 if percent else 0.02, percent=percent)
-        )
+        least = 0.5 if percent else 0.02
+        axis.set_xlim(*style.widen(min(values), max(values), least=least, percent=percent))
         axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     else:
-        say(axis, "no finished cell")
+        style.say(axis, "no finished cell")
     rows.shade(axis)
 
 
@@ -243,26 +184,23 @@ def _finished(comparison: Comparison, variant: str) -> list[Row]:
 
 def _curve_key(
     comparison: Comparison, shown: Sequence[str], colours: Mapping[str, str], base: bool
-) -> list[Entry]:
+) -> list[style.Entry]:
     key = [
-        Entry("test accuracy", {"color": INK, "linewidth": 1.6}),
-        Entry("training accuracy, with dropout", {"color": INK, "linestyle": (0, (3, 2))}),
+        style.Entry("test accuracy", {"color": style.INK, "linewidth": 1.6}),
+        style.Entry(
+            "training accuracy, with dropout", {"color": style.INK, "linestyle": (0, (3, 2))}
+        ),
     ]
     if base and list(shown) != [comparison.baseline]:
-        key.append(
-            Entry(f"{_short(comparison.baseline)}, likewise", {"color": BEHIND, "linewidth": 1.6})
-        )
+        name = textwrap.shorten(comparison.baseline, 50, placeholder=" ...")
+        key.append(style.Entry(f"{name}, likewise", {"color": style.BEHIND, "linewidth": 1.6}))
     effects = comparison.effects["accuracy"].values()
     key += [
-        Entry(entry.label, {"color": entry.style["color"], "linewidth": 1.6})
+        style.Entry(entry.label, {"color": entry.style["color"], "linewidth": 1.6})
         for entry in verdict_key(effects)
         if entry.style["color"] in colours.values()
     ]
     return key
-
-
-def _short(name: str) -> str:
-    return textwrap.shorten(name, 50, placeholder=" ...")
 
 
 def _curve_note(first: int) -> str:
@@ -285,10 +223,11 @@ def _draw_curves(
 ) -> list[float]:
     """Draws both accuracies from an epoch on; returns all that is shown."""
     shown: list[float] = []
-    for curve, style in (
-        ("train_accuracy", {"linestyle": (0, (3, 2)), "linewidth": 1.0}),
-        ("test_accuracy", {"linewidth": 1.0 if behind else 1.6}),
-    ):
+    looks: dict[str, dict[str, Any]] = {
+        "train_accuracy": {"linestyle": (0, (3, 2)), "linewidth": 1.0},
+        "test_accuracy": {"linewidth": 1.0 if behind else 1.6},
+    }
+    for curve, look in looks.items():
         values = _by_epoch(cells, curve)
         epoch = np.arange(first, values.shape[1] + 1)
         # Rounded, so that the axis of a constant does not show the floating point.
@@ -297,17 +236,8 @@ def _draw_curves(
             for column in values.T[first - 1 :]
         ]
         mean = np.array([point.mean for point in points])
-        marker = "o" if len(epoch) == 1 else ""
-        axis.plot(
-            epoch,
-            mean,
-            color=colour,
-            zorder=1.5 if behind else 2,
-            marker=marker,
-            markersize=4,
-            clip_on=False,
-            **style,
-        )
+        look = {"color": colour, "zorder": 1.5 if behind else 2, "clip_on": False, **look}
+        axis.plot(epoch, mean, marker="o" if len(epoch) == 1 else "", markersize=4, **look)
         shown += mean[np.isfinite(mean)].tolist()
         if curve == "test_accuracy" and not behind:
             low = np.clip([point.low for point in points], 0, 100)

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from flaxdrop.plots.theory import Point, Series, module_test
+from flaxdrop.plots.theory import Series, module_test
+from flaxdrop.theory.simulation import Estimate
 from tests.plots.readable import check, words
 
 
 def series(slope):
-    points = [Point(x, slope * x, 0.01, 10) for x in (0.0, 0.5, 1.0)]
+    points = {x: Estimate(slope * x, 0.01, 10) for x in (0.0, 0.5, 1.0)}
     return Series(points, lambda x: slope * x)
 
 

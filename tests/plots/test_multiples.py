@@ -1,6 +1,6 @@
 import pytest
 
-from flaxdrop.plots.scales import outliers, set_scales
+from flaxdrop.plots.multiples import outliers, set_scales
 from flaxdrop.plots.style import new_figure, panels
 
 
