@@ -20,9 +20,9 @@ from benchmarks.harness.workfolder import LEDGERS
 from benchmarks.throughput import contests, first_step, workload
 from benchmarks.throughput.contest import Result, run_interleaved
 from benchmarks.throughput.contests import InterleavedBenchmark, Measurement
-from benchmarks.throughput.record import FILE, processor, record, section
+from benchmarks.throughput.record import FILE, record, section
 from flaxdrop.results import provenance
-from flaxdrop.training.environment import cores
+from flaxdrop.training.environment import cores, processor
 
 # In a process of its own: a GPU whose memory this one holds is none for the contestants.
 _ASK = "import jax; of = jax.devices()[0]; print(of.platform, of.device_kind, sep='\\n')"

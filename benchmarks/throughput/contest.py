@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.harness.arguments import Flag, parse_flags
+
 _KIB = 1024
 
 
@@ -55,33 +57,6 @@ class Result:
     def speed(self) -> float:
         """The median of its rounds; NaN without any."""
         return statistics.median(self.speeds) if self.speeds else float("nan")
-
-
-@dataclasses.dataclass(frozen=True)
-class Ratio:
-    """How much faster one contestant is than another.
-
-    Attributes:
-      median: of the rounds.
-      low: the smallest.
-      high: the largest.
-    """
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of_rounds(cls, values: Sequence[float]) -> "Ratio":
-        """Makes a ratio of its values in the rounds."""
-        return cls(statistics.median(values), min(values), max(values))
-
-
-def ratio(of: Result, to: Result) -> Ratio | None:
-    """Compares speeds round by round; None if one of them did not take part."""
-    if not of.speeds or not to.speeds:
-        return None
-    return Ratio.of_rounds([a / b for a, b in zip(of.speeds, to.speeds, strict=True)])
 
 
 def run_interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str, Result]:
@@ -189,6 +164,20 @@ def _team(contestant: Contestant) -> Iterator[_Team]:
             stack.callback(process.process.kill)
             processes.append(process)
         yield _Team(processes)
+
+
+Prepare = Callable[[Any], tuple[Callable[[], float], Mapping[str, Any]]]
+
+
+def take_part(known: Sequence[Flag], prepare: Prepare) -> None:
+    """Runs a contestant as its command line says.
+
+    Args:
+      known: its flags.
+      prepare: as of `serve`, of their values.
+    """
+    options = parse_flags(known, sys.argv[1:])
+    serve(lambda: prepare(options))
 
 
 def serve(prepare: Callable[[], tuple[Callable[[], float], Mapping[str, Any]]]) -> None:

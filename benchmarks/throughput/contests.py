@@ -1,10 +1,11 @@
 """The interleaved benchmarks, and the rows of the table that their results give."""
 
 import dataclasses
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.throughput import roofline
-from benchmarks.throughput.contest import Contestant, Ratio, Result, ratio
+from benchmarks.throughput.contest import Contestant, Result
 from benchmarks.throughput.workload import WORKLOADS
 
 Results = Mapping[str, Result]
@@ -49,26 +50,32 @@ class InterleavedBenchmark:
     measurements: Callable[[Results], list[Measurement]]
 
 
-def compared(what: str, of: Result, to: Result, least: float | None = None) -> Measurement:
-    """How much faster `of` is than `to`; asked to be `least` times as fast."""
-    found = ratio(of, to)
-    asked = "" if least is None else f"at least {least:g}x"
-    if found is None:
-        return Measurement(what, asked, note=of.failure or to.failure)
-    return _measured(what, asked, found, None if least is None else found.median >= least)
+def compared(
+    what: str, of: Result, to: Result, *, least: float | None = None, most: float | None = None
+) -> Measurement:
+    """How many times as fast `of` is as `to`, asked to be `least`; or as long it takes, `most`."""
+    if not (of.speeds and to.speeds):
+        return _measured(what, [], least, most, of.failure or to.failure)
+    ratios = [a / b for a, b in zip(of.speeds, to.speeds, strict=True)]
+    return _measured(what, ratios if most is None else [1 / r for r in ratios], least, most)
 
 
-def costs(what: str, of: Result, to: Result, most: float) -> Measurement:
-    """How much longer `of` takes than `to`; asked to be at most `most` times as long."""
-    found = ratio(to, of)
-    asked = f"at most {most:g}x"
-    if found is None:
-        return Measurement(what, asked, note=of.failure or to.failure)
-    return _measured(what, asked, found, found.median <= most)
-
-
-def _measured(what: str, asked: str, of: Ratio, reached: bool | None) -> Measurement:
-    return Measurement(what, asked, of.median, of.low, of.high, reached)
+def _measured(
+    what: str,
+    values: Sequence[float],
+    least: float | None = None,
+    most: float | None = None,
+    note: str = "",
+    unit: str = "x",
+) -> Measurement:
+    """A row with the median of the rounds; without any, the note says why."""
+    asked = "" if most is None else f"at most {most:g}{unit}"
+    asked = asked if least is None else f"at least {least:g}{unit}"
+    if not values:
+        return Measurement(what, asked, note=note)
+    value = statistics.median(values)
+    reached = (least is None or value >= least) and (most is None or value <= most)
+    return Measurement(what, asked, value, min(values), max(values), reached if asked else None)
 
 
 def layer(seconds: str) -> InterleavedBenchmark:
@@ -78,9 +85,12 @@ def layer(seconds: str) -> InterleavedBenchmark:
         ours = found["flaxdrop"]
         return [
             compared(
-                "dropout forward + backward: speed against flax.linen", ours, found["flax"], 8
+                "dropout forward + backward: speed against flax.linen",
+                ours,
+                found["flax"],
+                least=8,
             ),
-            costs("the same: time against a plain product", ours, found["product"], 2),
+            compared("the same: time against a plain product", ours, found["product"], most=2),
         ]
 
     contestants = [
@@ -102,9 +112,9 @@ def slots(workload: str, common: Sequence[str]) -> InterleavedBenchmark:
             value = p6.about["temporary_bytes"] / none.about["temporary_bytes"]
             memory = dataclasses.replace(memory, value=value, reached=value <= 1.01)
         return [
-            costs(f"{workload} step: time with P6 against none", p6, none, 1.03),
+            compared(f"{workload} step: time with P6 against none", p6, none, most=1.03),
             memory,
-            costs(f"{workload} step: all slots live against P6 alone", every, p6, 1.10),
+            compared(f"{workload} step: all slots live against P6 alone", every, p6, most=1.10),
         ]
 
     contestants = [
@@ -153,11 +163,11 @@ def baselines(
     def rows(found: Results) -> list[Measurement]:
         mine = found["flaxdrop"]
         asked = {2: 1.6, 4: 2.5}.get(len(cores)) if not gpu else None
-        made = [compared(f"{label}, images/s against plain Flax", mine, found["Flax"], asked)]
+        made = [compared(f"{label}, images/s against plain Flax", mine, found["Flax"], least=asked)]
         by_mode = {"eager": 3.0, "compile": 1.5}
         if gpu:
             made += [
-                compared(f"{label}, images/s against PyTorch {mode}", mine, of, least)
+                compared(f"{label}, images/s against PyTorch {mode}", mine, of, least=least)
                 for mode, least in by_mode.items()
                 if (of := found.get(f"PyTorch {mode}"))
             ]
@@ -167,7 +177,7 @@ def baselines(
         best = max(able or torches, key=lambda name: able[name].speed if able else 0)
         return [
             *made,
-            compared(f"{label}, images/s against {best}", mine, torches[best], 1.0),
+            compared(f"{label}, images/s against {best}", mine, torches[best], least=1.0),
         ]
 
     return InterleavedBenchmark(f"baselines on {label}", contestants, rows)
@@ -175,12 +185,8 @@ def baselines(
 
 def _hours(of: Result) -> Measurement:
     what = "the whole CIFAR-100 table (27 cells, 164 epochs), hours, extrapolated"
-    if not of.speeds:
-        return Measurement(what, "at most 1", note=of.failure)
-    low, value, high = (
-        _IMAGES_OF_TABLE / speed / 3600 for speed in (max(of.speeds), of.speed, min(of.speeds))
-    )
-    return Measurement(what, "at most 1", value, low, high, value <= 1)
+    hours = [_IMAGES_OF_TABLE / speed / 3600 for speed in of.speeds]
+    return _measured(what, hours, most=1, note=of.failure, unit="")
 
 
 def devices(workload: str, common: Sequence[str], cores: Sequence[int]) -> InterleavedBenchmark:
@@ -195,7 +201,7 @@ def devices(workload: str, common: Sequence[str], cores: Sequence[int]) -> Inter
         there = found["all devices"].about.get("devices", 0)
         what = f"{workload}: {there} devices against one"
         least = 3.5 if there == 4 else None
-        return [compared(what, found["all devices"], found["one device"], least)]
+        return [compared(what, found["all devices"], found["one device"], least=least)]
 
     return InterleavedBenchmark(f"devices on {workload}", contestants, rows)
 
@@ -214,7 +220,7 @@ def bounds(workload: str, precision: str, common: Sequence[str]) -> InterleavedB
             speed * roofline.seconds_per_image(mine.about["flops_per_image"], needed, *peaks)
             for speed, *peaks in zip(mine.speeds, products.speeds, moved.speeds, strict=True)
         ]
-        return [_measured(what, "", Ratio.of_rounds(shares), None)]
+        return [_measured(what, shares)]
 
     peaks = [
         Contestant(of, ("benchmarks.throughput.roofline", "--of", of, *common))

@@ -1,8 +1,7 @@
 """The dropout layer alone, forward and backward, beside Flax's and beside a plain product."""
 
 import functools
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 import flaxdrop
-from benchmarks.harness.arguments import Flag, parse_flags
-from benchmarks.throughput.contest import in_rounds, serve
+from benchmarks.harness.arguments import Flag
+from benchmarks.throughput.contest import in_rounds, take_part
 from flaxdrop.training.environment import compiler_options
 
 SHAPE = (128, 32, 32, 16)
@@ -65,11 +64,5 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Takes part in an interleaved benchmark."""
-    options = parse_flags(FLAGS, arguments)
-    serve(lambda: prepare(options))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    take_part(FLAGS, prepare)

@@ -1,6 +1,5 @@
 """Trains as flaxdrop's studies do: the programs of the position table, a cell on every device."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -8,10 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.harness.arguments import Flag, parse_flags
+from benchmarks.harness.arguments import Flag
 from benchmarks.harness.precision import activation_dtype, set_matmul_precision
 from benchmarks.throughput import workload
-from benchmarks.throughput.contest import in_rounds, serve
+from benchmarks.throughput.contest import in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 from flaxdrop.data import augment
 from flaxdrop.data.dataset import Dataset
@@ -156,11 +155,5 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Takes part in an interleaved benchmark."""
-    options = parse_flags(FLAGS, arguments)
-    serve(lambda: prepare(options))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    take_part(FLAGS, prepare)

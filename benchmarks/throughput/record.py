@@ -1,7 +1,6 @@
 """A run of the throughput benchmark as a line of the ledger, and as a section of BENCHMARKS.md."""
 
 import dataclasses
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,16 +34,6 @@ def record(
             for contest, found in results.items()
         },
     }
-
-
-def processor() -> str:
-    """The CPU as it calls itself."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not on Linux
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else "unknown"
 
 
 def section(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -20,8 +20,7 @@ matrix products, and of adding to a large array in place.
 """
 
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,9 +29,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from benchmarks.harness.arguments import Flag, parse_flags
+from benchmarks.harness.arguments import Flag
 from benchmarks.harness.precision import PRECISIONS, activation_dtype, set_matmul_precision
-from benchmarks.throughput.contest import in_rounds, serve
+from benchmarks.throughput.contest import in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 from flaxdrop.training.cells import choose_devices, make_mesh
 from flaxdrop.training.environment import configure_jax
@@ -110,11 +109,5 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Takes part in an interleaved benchmark."""
-    options = parse_flags(FLAGS, arguments)
-    serve(lambda: prepare(options))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    take_part(FLAGS, prepare)

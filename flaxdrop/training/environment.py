@@ -75,9 +75,10 @@ def configure_jax() -> None:
     with contextlib.suppress(RuntimeError):  # jax has its devices already
         jax.config.update("jax_num_cpu_devices", len(cores()))
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update(
-            "jax_compilation_cache_dir", str(cache_directory() / "xla" / _processor())
-        )
+        # A home folder may be shared by machines that cannot run each other's programs.
+        about = "\n".join(_about_processor("model name", "flags", "Features"))
+        name = hashlib.sha256(about.encode()).hexdigest()[:12]
+        jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "xla" / name))
     _mend_cache()
     # Small programs too, which jax would compile anew: a third of a second of a start.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -115,11 +116,15 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _processor() -> str:
-    # A home folder may be shared by machines that cannot run each other's programs.
+def processor() -> str:
+    """The CPU as it calls itself."""
+    models = _about_processor("model name")
+    return models[0].partition(":")[2].strip() if models else "unknown"
+
+
+def _about_processor(*beginnings: str) -> list[str]:
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    except OSError:  # not on Linux
         lines = []
-    about = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:12]
+    return sorted({line for line in lines if line.startswith(beginnings)})

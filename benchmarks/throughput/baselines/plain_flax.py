@@ -1,8 +1,7 @@
 """Trains as the Flax documentation would: one network, a jitted step, batches made on the host."""
 
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +11,9 @@ import numpy as np
 import optax
 from flax.training.train_state import TrainState
 
-from benchmarks.harness.arguments import parse_flags
 from benchmarks.throughput import workload
 from benchmarks.throughput.baselines import flax_networks
-from benchmarks.throughput.contest import in_rounds, serve
+from benchmarks.throughput.contest import in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 
 
@@ -114,11 +112,5 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
     }
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Takes part in an interleaved benchmark."""
-    options = parse_flags(workload.FLAGS, arguments)
-    serve(lambda: prepare(options))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    take_part(workload.FLAGS, prepare)

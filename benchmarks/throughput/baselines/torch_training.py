@@ -1,7 +1,6 @@
 """Trains in PyTorch: channels last, data in memory on the device, batches made there at once."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
-from benchmarks.harness.arguments import Flag, parse_flags
+from benchmarks.harness.arguments import Flag
 from benchmarks.throughput import workload
 from benchmarks.throughput.baselines import torch_networks
-from benchmarks.throughput.contest import in_rounds, serve
+from benchmarks.throughput.contest import in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 
 
@@ -102,11 +101,5 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Takes part in an interleaved benchmark."""
-    options = parse_flags(FLAGS, arguments)
-    serve(lambda: prepare(options))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    take_part(FLAGS, prepare)

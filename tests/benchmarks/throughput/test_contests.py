@@ -11,6 +11,13 @@ def by_what(measurements):
     return {of.what: of for of in measurements}
 
 
+def test_speeds_are_compared_round_by_round():
+    quick, slow = Result((4.0, 2.0, 8.0)), Result((2.0, 1.0, 8.0))
+    found = contests.compared("", quick, slow)
+    assert (found.value, found.low, found.high) == (2.0, 1.0, 2.0)
+    assert contests.compared("", quick, OUT).note == "no torch"
+
+
 def test_the_layer_is_asked_for_eight_times_the_speed_and_twice_a_product():
     contest = contests.layer("1")
     found = by_what(
