@@ -6,7 +6,7 @@ Kim et al., UAI 2023: before global average pooling the output is more stable th
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -15,16 +15,16 @@ import jax.numpy as jnp
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
-from benchmarks.harness.variants import Variant
+from benchmarks.harness.variants import Variant, at_rates, names_at_rates
 from flaxdrop.analysis.logits import logit_variance
 from flaxdrop.data.augment import normalise
 from flaxdrop.models import DenseNet, PreResNet
-from flaxdrop.placement import Placement
 from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import LOG, Comparison
 from flaxdrop.results.regime import regime
 from flaxdrop.results.statistics import summary
 from flaxdrop.table import Table
+from flaxdrop.training.recipe import require
 
 NETWORKS = ("preresnet", "densenet")
 PLACES = {"h4": ("h4",), "h5": ("h5",), "h4 + h5": ("h4", "h5"), "logits": ("logits",)}
@@ -62,43 +62,20 @@ class HeadSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.network not in NETWORKS:
-            known = ", ".join(NETWORKS)
-            raise ValueError(f"network: must be one of {known}, got {self.network!r}")
-        if not self.rates or not all(0 <= rate <= 1 for rate in self.rates):
-            raise ValueError(f"rates: must be one or more in [0, 1], got {self.rates}")
-        if not self.widths or min(self.widths) < 1:
-            raise ValueError(f"widths: must be one number or more above 0, got {self.widths}")
-        if self.growth < 1:
-            raise ValueError(f"growth: must be at least 1, got {self.growth}")
+        known = f"one of {', '.join(NETWORKS)}"
+        require(self.network in NETWORKS, "network", self.network, known)
         _ = self.build(classes=2).slots
 
     def build(self, classes: int) -> PreResNet | DenseNet:
         """The network that all variants share."""
-        dtype = self.dtype
         if self.network == "densenet":
-            return DenseNet(
-                depth=self.depth,
-                num_classes=classes,
-                growth=self.growth,
-                stem="cifar",
-                dtype=dtype,
-            )
-        return PreResNet(depth=self.depth, num_classes=classes, widths=self.widths, dtype=dtype)
+            return DenseNet(self.depth, classes, self.growth, "cifar", dtype=self.dtype)
+        return PreResNet(self.depth, classes, widths=self.widths, dtype=self.dtype)
 
 
 def variants(settings: HeadSettings, classes: int) -> Mapping[str, Variant]:
     """No dropout, and every place at every rate."""
-    model = settings.build(classes)
-    return {"none": Variant(model, Placement())} | {
-        name: Variant(model, Placement(dict.fromkeys(PLACES[place], rate)))
-        for place, by_rate in _by_place(settings.rates).items()
-        for rate, name in by_rate.items()
-    }
-
-
-def _by_place(rates: Sequence[float]) -> Mapping[str, Mapping[float, str]]:
-    return {place: {rate: f"{place} {rate:g}" for rate in rates} for place in PLACES}
+    return at_rates(settings.build(classes), PLACES, settings.rates)
 
 
 def findings(plan: Plan[HeadSettings], comparison: Comparison) -> Iterator[str]:
@@ -127,7 +104,7 @@ def findings(plan: Plan[HeadSettings], comparison: Comparison) -> Iterator[str]:
     draw_rates(
         comparison,
         picture,
-        places=_by_place(plan.settings.rates),
+        places=names_at_rates(PLACES, plan.settings.rates),
         title=f"Where in the head of a {plan.settings.network} does dropout help, at what rate?",
         subtitle=regime(comparison),
     )
@@ -141,14 +118,8 @@ def measure(
     family = plan.family(variant)
     images = plan.images
     x = normalise(jnp.asarray(images.x_test[:_IMAGES]), images.mean, images.std)
-    found = _logit_variance(
-        family.model,
-        trained,
-        x,
-        family.placements[variant],
-        key=jax.random.key(seed),
-        masks=_MASKS,
-    )
+    key, placement = jax.random.key(seed), family.placements[variant]
+    found = _logit_variance(family.model, trained, x, placement, key=key, masks=_MASKS)
     return {VARIANCE: float(found)}
 
 

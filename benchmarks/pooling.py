@@ -21,6 +21,7 @@ from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.table import Table
 from flaxdrop.theory.pooling import ORDERS, closed_form, measured, pair
+from flaxdrop.training.recipe import require
 
 MASKS = ("element", "channel")
 SAME = tuple((f"{pooling} channel after", f"{pooling} channel before") for pooling in POOLINGS)
@@ -54,24 +55,11 @@ class PoolingSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.widths or min(self.widths) < 1:
-            raise ValueError(f"widths: must be one number or more above 0, got {self.widths}")
-        if self.units < 1:
-            raise ValueError(f"units: must be at least 1, got {self.units}")
-        if not 0 <= self.rate < 1:
-            raise ValueError(f"rate: must be in [0, 1), got {self.rate}")
-        if not 0 <= self.dense_rate <= 1:
-            raise ValueError(f"dense_rate: must be in [0, 1], got {self.dense_rate}")
+        require(self.rate < 1, "rate", self.rate, "in [0, 1)")
 
     def network(self, classes: int, pooling: str) -> ConvNet:
         """The network that the variants of a pooling share."""
-        return ConvNet(
-            num_classes=classes,
-            pooling=pooling,
-            widths=self.widths,
-            units=self.units,
-            dtype=self.dtype,
-        )
+        return ConvNet(classes, pooling, self.widths, self.units, self.dtype)
 
 
 def variants(settings: PoolingSettings, classes: int) -> Mapping[str, Variant]:

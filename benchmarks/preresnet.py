@@ -82,22 +82,13 @@ class PreResNetSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.rate <= 1:
-            raise ValueError(f"rate: must be in [0, 1], got {self.rate}")
         parse_mask(self.mask)
-        if not self.widths or min(self.widths) < 1:
-            raise ValueError(f"widths: must be one number or more above 0, got {self.widths}")
         _ = self.network(classes=2).blocks_per_stage
 
     def network(self, classes: int) -> PreResNet:
         """The network that all variants share."""
-        return PreResNet(
-            depth=self.depth,
-            num_classes=classes,
-            block=self.block,
-            widths=self.widths,
-            dtype=self.dtype,
-        )
+        own = {"block": self.block, "widths": self.widths, "dtype": self.dtype}
+        return PreResNet(self.depth, classes, **own)
 
 
 def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]:

@@ -6,7 +6,7 @@ They are written beside the ledger, in timm's format, for `benchmarks.transfer`.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
@@ -32,27 +32,10 @@ class PretrainSettings(Settings):
     layers: tuple[int, ...] = (6, 12, 24, 16)
     growth: int = 32
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_network(self.layers, self.growth)
-
-
-def check_network(layers: Sequence[int], growth: int) -> None:
-    """Refuses what is no DenseNet.
-
-    Raises:
-      ValueError: a block without a layer, or a layer that adds nothing.
-    """
-    if not layers or min(layers) < 1:
-        raise ValueError(f"layers: must be one number or more above 0, got {tuple(layers)}")
-    if growth < 1:
-        raise ValueError(f"growth: must be at least 1, got {growth}")
-
 
 def variants(settings: PretrainSettings, classes: int) -> Mapping[str, Variant]:
     """One network, without dropout."""
-    dtype = settings.dtype
-    model = DenseNet(settings.layers, classes, growth=settings.growth, dtype=dtype)
+    model = DenseNet(settings.layers, classes, growth=settings.growth, dtype=settings.dtype)
     return {_VARIANT: Variant(model, Placement())}
 
 

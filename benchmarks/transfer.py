@@ -9,7 +9,8 @@ pooling), and a classifier of 9 classes that alone is trained.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +19,20 @@ from benchmarks.findings.transfer import answer
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
-from benchmarks.harness.variants import Variant
-from benchmarks.pretrain import check_network
+from benchmarks.harness.variants import Variant, at_rates, names_at_rates
 from flaxdrop.models import DenseNet, Head
-from flaxdrop.placement import Placement
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.regime import regime
 from flaxdrop.training.frozen import FrozenNetwork
+from flaxdrop.training.recipe import require
 from flaxdrop.weights import download_pretrained, load_pretrained
 from flaxdrop.weights.download import PUBLISHED
 
-PLACES = {"before pooling": "h4", "before classifier": "h5", "after classifier": "logits"}
+PLACES = {
+    "before pooling": ("h4",),
+    "before classifier": ("h5",),
+    "after classifier": ("logits",),
+}
 UNTRAINED = "untrained"
 _KERAS_EPSILON = 1.001e-5
 
@@ -53,21 +57,15 @@ class TransferSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_network(self.layers, self.growth)
         if not self.weights:
             raise ValueError(
                 "weights: must be a file, untrained or one of"
                 f" {', '.join(PUBLISHED)}, got ''; python -m benchmarks.pretrain --config"
                 " configs/pretrain_cifar100.py:tiny makes a file"
             )
-        if not self.rates or not all(0 <= rate <= 1 for rate in self.rates):
-            raise ValueError(f"rates: must be one or more in [0, 1], got {self.rates}")
-        for name in ("crop", "flip"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"{name}: must be {type(getattr(self, name))()}, for the features are computed"
-                    f" once, got {getattr(self, name)}"
-                )
+        for name, off in (("crop", 0), ("flip", False)):
+            value = getattr(self, name)
+            require(value == off, name, value, f"{off}, for the features are computed once")
 
 
 def frozen(settings: TransferSettings) -> FrozenNetwork:
@@ -77,17 +75,13 @@ def frozen(settings: TransferSettings) -> FrozenNetwork:
       ValueError: weights that cannot be read, downloaded or do not fit.
     """
     keras = settings.weights.startswith("keras-") or settings.weights.endswith(".h5")
-    model = DenseNet(
-        settings.layers,
-        num_classes=0,
-        growth=settings.growth,
-        epsilon=_KERAS_EPSILON if keras else 1e-5,
-    )
+    epsilon = _KERAS_EPSILON if keras else 1e-5
+    model = DenseNet(settings.layers, 0, growth=settings.growth, epsilon=epsilon)
     if settings.weights == UNTRAINED:
         return FrozenNetwork(model, jax.jit(model.init)(jax.random.key(0), _IMAGE))
-    path = (
-        download_pretrained(settings.weights) if settings.weights in PUBLISHED else settings.weights
-    )
+    path: Any = settings.weights
+    if settings.weights in PUBLISHED:
+        path = download_pretrained(settings.weights)
     variables = load_pretrained(model, path)
     with open(path, "rb") as file:
         return FrozenNetwork(model, variables, hashlib.file_digest(file, "sha256").hexdigest())
@@ -98,16 +92,7 @@ _IMAGE = jnp.zeros((1, 32, 32, 3), jnp.float32)
 
 def variants(settings: TransferSettings, classes: int) -> Mapping[str, Variant]:
     """No dropout, and every place at every rate."""
-    head = Head(classes)
-    return {"none": Variant(head, Placement())} | {
-        name: Variant(head, Placement({PLACES[place]: rate}))
-        for place, by_rate in _by_place(settings.rates).items()
-        for rate, name in by_rate.items()
-    }
-
-
-def _by_place(rates: Sequence[float]) -> Mapping[str, Mapping[float, str]]:
-    return {place: {rate: f"{place} {rate:g}" for rate in rates} for place in PLACES}
+    return at_rates(Head(classes), PLACES, settings.rates)
 
 
 def findings(plan: Plan[TransferSettings], comparison: Comparison) -> Iterator[str]:
@@ -118,11 +103,10 @@ def findings(plan: Plan[TransferSettings], comparison: Comparison) -> Iterator[s
     (plan.folder.path / "answer.md").write_text(found.markdown())
     yield found.text()
     path = plan.folder.picture("rates")
-    places = _by_place(plan.settings.rates)
     draw_rates(
         comparison,
         path,
-        places=places,
+        places=names_at_rates(PLACES, plan.settings.rates),
         title="Where does dropout help on the features of a frozen network, at what rate?",
         subtitle=regime(comparison),
     )

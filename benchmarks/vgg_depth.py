@@ -18,6 +18,7 @@ from flaxdrop.placement import Placement
 from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.regime import regime
+from flaxdrop.training.recipe import require
 
 BASELINE = "BN"
 BLOCK_RATES = (0.2, 0.5)
@@ -84,12 +85,10 @@ class VGGSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.widths or any(width < 2 or width % 2 for width in self.widths):
-            raise ValueError(f"widths: must be one even number or more, got {self.widths}")
-        if self.units < 1:
-            raise ValueError(f"units: must be at least 1, got {self.units}")
-        if not 0 <= self.norm_momentum < 1:
-            raise ValueError(f"norm_momentum: must be in [0, 1), got {self.norm_momentum}")
+        even = not any(width % 2 for width in self.widths)
+        require(even, "widths", self.widths, "one even number or more")
+        momentum = self.norm_momentum
+        require(0 <= momentum < 1, "norm_momentum", momentum, "in [0, 1)")
 
     @property
     def conv_slots(self) -> list[str]:
@@ -99,13 +98,8 @@ class VGGSettings(Settings):
 
 def variants(settings: VGGSettings, classes: int) -> Mapping[str, Variant]:
     """The post's configurations, in the order of its charts."""
-    bn = VGG(
-        num_classes=classes,
-        widths=settings.widths,
-        units=settings.units,
-        momentum=settings.norm_momentum,
-        dtype=settings.dtype,
-    )
+    own = {"momentum": settings.norm_momentum, "dtype": settings.dtype}
+    bn = VGG(classes, settings.widths, settings.units, **own)
     half = bn.clone(widths=tuple(width // 2 for width in settings.widths))
     twice = bn.clone(units=2 * settings.units)
 

@@ -12,7 +12,7 @@ are one place.
 import collections
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -96,12 +96,7 @@ def find_boundaries(
             module.put_variable("params", f":{side}", jnp.zeros(MARK_SHAPE))
         return checkpoint_name(value, LABEL + name)
 
-    def intercept(
-        call: Callable[..., Any],
-        given: tuple[Any, ...],
-        keywords: dict[str, Any],
-        context: nn.module.InterceptorContext,
-    ) -> Any:
+    def intercept(call: Any, given: Any, keywords: Any, context: Any) -> Any:
         module = context.module
         if context.method_name != "__call__" or not module.path:
             return call(*given, **keywords)

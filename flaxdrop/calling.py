@@ -1,6 +1,8 @@
-"""How a network is told to train: the keyword of its call, read from its signature."""
+"""How a network is called: the keyword that tells it to train, and what is said of wrong ones."""
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 # What says that a call is of training, and what says that it is not.
@@ -26,3 +28,24 @@ def mode_options(model: Any, train: bool) -> dict[str, bool]:
     parameters = inspect.signature(type(model).__call__).parameters
     options = {name: train for name in _TRAINING if name in parameters}
     return options | {name: not train for name in _INFERENCE if name in parameters}
+
+
+@contextlib.contextmanager
+def naming_call(field: str, example: str) -> Iterator[None]:
+    """Turns what Python says of the arguments of a network's call into an error of ours.
+
+    Args:
+      field: the argument of ours that has them.
+      example: how they may look.
+
+    Raises:
+      ValueError: the network is not called like that.
+    """
+    try:
+        yield
+    except TypeError as error:
+        if "argument" not in str(error) or "__call__" not in str(error):
+            raise
+        raise ValueError(
+            f"{field}: {error}; say how the network is called, for example {example}"
+        ) from None

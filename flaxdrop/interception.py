@@ -108,12 +108,7 @@ def dropping(
             return dropout(place_words(module, side, words), x, rate, mask)
         return x
 
-    def intercept(
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
-        context: nn.module.InterceptorContext,
-    ) -> Any:
+    def intercept(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
         module = context.module
         if context.method_name != "__call__" or not module.path:
             return call(*arguments, **keywords)

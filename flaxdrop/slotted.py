@@ -40,7 +40,7 @@ import flax.linen as nn
 
 from flaxdrop import hashing
 from flaxdrop.boundaries import find_boundaries
-from flaxdrop.calling import mode_options
+from flaxdrop.calling import mode_options, naming_call
 from flaxdrop.dropout import Dropout
 from flaxdrop.interception import dropping, told_to_places, with_told, without_told
 from flaxdrop.linen import check_linen
@@ -257,13 +257,7 @@ def with_slots(model: nn.Module, *arguments: Any, **options: Any) -> SlottedMode
     check_linen(model)
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: must be a flax.linen.Module, got {type(model).__name__}")
-    try:
+    with naming_call("options", "train=True"):
         found = find_boundaries(model, arguments, {**mode_options(model, train=True), **options})
-    except TypeError as error:
-        if "argument" in str(error) and "__call__" in str(error):
-            raise ValueError(
-                f"options: {error}; say how the network is called, for example train=True"
-            ) from None
-        raise
     places = find_places(found, lambda kind: issubclass(kind, nn.Dropout | Dropout))
     return SlottedModel(model, places, tuple(found.left_out.items()))

@@ -1,8 +1,10 @@
 """What the module tests compare: every simulated ratio with its closed form."""
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,16 +101,16 @@ def simulate(batch: int, draws: int) -> Iterator[Result]:
     )
 
 
+def _draws(keys: Sequence[jax.Array], number: int, draw: Callable[..., Any]) -> np.ndarray:
+    return np.array([draw(jax.random.fold_in(key, number)) for key in keys])
+
+
 def _simulate_figure1(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, w_mean in enumerate(W_MEANS):
-        drawn = np.array(
-            [
-                simulation.weight_order(
-                    jax.random.fold_in(key, i), w_mean, 0.5, batch=batch, width=WIDTH
-                )
-                for key in keys
-            ]
+        draw = functools.partial(
+            simulation.weight_order, w_mean=w_mean, rate=0.5, batch=batch, width=WIDTH
         )
+        drawn = _draws(keys, i, draw)
         for column, case in ((1, "before the weight"), (2, "after the weight")):
             form = figure1(w_mean, before=column == 1)
             estimate = jackknife(drawn[:, 0], drawn[:, column])
@@ -117,18 +119,10 @@ def _simulate_figure1(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]
 
 def _simulate_figure2(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, std in enumerate(STDS):
-        drawn = np.array(
-            [
-                simulation.residual_sum(
-                    jax.random.fold_in(key, 100 + i),
-                    std,
-                    jnp.array(RATES),
-                    batch=batch,
-                    width=WIDTH,
-                )
-                for key in keys
-            ]
+        draw = functools.partial(
+            simulation.residual_sum, std=std, rates=jnp.array(RATES), batch=batch, width=WIDTH
         )
+        drawn = _draws(keys, 100 + i, draw)
         for column, (test, own) in enumerate(((BRANCH, 0.0), (SUM, std))):
             for r, rate in enumerate(RATES):
                 estimate = jackknife(*drawn[:, r, column].T)
@@ -137,14 +131,10 @@ def _simulate_figure2(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]
 
 def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, slot in enumerate(SLOTS):
-        drawn = np.array(
-            [
-                simulation.block(
-                    jax.random.fold_in(key, 200 + i), i, SLOT_RATE, batch=batch, width=WIDTH
-                )
-                for key in keys
-            ]
+        draw = functools.partial(
+            simulation.block, place=i, rate=SLOT_RATE, batch=batch, width=WIDTH
         )
+        drawn = _draws(keys, 200 + i, draw)
         forms = slot_shifts(SLOT_RATE, batch=batch)[slot]
         for n, norm in enumerate(NORMS):
             estimate = jackknife(*drawn[:, n].T)
@@ -152,22 +142,13 @@ def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
 
 
 def _simulate_head(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
+    size = {"batch": batch // (4 * HEAD_SIDE**2), "channels": WIDTH, "side": HEAD_SIDE}
     for i, correlation in enumerate(HEAD_CORRELATIONS):
         for mask in ("element", "channel"):
-            drawn = np.array(
-                [
-                    simulation.head(
-                        jax.random.fold_in(key, 300 + i),
-                        correlation,
-                        HEAD_RATE,
-                        mask=mask,
-                        batch=batch // (4 * HEAD_SIDE**2),
-                        channels=WIDTH,
-                        side=HEAD_SIDE,
-                    )
-                    for key in keys
-                ]
+            draw = functools.partial(
+                simulation.head, correlation=correlation, rate=HEAD_RATE, mask=mask, **size
             )
+            drawn = _draws(keys, 300 + i, draw)
             for column, place in ((1, "before"), (2, "after")):
                 case = f"{mask} mask, {place} pooling"
                 form = head_form(correlation, before=column == 1, mask=mask)

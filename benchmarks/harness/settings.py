@@ -7,7 +7,7 @@ from typing import Any, Self
 import ml_collections
 
 from benchmarks.harness.precision import PRECISIONS, activation_dtype
-from flaxdrop.training.recipe import Recipe
+from flaxdrop.training.recipe import Recipe, require
 
 # Far above what is of use, and below what overflows, aborts the process or takes all memory before
 # anything can be said. Those of studies are among them; of a tuple, for each of its numbers.
@@ -29,6 +29,10 @@ _LARGEST = {
     "growth": 10_000,
     "units": 1_000_000,
 }
+_LEAST = {
+    **dict.fromkeys(("image_size", "train_examples", "test_examples", "decide", "devices"), 0),
+    **dict.fromkeys(("seeds", "cells_per_device", "growth", "units"), 1),
+}
 _LONGEST = 1_000  # numbers in a tuple
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -36,6 +40,9 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(Recipe):
     """The settings that every study has, besides its recipe; a study adds those of its network.
+
+    Fields that many networks have are checked for a study: widths, layers, growth, units; rate,
+    rates, dense_rate.
 
     Attributes:
       dataset: "digits", "cifar10", "cifar100", "npz:FILE" or "folder:DIR".
@@ -105,17 +112,22 @@ class Settings(Recipe):
             value = getattr(self, name, 0)
             if max(value, default=0) > largest if isinstance(value, tuple) else value > largest:
                 raise ValueError(f"{name}: must be at most {largest}, got {value}")
-        for name in ("image_size", "train_examples", "test_examples", "decide", "devices"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: must be at least 0, got {getattr(self, name)}")
-        for name in ("seeds", "cells_per_device"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
-        if self.precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            raise ValueError(f"precision: must be one of {known}, got {self.precision!r}")
-        if not self.checkpoint_seconds > 0:
-            raise ValueError(f"checkpoint_seconds: must be above 0, got {self.checkpoint_seconds}")
+        for name, least in _LEAST.items():
+            value = getattr(self, name, least)
+            require(value >= least, name, value, f"at least {least}")
+        for name in ("widths", "layers"):
+            values = getattr(self, name, (1,))
+            require(min(values, default=0) >= 1, name, values, "one number or more above 0")
+        rates = getattr(self, "rates", (0.0,))
+        inside = bool(rates) and all(0 <= rate <= 1 for rate in rates)
+        require(inside, "rates", rates, "one or more in [0, 1]")
+        for name in ("rate", "dense_rate"):
+            rate = getattr(self, name, 0.0)
+            require(0 <= rate <= 1, name, rate, "in [0, 1]")
+        known = f"one of {', '.join(PRECISIONS)}"
+        require(self.precision in PRECISIONS, "precision", self.precision, known)
+        seconds = self.checkpoint_seconds
+        require(seconds > 0, "checkpoint_seconds", seconds, "above 0")
         _ = self.budget_seconds
 
     @property

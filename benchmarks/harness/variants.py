@@ -1,7 +1,7 @@
 """The variants of a study, and the families of them that one compiled program serves."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -73,28 +73,42 @@ def families(variants: Mapping[str, Variant], schedule: str = "constant") -> lis
         else:
             groups.append((variant.model, own, {name: variant.placement}))
     return [
-        _family(
-            model, masks, members, {name: variants[name].schedule or schedule for name in members}
+        Family(
+            model,
+            _alike(model, masks, members),
+            {name: variants[name].schedule or schedule for name in members},
         )
         for model, masks, members in groups
     ]
 
 
-def _family(
-    model: Any,
-    masks: Mapping[str, str],
-    members: Mapping[str, Placement],
-    schedules: Mapping[str, str],
-) -> Family:
-    off = Placement(
-        dict.fromkeys(sorted(masks), 0.0),
-        masks,
-    )
-    return Family(
-        model,
-        {name: (off | placement).broadcast(model.slots) for name, placement in members.items()},
-        schedules,
-    )
+def _alike(
+    model: Any, masks: Mapping[str, str], members: Mapping[str, Placement]
+) -> dict[str, Placement]:
+    off = Placement(dict.fromkeys(sorted(masks), 0.0), masks)
+    return {name: (off | own).broadcast(model.slots) for name, own in members.items()}
+
+
+def at_rates(
+    model: Any, places: Mapping[str, Sequence[str]], rates: Sequence[float]
+) -> dict[str, Variant]:
+    """No dropout, and every place at every rate, as `names_at_rates` calls them.
+
+    Args:
+      model: the network.
+      places: place -> slots.
+      rates: each in [0, 1].
+    """
+    return {"none": Variant(model, Placement())} | {
+        name: Variant(model, Placement(dict.fromkeys(places[place], rate)))
+        for place, own in names_at_rates(places, rates).items()
+        for rate, name in own.items()
+    }
+
+
+def names_at_rates(places: Iterable[str], rates: Sequence[float]) -> dict[str, dict[float, str]]:
+    """Place -> rate -> name of the variant."""
+    return {place: {rate: f"{place} {rate:g}" for rate in rates} for place in places}
 
 
 def parameter_count(model: nn.Module, input_shape: tuple[int, ...]) -> int:

@@ -24,6 +24,8 @@ from flaxdrop.results.comparison import Comparison
 class TemplateSettings(Settings):
     """The network of the study. Every field can be overridden: `--config.units=32`.
 
+    `Settings` checks fields of these names; checks of your own go into `__post_init__`.
+
     Attributes:
       units: of the dense layer, at least 1.
       rates: of the dropout layer, each in [0, 1].
@@ -31,11 +33,6 @@ class TemplateSettings(Settings):
 
     units: int = 64
     rates: tuple[float, ...] = (0.2, 0.5)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not all(0 <= rate <= 1 for rate in self.rates):
-            raise ValueError(f"rates: must be in [0, 1], got {self.rates}")
 
 
 def variants(settings: TemplateSettings, classes: int) -> Mapping[str, Variant]:

@@ -231,9 +231,9 @@ def _among_slots(
     if slot not in made.dropouts or _largest(own) <= TOLERANCE:
         words = f"{slot} shifts no batch norm"
         words += f"; {_HEAD[slot]}." if slot in _HEAD and "h4" in slots else ": it may stay."
-        return Advice(slot, own, None, own.mean_abs_log_ratio, words)
+        return _staying(slot, own, words)
     if _renormalised(own):
-        return Advice(slot, own, None, own.mean_abs_log_ratio, _normalised_again(own))
+        return _staying(slot, own, _normalised_again(own))
     others = [other for other in slots if other != slot and other in made.dropouts]
     sizes = {other: measure(dropouts=[other]).mean_abs_log_ratio for other in others}
     best = min(sizes.values(), default=own.mean_abs_log_ratio)
@@ -242,7 +242,7 @@ def _among_slots(
             f"{_shifted(own)} No slot of its kind shifts less: a lower rate would, and"
             " recalibrating repairs it."
         )
-        return Advice(slot, own, None, own.mean_abs_log_ratio, words)
+        return _staying(slot, own, words)
     published = {name for text in NAMED.values() for name in Placement.parse(text).slots}
     ties = [other for other, size in sizes.items() if size <= best * _TIE]
     place = slots.index(slot)
@@ -254,20 +254,22 @@ def _among_slots(
     return Advice(slot, own, move_to, sizes[move_to], words)
 
 
+def _staying(name: str, own: Shift, words: str) -> Advice:
+    return Advice(name, own, None, own.mean_abs_log_ratio, words)
+
+
 def _in_words(own: Shift) -> Advice:
     (name,) = own.dropouts
     if _largest(own) <= TOLERANCE:
-        return Advice(
-            name, own, None, own.mean_abs_log_ratio, f"{name} shifts no batch norm: it may stay."
-        )
+        return _staying(name, own, f"{name} shifts no batch norm: it may stay.")
     if _renormalised(own):
-        return Advice(name, own, None, own.mean_abs_log_ratio, _normalised_again(own))
+        return _staying(name, own, _normalised_again(own))
     last = [norm for norm in own.harmed if norm.abs_log_ratio > TOLERANCE][-1]
     words = (
         f"{_shifted(own)} Behind {last.norm} it would shift none of these; if that is too late, put"
         " it between the last batch norm of its branch and the weight after that."
     )
-    return Advice(name, own, None, own.mean_abs_log_ratio, words)
+    return _staying(name, own, words)
 
 
 def _largest(shift: Shift) -> float:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.analysis.paths import Path, in_calling_order, name_of, paths_with
+from flaxdrop.calling import naming_call
 from flaxdrop.dropout import Dropout
 from flaxdrop.slots import untraced_collection
 from flaxdrop.slotted import intercept_layers
@@ -81,21 +82,7 @@ class Caller:
                 "variables: have no batch_stats; the network has no batch norm, or they were"
                 " left out"
             )
-        found = Pass()
-        measure = functools.partial(self._measure, found=found, first=False, active=None)
-        try:
-            moments = jax.eval_shape(measure, variables, batch, keys)
-        except TypeError as error:
-            if "unexpected keyword" not in str(error):
-                raise
-            raise ValueError(
-                f"options: {error}; say how the network is called, for example"
-                ' training={"train": True}, inference={"train": False}'
-            ) from None
-        if not found.frozen:
-            raise ValueError("model: calls no nn.BatchNorm")
-        found.norms = in_calling_order(list(found.frozen), paths_with(MARK, moments))
-        return found
+        return look(self, variables, batch, keys, "model: calls no nn.BatchNorm")
 
     def measure(
         self,
@@ -105,6 +92,7 @@ class Caller:
         *,
         first: bool = False,
         active: Mapping[str, jax.Array] | None = None,
+        found: Pass | None = None,
     ) -> Any:
         """Measures the moments of the input of every norm; may be traced.
 
@@ -115,24 +103,14 @@ class Caller:
           first: the moments become the running statistics before the norm uses these, rather than
             after it.
           active: name of a dropout layer -> whether it stays on; None: all do.
+          found: gets what the pass goes through.
 
         Returns:
           `batch_stats` with the moments of its input in the place of a norm's running `mean` and
           `var`, and beside them its `epsilon` and whether it is `frozen`, both with a single
           channel: so their other axes are those of scans.
         """
-        return self._measure(variables, batch, keys, found=Pass(), first=first, active=active)
-
-    def _measure(
-        self,
-        variables: Any,
-        batch: Any,
-        keys: Mapping[str, jax.Array],
-        *,
-        found: Pass,
-        first: bool,
-        active: Mapping[str, jax.Array] | None,
-    ) -> Any:
+        found = Pass() if found is None else found
         variables = flax.core.unfreeze(variables)
         mutable = [collection for collection in variables if collection != "params"]
         mutable.append(untraced_collection())
@@ -148,6 +126,24 @@ class Caller:
         for name in self.axes:
             apply = jax.vmap(apply, in_axes=None, out_axes=None, axis_size=1, axis_name=name)
         return apply()
+
+
+def look(
+    caller: Any, variables: Any, batch: Any, keys: Mapping[str, jax.Array], without: str
+) -> Pass:
+    """Traces a pass of a `Caller` and tells what it goes through, without computing anything.
+
+    Raises:
+      ValueError: as `Caller.look`; `without` are the words where no norm is called.
+    """
+    found = Pass()
+    measure = functools.partial(caller.measure, found=found)
+    with naming_call("options", 'training={"train": True}, inference={"train": False}'):
+        moments = jax.eval_shape(measure, variables, batch, dict(keys))
+    if not found.frozen:
+        raise ValueError(without)
+    found.norms = in_calling_order(list(found.frozen), paths_with(MARK, moments))
+    return found
 
 
 @contextlib.contextmanager
@@ -177,12 +173,7 @@ def _interceptor(
 ) -> Callable[..., Any]:
     called: list[tuple[Any, str | None]] = []  # scopes around the norms, and their names there
 
-    def intercept(
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        options: dict[str, Any],
-        context: nn.module.InterceptorContext,
-    ) -> Any:
+    def intercept(call: Any, arguments: Any, options: Any, context: Any) -> Any:
         module = context.module
         found.called.add(module.path)
         if _is_bridged(module):
@@ -195,13 +186,7 @@ def _interceptor(
             return _switched(found, active, module, call, arguments, options)
         if not isinstance(module, nn.BatchNorm):
             return call(*arguments, **options)
-        assert module.scope is not None
-        around, name = module.scope.parent, module.scope.name
-        if any(around is other and name == same for other, same in called):
-            raise ValueError(
-                f"norm {name_of(module.path)}: is called twice in a pass, must be once"
-            )
-        called.append((around, name))
+        refuse_second_call(called, module)
         told = _told(found, module, arguments, options)
 
         def write() -> None:
@@ -221,25 +206,60 @@ def _interceptor(
 def _told(
     found: Pass, module: nn.BatchNorm, arguments: tuple[Any, ...], options: Mapping[str, Any]
 ) -> dict[str, jax.Array]:
-    x = arguments[0] if arguments else options["x"]
+    moments = batch_moments(module, arguments, options)
+    found.frozen[module.path] = frozen = uses_running(module, arguments, options)
+    if module.axis_name is not None and module.axis_name not in found.axes:
+        found.axes.append(module.axis_name)
+    return {**moments, "frozen": jnp.full(moments[MARK].shape, frozen)}
+
+
+def refuse_second_call(called: list[tuple[Any, str | None]], module: Any) -> None:
+    """Refuses a norm that was called in this pass, and notes the others.
+
+    Args:
+      called: scopes around the norms that were called, and their names there.
+      module: a norm that is called.
+
+    Raises:
+      ValueError: it is among them.
+    """
+    around, name = module.scope.parent, module.scope.name
+    if any(around is other and name == same for other, same in called):
+        raise ValueError(f"norm {name_of(module.path)}: is called twice in a pass, must be once")
+    called.append((around, name))
+
+
+def uses_running(module: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+    """Whether a call of a batch norm uses its running statistics."""
+    frozen = arguments[1] if len(arguments) > 1 else options.get("use_running_average")
+    return bool(module.use_running_average if frozen is None else frozen)
+
+
+def batch_moments(
+    module: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]
+) -> dict[str, jax.Array]:
+    """Mean and variance of what a batch norm is called with, by channel, and its epsilon.
+
+    Raises:
+      ValueError: it has a mask.
+    """
     if options.get("mask") is not None:
         raise ValueError(f"norm {name_of(module.path)}: has a mask, which cannot be measured")
+    x = arguments[0] if arguments else options["x"]
     own = (module.axis,) if isinstance(module.axis, int) else tuple(module.axis)
     kept = {axis % x.ndim for axis in own}
     others = tuple(axis for axis in range(x.ndim) if axis not in kept)
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    frozen = arguments[1] if len(arguments) > 1 else options.get("use_running_average")
-    frozen = bool(module.use_running_average if frozen is None else frozen)
-    found.frozen[module.path] = frozen
-    if module.axis_name is not None and module.axis_name not in found.axes:
-        found.axes.append(module.axis_name)
-    ones = (1,) * len(kept)
+    wide = widened(x)
     return {
         "mean": jnp.mean(wide, axis=others),
         "var": jnp.var(wide, axis=others),
-        MARK: jnp.full(ones, module.epsilon, jnp.float32),
-        "frozen": jnp.full(ones, frozen),
+        MARK: jnp.full((1,) * len(kept), module.epsilon, jnp.float32),
     }
+
+
+def widened(x: jax.Array) -> jax.Array:
+    """`x` in f32 at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _switched(

@@ -17,8 +17,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from flaxdrop.analysis.norm_inputs import as_immutable
-from flaxdrop.analysis.paths import Path, at, name_of
+from flaxdrop.analysis.norm_inputs import (
+    as_immutable,
+    batch_moments,
+    refuse_second_call,
+    uses_running,
+    widened,
+)
+from flaxdrop.analysis.paths import Path, at
 from flaxdrop.placement import Placement
 from flaxdrop.slots import untraced_collection
 from flaxdrop.slotted import intercept_layers
@@ -61,25 +67,13 @@ def look(
     seen = Seen()
     called: list[tuple[Any, str | None]] = []  # scopes around batch norms, and their names there
 
-    def intercept(
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
-        context: nn.module.InterceptorContext,
-    ) -> Any:
+    def intercept(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
         module: Any = context.module
         if context.method_name != "__call__":
             return call(*arguments, **keywords)
         if isinstance(module, nn.BatchNorm):
-            scope: Any = module.scope
-            around, name = scope.parent, scope.name
-            if any(around is other and name == same for other, same in called):
-                raise ValueError(
-                    f"norm {name_of(module.path)}: is called twice in a pass, must be once"
-                )
-            called.append((around, name))
-            frozen = keywords.get("use_running_average", (*arguments, None, None)[1])
-            seen.batch[module.path] = bool(module.use_running_average if frozen is None else frozen)
+            refuse_second_call(called, module)
+            seen.batch[module.path] = uses_running(module, arguments, keywords)
         if isinstance(module, RENORMALISING):
             own = seen.others if module.is_mutable_collection("params") else seen.hidden
             own[module.path] = None
@@ -130,21 +124,12 @@ class Program:
           like "params" with those of the others.
         """
 
-        def intercept(
-            call: Callable[..., Any],
-            arguments: tuple[Any, ...],
-            keywords: dict[str, Any],
-            context: nn.module.InterceptorContext,
-        ) -> Any:
+        def intercept(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
             module: Any = context.module
             if context.method_name != "__call__":
                 return call(*arguments, **keywords)
             if isinstance(module, nn.BatchNorm):
-                if keywords.get("mask") is not None:
-                    raise ValueError(
-                        f"norm {name_of(module.path)}: has a mask, which cannot be measured"
-                    )
-                told = _batch_moments(module, arguments[0] if arguments else keywords["x"])
+                told = batch_moments(module, arguments, keywords)
                 if module.path not in self.frozen:
                     for what in ("mean", "var"):
                         given: Any = module.get_variable(_STATISTICS, what)
@@ -199,44 +184,23 @@ def _apply(
     return call(variables, batch, dict(rngs))
 
 
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
-def _batch_moments(module: nn.BatchNorm, x: jax.Array) -> dict[str, jax.Array]:
-    own = (module.axis,) if isinstance(module.axis, int) else tuple(module.axis)
-    kept = {axis % x.ndim for axis in own}
-    others = tuple(axis for axis in range(x.ndim) if axis not in kept)
-    wide = _wide(x)
-    return {
-        "mean": jnp.mean(wide, axis=others),
-        "var": jnp.var(wide, axis=others),
-        "epsilon": jnp.full((1,) * len(kept), module.epsilon, jnp.float32),
-    }
-
-
 def _example_moments(module: Any, x: jax.Array) -> dict[str, jax.Array]:
     """Mean over the examples of the variance (or mean square) that each is divided by.
 
     Returns:
       "var": [groups] of a GroupNorm, [channels] of an InstanceNorm, else [1]; "mean" is zero.
     """
-    wide = _wide(x)
+    wide = widened(x)
+    reduced: Any = getattr(module, "reduction_axes", None)
     if isinstance(module, nn.GroupNorm):
         groups = module.num_groups or x.shape[-1] // int(module.group_size or 1)
-        wide = wide.reshape(len(x), -1, groups, x.shape[-1] // groups)
-        reduced: tuple[int, ...] = (1, 3)
-        kept = 1
+        wide, reduced = wide.reshape(len(x), -1, groups, x.shape[-1] // groups), (1, 3)
     elif isinstance(module, nn.InstanceNorm):
-        wide = wide.reshape(len(x), -1, x.shape[-1])
-        reduced, kept = (1,), 1
-    else:
-        axes = module.reduction_axes
-        reduced = (axes,) if isinstance(axes, int) else tuple(axes)
-        kept = 0
+        wide, reduced = wide.reshape(len(x), -1, x.shape[-1]), 1
     square = isinstance(module, nn.RMSNorm)
     var = jnp.mean(wide * wide, axis=reduced) if square else jnp.var(wide, axis=reduced)
-    var = jnp.mean(var, axis=0) if kept else jnp.mean(var).reshape(1)
+    by_channel = isinstance(module, nn.GroupNorm | nn.InstanceNorm)
+    var = jnp.mean(var, axis=0) if by_channel else jnp.mean(var).reshape(1)
     return {
         "mean": jnp.zeros_like(var),
         "var": var,

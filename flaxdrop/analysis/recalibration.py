@@ -1,5 +1,6 @@
 """Repairs a shift after training: running statistics measured anew, with dropout off."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 
 from flaxdrop.analysis.norm_inputs import Caller, Pass
-from flaxdrop.analysis.paths import at, beside, name_of
+from flaxdrop.analysis.paths import Path, at, beside, name_of
 from flaxdrop.linen import check_linen
 
 
@@ -64,30 +65,32 @@ def recalibrator(
       A function (variables, batches) -> variables.
     """
     check_linen(model)
-    return repairer(
-        Caller(model, {"train": False} if inference is None else inference, inference=True)
-    )
+    options = {"train": False} if inference is None else inference
+    return repairer(lambda _: Caller(model, options, inference=True))
 
 
-def repairer(caller: Any) -> Callable[[Any, Iterable[Any]], Any]:
-    """`recalibrator` for a network that is called by a `Caller`."""
-    measure = jax.jit(lambda variables, batch: caller.measure(variables, batch, {}, first=True))
-    paths: list[tuple[str, ...]] = []
+def repairer(caller_for: Callable[[Any], Any]) -> Callable[[Any, Iterable[Any]], Any]:
+    """`recalibrator` for a network that is called by a `Caller`, made for its first batch."""
+    measure: Any = None
+    paths: list[Path] = []
 
     def repair(variables: Any, batches: Iterable[Any]) -> Any:
+        nonlocal measure
         if isinstance(batches, np.ndarray | jax.Array):
             raise ValueError(
                 f"batches: must be batches, got an array of shape {batches.shape}; [x] is one batch"
             )
         variables = flax.core.unfreeze(variables)
         count = 0
-        means: dict[tuple[str, ...], np.ndarray] = {}
-        squares: dict[tuple[str, ...], np.ndarray] = {}  # summed, about the mean
+        means: dict[Path, np.ndarray] = {}
+        squares: dict[Path, np.ndarray] = {}  # summed, about the mean
         for batch in batches:
-            if not paths:
+            if measure is None:
+                caller = caller_for(batch)
                 found = caller.look(variables, batch, {})
                 _refuse_others(variables["batch_stats"], found)
                 paths.extend(found.norms)
+                measure = jax.jit(functools.partial(caller.measure, keys={}, first=True))
             examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
             measured = jax.device_get(measure(variables, batch))
             for path in paths:

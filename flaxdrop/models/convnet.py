@@ -124,12 +124,7 @@ class ConvNet(nn.Module):
           ValueError: an unknown slot or pooling, or no images, or ones that are too small.
         """
         del train
-        check_images(x)
-        if min(x.shape[1:3]) < self.smallest_image:
-            raise ValueError(
-                f"image_size: must be at least {self.smallest_image} for {len(self.widths)} blocks,"
-                f" got {x.shape[1]}x{x.shape[2]}"
-            )
+        check_images(x, self.smallest_image, f"{len(self.widths)} blocks")
         placement = resolve_placement(placement, self.slots)
         around = placement.only(("before_pool", "after_pool"))
         x = x.astype(self.dtype)

@@ -13,21 +13,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from flaxdrop.dropout import Dropout
+from flaxdrop.models import layers
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.models.images import check_images
-from flaxdrop.ops.batch_norm import BatchNorm
-from flaxdrop.ops.convolution import conv_general_dilated
+from flaxdrop.models.layers import slots_in
 from flaxdrop.placement import Placement, resolve_placement
 
-LAYER_SLOTS = ("branch", "norm1", "relu1", "conv1", "norm2", "relu2", "conv2")
-TRANSITION_SLOTS = (
-    "transition",
-    "transition_norm",
-    "transition_relu",
-    "transition_conv",
-    "transition_pool",
-)
 LAYER_LAYOUT = (
     "[ {branch} -> BN -> {norm1} -> ReLU -> {relu1} -> Conv1x1 -> {conv1} -> BN -> {norm2} -> ReLU"
     " -> {relu2} -> Conv3x3 -> {conv2} ] beside the input"
@@ -36,6 +27,7 @@ TRANSITION_LAYOUT = (
     "{transition} -> BN -> {transition_norm} -> ReLU -> {transition_relu} -> Conv1x1 ->"
     " {transition_conv} -> mean of 2x2 -> {transition_pool}"
 )
+LAYER_SLOTS, TRANSITION_SLOTS = slots_in(LAYER_LAYOUT), slots_in(TRANSITION_LAYOUT)
 STEMS = {
     "imagenet": "Conv7x7/2 -> BN -> ReLU -> maximum of 3x3/2",
     "cifar": "Conv3x3",
@@ -69,7 +61,7 @@ class DenseLayer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H, W, C + growth]`."""
-        drop = functools.partial(_drop, placement)
+        drop = functools.partial(layers.drop, placement)
         y = drop("branch", x)
         y = drop("norm1", self.norm(name="norm1")(y))
         y = drop("relu1", nn.relu(y))
@@ -94,7 +86,7 @@ class Transition(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H // 2, W // 2, C // 2]`."""
-        drop = functools.partial(_drop, placement)
+        drop = functools.partial(layers.drop, placement)
         x = drop("transition", x)
         x = drop("transition_norm", self.norm(name="norm")(x))
         x = drop("transition_relu", nn.relu(x))
@@ -159,13 +151,13 @@ class DenseNet(nn.Module):
                     f" got {self.depth}"
                 )
             return PUBLISHED[self.depth][0]
-        layers, rest = divmod(self.depth - 4, 6)
-        if layers < 1 or rest:
+        each, rest = divmod(self.depth - 4, 6)
+        if each < 1 or rest:
             raise ValueError(
                 "depth: must be 6n + 4 (10, 16, 22, ...) with the stem for CIFAR (or the layers"
                 f" of every block), got {self.depth}"
             )
-        return (layers,) * 3
+        return (each,) * 3
 
     @property
     def channels_per_layer(self) -> int:
@@ -223,21 +215,10 @@ class DenseNet(nn.Module):
           ValueError: an unknown slot, a depth or a stem that does not exist, or no images, or ones
             that are too small.
         """
-        check_images(x)
-        if min(x.shape[1:3]) < self.smallest_image:
-            raise ValueError(
-                f"image_size: must be at least {self.smallest_image} for"
-                f" {len(self.block_sizes)} blocks behind this stem, got {x.shape[1]}x{x.shape[2]}"
-            )
+        check_images(x, self.smallest_image, f"{len(self.block_sizes)} blocks behind this stem")
         placement = resolve_placement(placement, self.slots)
-        conv = functools.partial(_conv, dtype=self.dtype)
-        norm = functools.partial(
-            BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=self.epsilon,
-            dtype=self.dtype,
-        )
+        conv = functools.partial(layers.conv, kernel_init=_he_fan_in, dtype=self.dtype)
+        norm = layers.batch_norm(train, self.dtype, self.epsilon)
         sizes, growth = self.block_sizes, self.channels_per_layer
         x = x.astype(self.dtype)
         if self.stem == "imagenet":
@@ -258,27 +239,10 @@ class DenseNet(nn.Module):
                 x = Transition(conv, norm, name=f"transition{block}")(x, here)
         x = nn.relu(norm(name="norm")(x))
         if not self.num_classes:
-            return _drop(placement, "h4", x.astype(jnp.float32))
+            return layers.drop(placement, "h4", x.astype(jnp.float32))
         return classify(x, placement, self.num_classes, _torch_uniform)
 
 
 # The initial weights are torchvision's.
 _he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 _torch_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
-
-def _drop(placement: Placement, slot: str, x: jax.Array) -> jax.Array:
-    return Dropout(slot)(x, placement)
-
-
-def _conv(features: int, size: tuple[int, int], strides: int = 1, **options: Any) -> nn.Conv:
-    return nn.Conv(
-        features,
-        size,
-        strides=strides,
-        padding=[(side // 2, side // 2) for side in size],
-        use_bias=False,
-        kernel_init=_he_fan_in,
-        conv_general_dilated=conv_general_dilated,
-        **options,
-    )

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
 from flaxdrop.models.images import check_images
+from flaxdrop.models.layers import slots_in
 from flaxdrop.placement import Placement, resolve_placement
 
-HEAD_SLOTS = ("h4", "h5", "logits")
 HEAD_LAYOUT = "{h4} -> mean over pixels -> {h5} -> Dense -> {logits}"
+HEAD_SLOTS = slots_in(HEAD_LAYOUT)
 
 Initialiser = Callable[..., Any]
 

@@ -18,40 +18,24 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from flaxdrop.dropout import Dropout
+from flaxdrop.models import layers
 from flaxdrop.models.head import HEAD_LAYOUT, HEAD_SLOTS, classify
 from flaxdrop.models.images import check_images
-from flaxdrop.ops.batch_norm import BatchNorm
-from flaxdrop.ops.convolution import conv_general_dilated
+from flaxdrop.models.layers import slots_in
 from flaxdrop.ops.remat import remat_block
 from flaxdrop.placement import Placement, resolve_placement
 
-BASIC_SLOTS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "shortcut", "post_add")
-# Named after the module they follow; only P6, before the last convolution, is confirmed here.
-BOTTLENECK_SLOTS = (
-    "trunk",
-    "branch",
-    "norm1",
-    "relu1",
-    "conv1",
-    "norm2",
-    "relu2",
-    "conv2",
-    "norm3",
-    "p6",
-    "conv3",
-    "shortcut",
-    "post_add",
-)
 BASIC_LAYOUT = (
     "{p0} -> [ {p1} -> BN -> {p2} -> ReLU -> {p3} -> Conv3x3 -> {p4} -> BN -> {p5} -> ReLU ->"
     " {p6} -> Conv3x3 -> {p7} ] + {shortcut} -> {post_add}"
 )
+# Named after the module they follow; only P6, before the last convolution, is confirmed here.
 BOTTLENECK_LAYOUT = (
     "{trunk} -> [ {branch} -> BN -> {norm1} -> ReLU -> {relu1} -> Conv1x1 -> {conv1} -> BN ->"
     " {norm2} -> ReLU -> {relu2} -> Conv3x3 -> {conv2} -> BN -> {norm3} -> ReLU -> {p6} -> Conv1x1"
     " -> {conv3} ] + {shortcut} -> {post_add}"
 )
+BASIC_SLOTS, BOTTLENECK_SLOTS = slots_in(BASIC_LAYOUT), slots_in(BOTTLENECK_LAYOUT)
 
 Layer = Callable[..., Any]
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -75,7 +59,7 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H / stride, W / stride, width]`."""
-        drop = functools.partial(_drop, placement)
+        drop = functools.partial(layers.drop, placement)
         unit = functools.partial(_unit, self, placement)
         x = drop("p0", x)
         y = unit(1, ("p1", "p2", "p3"), x, self.width, 3, self.stride)
@@ -102,7 +86,7 @@ class BottleneckBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, placement: Placement) -> jax.Array:
         """Maps `[N, H, W, C]` to `[N, H / stride, W / stride, 4 width]`."""
-        drop = functools.partial(_drop, placement)
+        drop = functools.partial(layers.drop, placement)
         unit = functools.partial(_unit, self, placement)
         x = drop("trunk", x)
         y = unit(1, ("branch", "norm1", "relu1"), x, self.width, 1)
@@ -155,12 +139,12 @@ class PreResNet(nn.Module):
         """
         if self.block not in ("basic", "bottleneck"):
             raise ValueError(f"block: unknown {self.block!r}, choose basic or bottleneck")
-        layers = len(self.widths) * (2 if self.block == "basic" else 3)
-        blocks, rest = divmod(self.depth - 2, layers)
+        every = len(self.widths) * (2 if self.block == "basic" else 3)
+        blocks, rest = divmod(self.depth - 2, every)
         if blocks < 1 or rest:
             raise ValueError(
-                f"depth: must be {layers}n + 2 with {self.block} blocks"
-                f" ({layers + 2}, {2 * layers + 2}, {3 * layers + 2}, ...), got {self.depth}"
+                f"depth: must be {every}n + 2 with {self.block} blocks"
+                f" ({every + 2}, {2 * every + 2}, {3 * every + 2}, ...), got {self.depth}"
             )
         return blocks
 
@@ -201,14 +185,8 @@ class PreResNet(nn.Module):
         """
         check_images(x)
         placement = resolve_placement(placement, self.slots)
-        conv = functools.partial(_conv, dtype=self.dtype)
-        norm = functools.partial(
-            BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            dtype=self.dtype,
-        )
+        conv = functools.partial(layers.conv, kernel_init=he_fan_out, dtype=self.dtype)
+        norm = layers.batch_norm(train, self.dtype, 1e-5)
         count = self.blocks_per_stage
         x = conv(self.widths[0], (3, 3), name="stem")(x.astype(self.dtype))
         in_blocks = placement.only(self.slots.keys() - set(HEAD_SLOTS))
@@ -228,10 +206,6 @@ class PreResNet(nn.Module):
 _BLOCKS: dict[str, Callable[..., Any]] = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
 
 
-def _drop(placement: Placement, slot: str, x: jax.Array) -> jax.Array:
-    return Dropout(slot)(x, placement)
-
-
 def _unit(
     block: nn.Module,
     placement: Placement,
@@ -245,25 +219,12 @@ def _unit(
     """Norm, ReLU and convolution, with a slot before each."""
 
     def unit(block: Any, x: jax.Array) -> jax.Array:
-        y = _drop(placement, slots[0], x)
-        y = _drop(placement, slots[1], block.norm(name=f"norm{number}")(y))
-        y = _drop(placement, slots[2], nn.relu(y))
+        y = layers.drop(placement, slots[0], x)
+        y = layers.drop(placement, slots[1], block.norm(name=f"norm{number}")(y))
+        y = layers.drop(placement, slots[2], nn.relu(y))
         return block.conv(features, (side, side), strides=stride, name=f"conv{number}")(y)
 
     return remat_block(unit)(block, x)
-
-
-def _conv(features: int, size: tuple[int, int], strides: int = 1, **options: Any) -> nn.Conv:
-    return nn.Conv(
-        features,
-        size,
-        strides=strides,
-        padding=[(side // 2, side // 2) for side in size],
-        use_bias=False,
-        kernel_init=he_fan_out,
-        conv_general_dilated=conv_general_dilated,
-        **options,
-    )
 
 
 def _shortcut(block: Any, x: jax.Array, features: int, drop: Layer) -> jax.Array:

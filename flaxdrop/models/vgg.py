@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from flaxdrop.dropout import Dropout
 from flaxdrop.models.images import check_images
-from flaxdrop.ops.batch_norm import BatchNorm
+from flaxdrop.models.layers import batch_norm
 from flaxdrop.ops.convolution import conv_general_dilated
 from flaxdrop.ops.pooling import pool
 from flaxdrop.placement import Placement, resolve_placement
@@ -119,20 +119,9 @@ class VGG(nn.Module):
         Raises:
           ValueError: an unknown slot, or no images, or ones that are too small.
         """
-        check_images(x)
-        if min(x.shape[1:3]) < self.smallest_image:
-            raise ValueError(
-                f"image_size: must be at least {self.smallest_image} for {len(self.widths)} blocks,"
-                f" got {x.shape[1]}x{x.shape[2]}"
-            )
+        check_images(x, self.smallest_image, f"{len(self.widths)} blocks")
         placement = resolve_placement(placement, self.slots)
-        norm = functools.partial(
-            BatchNorm,
-            use_running_average=not train,
-            momentum=self.momentum,
-            epsilon=1e-3,
-            dtype=self.dtype,
-        )
+        norm = batch_norm(train, self.dtype, 1e-3, self.momentum)
         layer = functools.partial(Layer, norm=norm if self.batch_norm else None)
         x = x.astype(self.dtype)
         for block, width in enumerate(self.widths, start=1):

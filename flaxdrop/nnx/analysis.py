@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from flaxdrop.analysis.advice import Advice, advise_by, advise_by_ranking
+from flaxdrop.analysis.masked import check_examples
 from flaxdrop.analysis.own_dropout import standing_at
 from flaxdrop.analysis.paths import name_of
 from flaxdrop.analysis.probing import Probe, make_probe
@@ -17,6 +16,7 @@ from flaxdrop.analysis.ranking import RankedSlot, Ranking
 from flaxdrop.analysis.recalibration import repairer
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.analysis.uncertainty import Prediction, predict
+from flaxdrop.calling import naming_call
 from flaxdrop.nnx.dropout import Dropout
 from flaxdrop.nnx.hooks import modules_of
 from flaxdrop.nnx.norm_inputs import Caller, set_statistics, variables_for
@@ -86,19 +86,10 @@ def advise(
     are tried; for slots of `with_slots`, other groups with as many places. Without a placement the
     advice is on the `nnx.Dropout` of the network, or, where it has none, on every slot.
 
-    Args:
-      model: as in `variance_shift`.
-      batch: likewise.
-      placement: likewise.
-      training: likewise.
-      inference: likewise.
-      masks: how many to average over, at least 2.
+    Arguments and errors are those of `variance_shift`.
 
     Returns:
       An advice for each.
-
-    Raises:
-      ValueError: as `variance_shift`.
 
     >>> class Block(nnx.Module):
     ...     def __init__(self, rngs):
@@ -143,19 +134,10 @@ def rank_slots(
     As `flaxdrop.analysis.rank_slots`. The `nnx.Dropout` of the network is off. One compilation
     serves all slots.
 
-    Args:
-      model: as in `variance_shift`.
-      batch: likewise.
-      rate: of dropout, in (0, 1).
-      training: as in `variance_shift`.
-      inference: likewise.
-      masks: how many to average over, at least 2.
+    Arguments and errors are those of `variance_shift`, and `rate`, of dropout, in (0, 1).
 
     Returns:
       The slots with their shifts.
-
-    Raises:
-      ValueError: as `variance_shift`.
 
     >>> class Block(nnx.Module):
     ...     def __init__(self, rngs):
@@ -205,6 +187,7 @@ def recalibrate(
       ValueError: no batches, an array in their place, no batch norm, inputs that are not finite,
         another module with running statistics, or no NNX module.
 
+    >>> import jax.numpy as jnp
     >>> norm = nnx.BatchNorm(1, rngs=nnx.Rngs(0))
     >>> x = jnp.arange(6.0).reshape(6, 1)
     >>> recalibrate(norm, [x[:4], x[4:]])
@@ -212,19 +195,15 @@ def recalibrate(
     Array([2.5], dtype=float32)
     """
     check_module(model)
-    if isinstance(batches, np.ndarray | jax.Array):
-        raise ValueError(
-            f"batches: must be batches, got an array of shape {batches.shape}; [x] is one batch"
-        )
-    batches = list(batches)
-    if not batches:
-        raise ValueError("batches: are none, must be at least one")
     variables = variables_for(model)
     if not variables["batch_stats"]:
         raise ValueError(f"model: must have an nnx.BatchNorm, {type(model).__name__} has none")
-    slotted = _slotted(model, batches[0], inference)
-    caller = Caller(nnx.graphdef(slotted), dict(inference or {}), inference=True)
-    repaired = repairer(caller)(variables, batches)
+
+    def caller_for(batch: Any) -> Caller:
+        slotted = _slotted(model, batch, inference)
+        return Caller(nnx.graphdef(slotted), dict(inference or {}), inference=True)
+
+    repaired = repairer(caller_for)(variables, batches)
     set_statistics(model, repaired["batch_stats"])
 
 
@@ -255,6 +234,7 @@ def mc_predict(
     Raises:
       ValueError: as `flaxdrop.analysis.mc_predict`, and for what is no NNX module.
 
+    >>> import jax.numpy as jnp
     >>> head, x = nnx.Linear(8, 3, rngs=nnx.Rngs(0)), jnp.ones((2, 8))
     >>> class Network(nnx.Module):
     ...     def __init__(self):
@@ -269,12 +249,7 @@ def mc_predict(
     if samples < 1:
         raise ValueError(f"samples: must be at least 1, got {samples}")
     check_placement(placement)
-    for leaf in jax.tree.leaves(x):
-        if not jnp.size(leaf):
-            raise ValueError(f"x: must have an example, got shape {jnp.shape(leaf)}")
-        known = not isinstance(leaf, jax.core.Tracer)
-        if known and not np.isfinite(np.asarray(leaf, np.float32)).all():
-            raise ValueError("x: must be finite, got NaN or infinity")
+    check_examples(x)
     graph, state = nnx.split(_slotted(model, x, inference))
 
     def apply(key: jax.Array) -> Any:
@@ -296,12 +271,8 @@ def _slotted(model: Any, batch: Any, options: Mapping[str, Any] | None) -> Any:
     graph, state = nnx.split(model)
     quiet = nnx.merge(graph, state)
     quiet.eval()
-    try:
+    with naming_call("options", 'inference={"train": False}'):
         plan = plan_of(with_slots(quiet, batch, **(options or {})))
-    except TypeError as error:
-        if "argument" not in str(error) or "__call__" not in str(error):
-            raise
-        raise ValueError(f"options: {error}; say how the network is called") from None
     return with_plan(model, plan)
 
 

@@ -141,14 +141,14 @@ def _hooked(cls: Any) -> Any:
             for name, value in ours.items():
                 vars(self).setdefault(name, value)
 
-    body = {
-        "__call__": __call__,
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-    }
-    hooked = type(cls)(cls.__name__, (cls,), body)
+    hooked = subclass(cls, __call__=__call__)
     return hooked
+
+
+def subclass(cls: Any, **members: Any) -> Any:
+    """Makes a class that looks like another, but for some of its members."""
+    alike = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(cls)(cls.__name__, (cls,), alike | members)
 
 
 def _through(

@@ -14,116 +14,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxdrop import hashing
-from flaxdrop.analysis.norm_inputs import MARK, Pass
-from flaxdrop.analysis.paths import Path, at, in_calling_order, name_of, paths_with
-from flaxdrop.boundaries import single_input, value_at
-from flaxdrop.nnx.drops import Drop, drops
-from flaxdrop.nnx.hooks import Call, Hook, HookVariable, call_hooked, modules_of, variables_of
+from flaxdrop.analysis.norm_inputs import MARK, Pass, look
+from flaxdrop.analysis.paths import Path, at, name_of
+from flaxdrop.nnx.drops import drops
+from flaxdrop.nnx.hooks import Hook, HookVariable, call_hooked, modules_of, variables_of
+from flaxdrop.nnx.norm_hooks import RENORMALISING, MeasureNorm, Note, NoteDrop, SwitchDropout
 from flaxdrop.nnx.slots import class_of, plan_of
 from flaxdrop.placement import Placement
-
-# They keep no running statistics: what dropout does to the variance, they undo at inference too.
-RENORMALISING = tuple(
-    getattr(nnx, name)
-    for name in ("LayerNorm", "RMSNorm", "GroupNorm", "InstanceNorm")
-    if hasattr(nnx, name)  # the last is younger than flax 0.11.2
-)
-_SPECTRAL_NORM = getattr(nnx, "SpectralNorm", ())  # likewise
-
-
-@dataclasses.dataclass(frozen=True, eq=False)  # equal to itself alone: `nnx.jit` traces it anew
-class _Note:
-    """Notes that a module is called."""
-
-    found: Pass
-    path: Path
-
-    def __call__(self, call: Call) -> Any:
-        self.found.called.add(self.path)
-        if isinstance(call.module, _SPECTRAL_NORM):
-            self.found.weights.add(self.path)
-        return call.go()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _NoteDrop(_Note):
-    """Notes that dropout is on at a slot."""
-
-    drop: Drop
-
-    def __call__(self, call: Call) -> Any:
-        if self.drop.slot not in self.found.dropouts:
-            self.found.dropouts.append(self.drop.slot)
-        return self.drop(call)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _SwitchDropout(_Note):
-    """Notes whether an `nnx.Dropout` is on, and puts it off where it is told to."""
-
-    def __call__(self, call: Call) -> Any:
-        place, _ = single_input(call.arguments, call.options)
-        out = call.go()
-        x = out if place is None else value_at(place, call.arguments, call.options)
-        if out is x:  # it is off
-            return x
-        name = name_of(self.path)
-        if name not in self.found.dropouts:
-            self.found.dropouts.append(name)
-        return jnp.where(call.data["active"][...], out, x) if "active" in call.data else out
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _MeasureNorm(_Note):
-    """Writes down the moments of what a norm is given.
-
-    Attributes:
-      first: before the norm is called, rather than after it.
-      inference: whether the pass is one of inference.
-      seen: the norms that were called.
-    """
-
-    first: bool
-    inference: bool
-    seen: list[nnx.Module]
-
-    def __call__(self, call: Call) -> Any:
-        name, module = name_of(self.path), call.module
-        arguments, options = call.arguments, call.options
-        if any(module is other for other in self.seen):
-            raise ValueError(f"norm {name}: is called twice in a pass, must be once")
-        self.seen.append(module)
-        x = arguments[0] if arguments else options["x"]
-        if options.get("mask") is not None:
-            raise ValueError(f"norm {name}: has a mask, which cannot be measured")
-        if isinstance(module, nnx.BatchNorm):
-            frozen = arguments[1] if len(arguments) > 1 else options.get("use_running_average")
-            frozen = bool(module.use_running_average if frozen is None else frozen)
-            mean, var, axis = module.mean, module.var, module.axis
-            if module.axis_name is not None and module.axis_name not in self.found.axes:
-                self.found.axes.append(module.axis_name)
-        else:
-            self.found.renormalising.add(self.path)
-            frozen, mean, var, axis = self.inference, call.data["mean"], call.data["var"], -1
-        self.found.frozen[self.path] = frozen
-        others = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        moments = jnp.mean(wide, axis=others), jnp.var(wide, axis=others)
-        if mean[...].shape != moments[0].shape:
-            raise ValueError(
-                f"norm {name}: the nnx.scan or nnx.vmap around it must take all Variables along"
-                " axis 0, as in_axes=0, or nnx.StateAxes with `...: 0`"
-            )
-
-        def write() -> None:
-            mean[...], var[...] = moments
-
-        if self.first:
-            write()
-        out = call.go()
-        if not self.first:
-            write()
-        return out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,27 +48,11 @@ class Caller:
           ValueError: the network calls no norm, or is not called like that, or a norm is used in a
             way that cannot be measured.
         """
-        found = Pass()
-
-        def measure(variables: Any, batch: Any, keys: Any) -> Any:
-            return self._measure(variables, batch, keys, found, first=False, active=None)
-
-        try:
-            moments = jax.eval_shape(measure, variables, batch, dict(keys))
-        except TypeError as error:
-            if "unexpected keyword" not in str(error):
-                raise
-            raise ValueError(
-                f"options: {error}; say how the network is called, for example"
-                ' training={"train": True}, inference={"train": False}'
-            ) from None
-        if not found.frozen:
-            raise ValueError(
-                "model: must call a norm of nnx (BatchNorm, LayerNorm, RMSNorm, GroupNorm,"
-                " InstanceNorm) to be measured, calls none"
-            )
-        found.norms = in_calling_order(list(found.frozen), paths_with(MARK, moments))
-        return found
+        without = (
+            "model: must call a norm of nnx (BatchNorm, LayerNorm, RMSNorm, GroupNorm,"
+            " InstanceNorm) to be measured, calls none"
+        )
+        return look(self, variables, batch, keys, without)
 
     def measure(
         self,
@@ -181,32 +62,15 @@ class Caller:
         *,
         first: bool = False,
         active: Mapping[str, jax.Array] | None = None,
+        found: Pass | None = None,
     ) -> Any:
         """The moments of the input of every norm; may be traced.
 
-        Args:
-          variables: of the network, from `variables_for`.
-          batch: its first argument.
-          keys: "dropout" -> what its random numbers depend on; empty: none.
-          first: the moments become the running statistics before the norm uses these, rather than
-            after it.
-          active: which of the dropout layers that are on stay so, by name; None: all.
-
-        Returns:
-          As that of `flaxdrop.analysis.norm_inputs`.
+        Arguments and result are those of `flaxdrop.analysis.norm_inputs.Caller.measure`, but for
+        the variables, which are from `variables_for`.
         """
-        return self._measure(variables, batch, keys, Pass(), first=first, active=active)
+        passed = Pass() if found is None else found
 
-    def _measure(
-        self,
-        variables: Any,
-        batch: Any,
-        keys: Mapping[str, jax.Array],
-        found: Pass,
-        *,
-        first: bool,
-        active: Mapping[str, jax.Array] | None,
-    ) -> Any:
         def apply() -> Any:
             state = jax.tree.map(lambda leaf: leaf, variables["network"])  # new Variables, of here
             network = nnx.merge(self.graph, state)
@@ -217,9 +81,9 @@ class Caller:
                 network.train()
             if "dropout" in keys:
                 reseed(network, keys["dropout"])
-            hooks, data = self._hooks(network, keys.get("dropout"), found, first, active)
+            hooks, data = self._hooks(network, keys.get("dropout"), passed, first, active)
             call_hooked(network, class_of(network), hooks, data, (batch,), self.options)
-            return _told(network, data, found)
+            return _told(network, data, passed)
 
         for name in self.axes:
             apply = jax.vmap(apply, in_axes=None, out_axes=None, axis_size=1, axis_name=name)
@@ -244,16 +108,16 @@ class Caller:
         seen: list[nnx.Module] = []
         hooks: dict[Path, tuple[Hook, ...]] = {}
         for path, module in modules_of(network):
-            own: list[Hook] = [_Note(found, path)]
-            own += [_NoteDrop(found, path, drop) for drop in dropped.get(path, ())]
+            own: list[Hook] = [Note(found, path)]
+            own += [NoteDrop(found, path, drop) for drop in dropped.get(path, ())]
             turns = _turns_of(module, path, plan)
             if isinstance(module, nnx.Dropout):
-                own.append(_SwitchDropout(found, path))
+                own.append(SwitchDropout(found, path))
                 if active is not None and name_of(path) in active:
                     on = jnp.broadcast_to(active[name_of(path)], turns)
                     data.setdefault(path, {})["active"] = on
             if _measured(module):
-                own.append(_MeasureNorm(found, path, first, self.inference, seen))
+                own.append(MeasureNorm(found, path, first, self.inference, seen))
             if _measured(module) and not isinstance(module, nnx.BatchNorm):
                 empty = jnp.full((*turns, _channels(module)), jnp.nan, jnp.float32)
                 for what in ("mean", "var"):

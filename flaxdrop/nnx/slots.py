@@ -15,7 +15,7 @@ from flaxdrop.boundaries import Boundary
 from flaxdrop.nnx.boundaries import find_boundaries
 from flaxdrop.nnx.dropout import Dropout
 from flaxdrop.nnx.drops import drops
-from flaxdrop.nnx.hooks import call_hooked, modules_of
+from flaxdrop.nnx.hooks import call_hooked, modules_of, subclass
 from flaxdrop.placement import Placement
 from flaxdrop.places import Place, Places, find_places
 
@@ -107,9 +107,10 @@ def with_slots(model: Any, *arguments: Any, **options: Any) -> Any:
     found = find_boundaries(model, arguments, options)
     layers = _slots_of_layers(model, found.every)
     order = [boundary.name for boundary in found.every]
-    boundaries = tuple(boundary for boundary in found.every if boundary.name not in layers)
+    every = tuple(boundary for boundary in found.every if boundary.name not in layers)
+    others = dataclasses.replace(found, every=every)
     places = [
-        *find_places(dataclasses.replace(found, every=boundaries), _is_dropout),
+        *find_places(others, lambda kind: issubclass(kind, nnx.Dropout)),
         *(Place(b, (), layers[b.name]) for b in found.every if b.name in layers),
     ]
     places.sort(key=lambda place: order.index(place.name))
@@ -143,17 +144,14 @@ def _slotted_class(cls: Any) -> Any:
         hooks, data = drops(plan_of(self), placement, key)
         return call_hooked(self, cls, hooks, data, arguments, options)
 
-    body = {
-        "__call__": __call__,
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-        "slots": property(lambda self: plan_of(self).slots),
-        "aliases": property(lambda self: plan_of(self).aliases),
-        "places": property(lambda self: plan_of(self).every),
-        "left_out": property(lambda self: dict(plan_of(self).left_out)),
-    }
-    slotted = type(cls)(cls.__name__, (cls,), body)
+    slotted = subclass(
+        cls,
+        __call__=__call__,
+        slots=property(lambda self: plan_of(self).slots),
+        aliases=property(lambda self: plan_of(self).aliases),
+        places=property(lambda self: plan_of(self).every),
+        left_out=property(lambda self: dict(plan_of(self).left_out)),
+    )
     return slotted
 
 
@@ -161,7 +159,3 @@ def _slots_of_layers(model: Any, every: tuple[Boundary, ...]) -> dict[str, str]:
     """Name of the boundary of a `flaxdrop.nnx.Dropout` -> its slot."""
     layers = {path: node.slot for path, node in modules_of(model) if isinstance(node, Dropout)}
     return {b.name: layers[b.path] for b in every if b.path in layers}
-
-
-def _is_dropout(kind: type) -> bool:
-    return issubclass(kind, nnx.Dropout)

@@ -61,39 +61,29 @@ class Recipe:
     dropout_switch: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.batch >= 1, "batch", self.batch, "at least 1")
         for name, known in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("dropout_schedule", DROPOUT_SCHEDULES),
         ):
             value = getattr(self, name)
-            _require(value in known, name, value, f"one of {', '.join(known)}")
-        _require(
-            self.learning_rate > 0 and math.isfinite(self.learning_rate),
-            "learning_rate",
-            self.learning_rate,
-            "finite and above 0",
-        )
-        _require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
-        _require(
-            0 <= self.weight_decay < math.inf,
-            "weight_decay",
-            self.weight_decay,
-            "finite and at least 0",
-        )
-        _require(0 < self.decay <= 1, "decay", self.decay, "in (0, 1]")
+            require(value in known, name, value, f"one of {', '.join(known)}")
+        rate, decay = self.learning_rate, self.weight_decay
+        require(0 < rate < math.inf, "learning_rate", rate, "finite and above 0")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        require(0 <= decay < math.inf, "weight_decay", decay, "finite and at least 0")
+        require(0 < self.decay <= 1, "decay", self.decay, "in (0, 1]")
         ascending = list(self.decay_at) == sorted(set(self.decay_at))
         inside = all(0 < at < 1 for at in self.decay_at)
-        _require(ascending and inside, "decay_at", self.decay_at, "ascending fractions in (0, 1)")
-        _require(0 < self.dropout_switch < 1, "dropout_switch", self.dropout_switch, "in (0, 1)")
-        _require(self.crop >= 0, "crop", self.crop, "at least 0")
-        _require(len(self.mean) == len(self.std), "std", self.std, "one value for each of mean")
-        _require(all(0 <= value <= 1 for value in self.mean), "mean", self.mean, "in [0, 1]")
-        _require(
-            all(0 < value < math.inf for value in self.std), "std", self.std, "finite and above 0"
-        )
+        require(ascending and inside, "decay_at", self.decay_at, "ascending fractions in (0, 1)")
+        require(0 < self.dropout_switch < 1, "dropout_switch", self.dropout_switch, "in (0, 1)")
+        require(self.crop >= 0, "crop", self.crop, "at least 0")
+        require(len(self.mean) == len(self.std), "std", self.std, "one value for each of mean")
+        require(all(0 <= value <= 1 for value in self.mean), "mean", self.mean, "in [0, 1]")
+        finite = all(0 < value < math.inf for value in self.std)
+        require(finite, "std", self.std, "finite and above 0")
 
     def steps_per_epoch(self, examples: int) -> int:
         """Whole batches in an epoch.
@@ -104,7 +94,7 @@ class Recipe:
         >>> Recipe(epochs=164, batch=128).steps_per_epoch(50_000)
         390
         """
-        _require(self.batch <= examples, "batch", self.batch, f"at most the {examples} examples")
+        require(self.batch <= examples, "batch", self.batch, f"at most the {examples} examples")
         return examples // self.batch
 
     @property
@@ -149,6 +139,11 @@ class Recipe:
         return optax.chain(optax.add_decayed_weights(self.weight_decay), base)
 
 
-def _require(holds: bool, field: str, value: object, right: str) -> None:
+def require(holds: bool, field: str, value: object, right: str) -> None:
+    """Refuses the value of a field that is not right.
+
+    Raises:
+      ValueError: it does not hold.
+    """
     if not holds:
         raise ValueError(f"{field}: must be {right}, got {value!r}")

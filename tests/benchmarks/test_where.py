@@ -146,7 +146,7 @@ def test_a_dry_run_lists_places_and_arms_and_writes_nothing(command, tmp_path):
         ("absent", {}, "network: .* has no function 'absent', it has .*linen"),
         ("linen", {"places": "Block_*/Convv_0:in"}, "places: .*near it are .*Block_0/Conv_0:in"),
         ("linen", {"batch": 1}, "batch: must be at least 2, got 1"),
-        ("linen", {"rates": 1.5}, "rates: must be in"),
+        ("linen", {"rates": 1.5}, "rates: must be one or more in"),
         ("linen", {"margin": 0.0}, "margin: must be in"),
         ("linen", {"seeds": 65}, "seeds: must be in"),
     ],
