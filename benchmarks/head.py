@@ -20,7 +20,8 @@ from flaxdrop.analysis.logits import logit_variance
 from flaxdrop.data.augment import normalise
 from flaxdrop.models import DenseNet, PreResNet
 from flaxdrop.results.claims import Claim
-from flaxdrop.results.comparison import LOG, Comparison
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.outcome import LOG
 from flaxdrop.results.regime import regime
 from flaxdrop.results.statistics import summary
 from flaxdrop.table import Table

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from flaxdrop.results.row import CURVES, Row
+from flaxdrop.results.plain import CURVES
+from flaxdrop.results.row import Row
 
 
 def _row(variant="p6", seed=0, *, accuracy=0.9, best=None, epochs=4, **fields) -> Row:

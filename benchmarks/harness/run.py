@@ -7,7 +7,6 @@ import functools
 import itertools
 import pathlib
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,22 +15,19 @@ from tqdm import tqdm
 
 from benchmarks.harness.arguments import UsageError
 from benchmarks.harness.catalog import source_of
-from benchmarks.harness.decide import decision_table, undecided
+from benchmarks.harness.decide import undecided
 from benchmarks.harness.estimate import describe_plan
 from benchmarks.harness.plan import Jobs, Plan, S, cell_name
 from benchmarks.harness.planning import make_plan
+from benchmarks.harness.reporting import report, show
 from benchmarks.harness.study import Study
 from benchmarks.harness.tensorboard import CurveWriter, check_tensorboard
 from benchmarks.harness.variants import Family, parameter_count
 from flaxdrop.memory import check_fits
 from flaxdrop.results import ledger, provenance
-from flaxdrop.results.claims_table import claim_lines, claims_table
-from flaxdrop.results.comparison import Comparison
-from flaxdrop.results.regime import regime
 from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
-from flaxdrop.results.table import accuracy_table, effect_table
-from flaxdrop.table import WIDTH, Table, plain
+from flaxdrop.table import plain
 from flaxdrop.training.cells import Programs, compile_programs
 from flaxdrop.training.loop import AfterEpoch, Finished, TrainingStopped, train_cells
 from flaxdrop.training.steps import METRICS, Task
@@ -78,7 +74,7 @@ def run(
             if plan.folder.read_only:
                 rows, _ = plan.recorded()
                 if len(plan.finished(rows)) == plan.total:
-                    _show(study, plan, rows)
+                    show(study, plan, rows)
                     return 0
             stack.enter_context(plan.folder.claimed(study.name, plan.identity, source_of(study)))
             rows, warnings = plan.recorded()
@@ -93,7 +89,7 @@ def run(
                 more = dataclasses.replace(plan.settings, seeds=plan.settings.seeds + 1)
                 plan = make_plan(study, more, workdir)
                 rows, interrupted = train(study, plan, rows, stop, curves)
-            _report(study, plan, rows, complete=not interrupted)
+            report(study, plan, rows, complete=not interrupted)
         except OSError as error:
             raise UsageError(
                 f"{error}; the finished cells are in {plan.folder.ledger}:"
@@ -340,52 +336,3 @@ def row_line(row: ledger.Row, done: int, total: int) -> str:
             f" last {100 * row.last_accuracy:.2f} %{', at chance' if row.at_chance else ''}"
         )
     return f"[{done}/{total}] {row.variant}, seed {row.seed}: {result}, {row.wall_seconds:.1f} s"
-
-
-def _report(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row], *, complete: bool) -> None:
-    """Writes the table and the pictures, and shows the table with what the study finds."""
-    rows = plan.finished(rows)
-    if not rows:
-        return
-    from flaxdrop.plots import variants
-
-    folder = plan.folder
-    comparison = study.compare(rows, plan.every_variant)
-    line = regime(comparison)
-    written = _tables(study, plan, comparison)
-    written += [claims_table(comparison, study.claims)] if study.claims else []
-    folder.table.write_text(f"{line}.\n\n" + "\n".join(table.markdown() for table in written))
-    variants.draw_positions(
-        comparison,
-        folder.picture("positions"),
-        title=study.question,
-        subtitle=line,
-        labels=study.labels,
-        layout=study.layout,
-    )
-    variants.draw_curves(comparison, folder.picture("curves"), title=study.question, subtitle=line)
-    _show(study, plan, rows)
-    if complete and study.findings:  # they may take longer than a time budget leaves
-        for line in study.findings(plan, comparison):
-            print(line)
-    print(f"ledger    {folder.ledger}")
-    print(f"table     {folder.table}")
-    print(f"pictures  {folder.picture('positions')}, {folder.picture('curves')}")
-
-
-def _show(study: Study[S], plan: Plan[S], rows: Sequence[ledger.Row]) -> None:
-    """Prints the tables and the claims; writes nothing."""
-    comparison = study.compare(plan.finished(rows), plan.every_variant)
-    print(f"\n{regime(comparison)}.\n")
-    for table in _tables(study, plan, comparison):
-        print(table.text())
-    for words in claim_lines(comparison, study.claims):
-        print(textwrap.fill(words, WIDTH, subsequent_indent="  "))
-
-
-def _tables(study: Study[S], plan: Plan[S], comparison: Comparison) -> list[Table]:
-    return [
-        accuracy_table(comparison, study.published(plan.settings)),
-        effect_table(comparison),
-        *([decision_table(study.claims, comparison)] if plan.settings.decide else []),
-    ]

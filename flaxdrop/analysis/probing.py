@@ -163,18 +163,7 @@ def probe(
 ) -> Probe:
     """Finds the batch norms and dropout layers of a network, to measure it often, compiled once.
 
-    Arguments and errors as in `variance_shift`.
-
-    >>> import jax.numpy as jnp
-    >>> class Network(nn.Module):
-    ...     @nn.compact
-    ...     def __call__(self, x, train):
-    ...         x = nn.Dropout(0.5, deterministic=not train)(x)
-    ...         return nn.BatchNorm(use_running_average=not train)(x)
-    >>> x = jnp.ones((2, 8))
-    >>> made = probe(Network(), Network().init(jax.random.key(0), x, train=False), x)
-    >>> made.norms, made.dropouts
-    ((('BatchNorm_0',),), ('Dropout_0',))
+    Arguments and errors as in `variance_shift`, which measures once.
     """
     check_linen(model)
     if placement is not None:

@@ -134,14 +134,7 @@ class Dataset:
         so a paired difference would depend on it.
         """
         train, test = _own_order(self.x_train, self.y_train), _own_order(self.x_test, self.y_test)
-        return dataclasses.replace(
-            self,
-            x_train=self.x_train[train],
-            y_train=self.y_train[train],
-            x_test=self.x_test[test],
-            y_test=self.y_test[test],
-            whole_digest="",
-        )
+        return self._taken(train, test, "")
 
     def first(self, train_examples: int | None, test_examples: int | None) -> "Dataset":
         """A fixed stratified subset, the same for every seed and on every machine.
@@ -156,14 +149,15 @@ class Dataset:
             return self
         train = self._first_of("train_examples", train_examples, self.y_train)
         test = self._first_of("test_examples", test_examples, self.y_test)
-        return dataclasses.replace(
-            self,
-            x_train=self.x_train[train],
-            y_train=self.y_train[train],
-            x_test=self.x_test[test],
-            y_test=self.y_test[test],
-            whole_digest=self.digest,
-        )
+        return self._taken(train, test, self.digest)
+
+    def _taken(self, train: np.ndarray | slice, test: np.ndarray | slice, digest: str) -> "Dataset":
+        arrays = {
+            f"{array}_{split}": getattr(self, f"{array}_{split}")[places]
+            for split, places in (("train", train), ("test", test))
+            for array in ("x", "y")
+        }
+        return dataclasses.replace(self, **arrays, whole_digest=digest)
 
     def drawn(self, examples: int, seed: int) -> np.ndarray:
         """A stratified part of the training set, another for every seed.

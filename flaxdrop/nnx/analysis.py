@@ -218,21 +218,12 @@ def mc_predict(
 ) -> Prediction:
     """Predicts with dropout on and norms at inference, over many masks (Gal, Ghahramani 2016).
 
-    As `flaxdrop.analysis.mc_predict`. The network is called as after `eval()`, on a copy.
-
-    Args:
-      model: an NNX network that returns logits `[N, K]`.
-      x: normalised images `[N, H, W, C]`.
-      placement: what is on: slots of `with_slots`, or of layers `flaxdrop.nnx.Dropout`.
-      key: what the masks are drawn from.
-      samples: how many masks, at least 1.
-      inference: more keywords of the call.
+    The network is called as after `eval()`, on a copy. Arguments and errors are those of
+    `flaxdrop.analysis.mc_predict`, without variables; the placement names slots of `with_slots`, or
+    of layers `flaxdrop.nnx.Dropout`.
 
     Returns:
       Probabilities, and the uncertainty of each.
-
-    Raises:
-      ValueError: as `flaxdrop.analysis.mc_predict`, and for what is no NNX module.
 
     >>> import jax.numpy as jnp
     >>> head, x = nnx.Linear(8, 3, rngs=nnx.Rngs(0)), jnp.ones((2, 8))

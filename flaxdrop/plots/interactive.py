@@ -11,7 +11,7 @@ from flaxdrop.analysis.shift import Shift
 from flaxdrop.plots.style import BAND, COLOURS, FAINT, INK
 from flaxdrop.plots.verdict import verdict
 from flaxdrop.results.comparison import CONFIDENCE, Comparison
-from flaxdrop.results.row import CURVES
+from flaxdrop.results.plain import CURVES
 
 _LINES = ("solid", "dash", "dot")  # with the colours, fifteen lines can be told apart
 _CURVES = {

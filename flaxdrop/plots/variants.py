@@ -15,8 +15,9 @@ from flaxdrop.plots import multiples, style
 from flaxdrop.plots.block import HEIGHT, block_parts, draw_block
 from flaxdrop.plots.forest import Rows, draw_effects, line, make_rows, note
 from flaxdrop.plots.verdict import LEVEL, SEED, verdict, verdict_key
-from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison, Outcome
+from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison
 from flaxdrop.results.ledger import Row
+from flaxdrop.results.outcome import Outcome
 from flaxdrop.results.statistics import summary
 from flaxdrop.results.table import measure_name
 

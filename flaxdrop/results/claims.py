@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 
 from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison, Effect
-from flaxdrop.results.model import quantile
+from flaxdrop.results.statistics import quantile
 
 HOLDS, NOT, SAME, UNDECIDED = "holds", "does not hold", "the same", "undecided"
 PROVED, NOT_RUN = "proved", "not run"

@@ -13,52 +13,16 @@ import numpy as np
 
 from flaxdrop.results.images import image_variance
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.model import Fit, fit, quantile, two_sided_p
-from flaxdrop.results.statistics import Summary, holm
+from flaxdrop.results.model import Fit, fit
+from flaxdrop.results.outcome import Outcome, make_outcome
+from flaxdrop.results.statistics import Summary, holm, quantile, two_sided_p
 
 CONFIDENCE = 0.95
 # What leads, what the sources report, and what separates networks best. What a study measures of a
 # trained network is compared, too, by its logarithm: "ln logit_variance".
 MEASURES = ("accuracy", "best", "nll")
 UNITS = {"accuracy": "points", "best": "points", "nll": "nats"}
-LOG = "ln "
 MERGED = "*"  # behind the name of a network that several variants are
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What the cells of one variant gave; finished cells only, unless told otherwise.
-
-    Attributes:
-      variant: its name.
-      values: measure -> seed -> value; accuracies in percent of the test set, the negative
-        log-likelihood in nats, logarithms of what was measured.
-      ece: seed -> expected calibration error of the judged epochs, in [0, 1].
-      train: seed -> accuracy on the training images in the last epoch, with dropout, in percent.
-      right: seed -> f32 `[images]`, which test images were right; empty where a row has none.
-      diverged: number of cells that diverged; they are in no other number.
-      at_chance: number of finished cells that are no better than guessing; they are in all numbers.
-      seconds: median wall time of a cell; NaN when none tells it.
-    """
-
-    variant: str
-    values: Mapping[str, Mapping[int, float]]
-    ece: Mapping[int, float]
-    train: Mapping[int, float]
-    right: Mapping[int, np.ndarray]
-    diverged: int
-    at_chance: int
-    seconds: float
-
-    @property
-    def n(self) -> int:
-        """Number of finished cells."""
-        return len(self.values["accuracy"])
-
-    @property
-    def gap(self) -> dict[int, float]:
-        """Seed -> training accuracy (with dropout) minus test accuracy, points."""
-        return {seed: self.train[seed] - test for seed, test in self.values["accuracy"].items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +96,15 @@ class Effect:
         return f"{self.mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
+def corrected(effects: Mapping[str, Effect]) -> dict[str, Effect]:
+    """The effects, with their p after Holm over all of them."""
+    p_values = holm([effect.p_value for effect in effects.values()])
+    return {
+        name: dataclasses.replace(effect, corrected=p)
+        for (name, effect), p in zip(effects.items(), p_values, strict=True)
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """The rows of one config, compared.
@@ -184,11 +157,7 @@ class Comparison:
             for i in range(1, len(own))
             if self.by_variant[own[i]].n and self.by_variant[own[0]].n
         ]
-        corrected = holm([effect.p_value for effect in found])
-        return {
-            effect.name: dataclasses.replace(effect, corrected=p)
-            for effect, p in zip(found, corrected, strict=True)
-        }
+        return corrected({effect.name: effect for effect in found})
 
     def network(self, variant: str) -> str:
         """The network that a variant is, or the name itself where it is one."""
@@ -267,12 +236,7 @@ class Comparison:
         if not self.has(base):
             return {}
         others = [name for name in self.networks if name != base and self.has(name)]
-        found = [self.effect(name, base, measure) for name in others]
-        corrected = holm([effect.p_value for effect in found])
-        return {
-            name: dataclasses.replace(effect, corrected=p)
-            for name, effect, p in zip(others, found, corrected, strict=True)
-        }
+        return corrected({name: self.effect(name, base, measure) for name in others})
 
     def _values(self, measure: str) -> dict[str, dict[int, list[float]]]:
         found: dict[str, dict[int, list[float]]] = {}
@@ -321,7 +285,7 @@ def compare(
                 f"rows: must be of one config, got two of {row.variant} with seed {row.seed}"
             )
         seeds[row.seed] = row
-    outcomes = tuple(_outcome(variant, seeds) for variant, seeds in cells.items() if seeds)
+    outcomes = tuple(make_outcome(variant, seeds) for variant, seeds in cells.items() if seeds)
     return Comparison(
         rows=rows,
         order=tuple(cells),
@@ -339,38 +303,4 @@ def _networks(variants: Sequence[str], same: Sequence[Sequence[str]]) -> dict[st
         group = next((group for group in same if variant in group), (variant,))
         own = tuple(name for name in group if name in variants)
         found[group[0] + MERGED if len(own) > 1 else variant] = own
-    return found
-
-
-def _outcome(variant: str, cells: Mapping[int, Row]) -> Outcome:
-    finished = {seed: row for seed, row in cells.items() if row.status == "finished"}
-    seconds = [row.wall_seconds for row in finished.values() if math.isfinite(row.wall_seconds)]
-    return Outcome(
-        variant=variant,
-        values={
-            "accuracy": {seed: 100 * row.judged("test_accuracy") for seed, row in finished.items()},
-            "best": {seed: 100 * row.best_accuracy for seed, row in finished.items()},
-            "nll": {seed: row.judged("test_nll") for seed, row in finished.items()},
-            **_logarithms(finished),
-        },
-        ece={seed: row.judged("test_ece") for seed, row in finished.items()},
-        train={seed: 100 * row.curve["train_accuracy"][-1] for seed, row in finished.items()},
-        right={
-            seed: row.right_examples.mean(axis=0, dtype=np.float32)
-            if len(row.right)
-            else np.zeros(0, np.float32)
-            for seed, row in finished.items()
-        },
-        diverged=len(cells) - len(finished),
-        at_chance=sum(row.at_chance for row in finished.values()),
-        seconds=float(np.median(seconds)) if seconds else math.nan,
-    )
-
-
-def _logarithms(cells: Mapping[int, Row]) -> dict[str, dict[int, float]]:
-    found: dict[str, dict[int, float]] = {}
-    for seed, row in cells.items():
-        for name, value in row.measured.items():
-            if value > 0:
-                found.setdefault(LOG + name, {})[seed] = math.log(value)
     return found

@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import special
 
 # Of the test for equal spreads. At .05 it misses, with three seeds, spreads that make pooled tests
 # wrong; Levene's test misses them at .25, too (simulated: tests/results/test_model.py).
@@ -193,13 +192,3 @@ def _spread_test(groups: Sequence[np.ndarray]) -> float:
     if len(several) < 2:
         return math.nan
     return float(stats.bartlett(*several).pvalue)
-
-
-def quantile(confidence: float, freedom: float) -> float:
-    """Half-width of Student's two-sided interval, in standard errors."""
-    return float(special.stdtrit(freedom, (1 + confidence) / 2))
-
-
-def two_sided_p(statistic: float, freedom: float) -> float:
-    """The two-sided p of a t statistic."""
-    return float(2 * special.stdtr(freedom, -abs(statistic)))

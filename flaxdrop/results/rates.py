@@ -4,9 +4,8 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 
-from flaxdrop.results.comparison import Comparison, Effect, compare
+from flaxdrop.results.comparison import Comparison, Effect, compare, corrected
 from flaxdrop.results.ledger import Row
-from flaxdrop.results.statistics import holm
 from flaxdrop.table import EMPTY, Table
 
 _SIGNIFICANT = " *"
@@ -59,12 +58,7 @@ class RateComparison:
         return self.joint.has(at_rate(network, rate)) and self.joint.has(self.joint.baseline)
 
     def _corrected(self, pairs: Mapping[str, tuple[str, str]]) -> dict[str, Effect]:
-        found = {name: self.joint.effect(*pair) for name, pair in pairs.items()}
-        corrected = holm([effect.p_value for effect in found.values()])
-        return {
-            name: dataclasses.replace(effect, corrected=p)
-            for (name, effect), p in zip(found.items(), corrected, strict=True)
-        }
+        return corrected({name: self.joint.effect(*pair) for name, pair in pairs.items()})
 
 
 def at_rate(network: str, rate: float) -> str:

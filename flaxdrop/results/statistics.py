@@ -72,7 +72,7 @@ def summary(values: Iterable[float], confidence: float = 0.95) -> Summary:
         # The rounded mean of equal values may differ from them: here it must not.
         return Summary(n, float(x[0]), 0.0, float(x[0]), float(x[0]))
     mean, std = float(x.mean()), float(x.std(ddof=1))
-    half = _quantile(confidence, n - 1) * std / math.sqrt(n)
+    half = quantile(confidence, n - 1) * std / math.sqrt(n)
     return Summary(n, mean, std, mean - half, mean + half)
 
 
@@ -89,16 +89,12 @@ def paired(a: BySeed, b: BySeed, confidence: float = 0.95) -> Paired:
     >>> paired({0: 0.9, 1: 0.8, 2: 0.7}, {0: 0.8, 1: 0.6, 7: 0.1}).n
     2
     """
-    differences = _differences(a, b)
+    differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
     s = summary(differences, confidence)
     largest = max((abs(of[seed]) for seed in a.keys() & b.keys() for of in (a, b)), default=0.0)
     if s.n < 2 or (s.mean != 0 and np.ptp(differences) <= _ROUNDING * largest):
         return Paired(s.n, s.mean, 0.0 if s.n > 1 else s.std, math.nan, math.nan, math.nan)
-    if s.std == 0:
-        p_value = 1.0
-    else:
-        t = s.mean / (s.std / math.sqrt(s.n))
-        p_value = float(2 * special.stdtr(s.n - 1, -abs(t)))
+    p_value = two_sided_p(s.mean / (s.std / math.sqrt(s.n)), s.n - 1) if s.std else 1.0
     return Paired(s.n, s.mean, s.std, s.low, s.high, p_value)
 
 
@@ -139,9 +135,11 @@ def chance_level(labels: np.ndarray, confidence: float = 0.975) -> float:
     return min(n, math.ceil(special.bdtrik(confidence, n, share))) / n if share < 1 else 1.0
 
 
-def _differences(a: BySeed, b: BySeed) -> list[float]:
-    return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-
-
-def _quantile(confidence: float, freedom: int) -> float:
+def quantile(confidence: float, freedom: float) -> float:
+    """Half-width of Student's two-sided interval, in standard errors."""
     return float(special.stdtrit(freedom, (1 + confidence) / 2))
+
+
+def two_sided_p(statistic: float, freedom: float) -> float:
+    """The two-sided p of a t statistic."""
+    return float(2 * special.stdtr(freedom, -abs(statistic)))

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping
 
-from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison, Effect, Outcome
+from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison, Effect
+from flaxdrop.results.outcome import Outcome
 from flaxdrop.results.statistics import Summary, summary
 from flaxdrop.table import EMPTY, Table
 

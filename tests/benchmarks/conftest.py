@@ -13,7 +13,8 @@ import pytest
 
 from benchmarks.harness.command import execute
 from benchmarks.preresnet import STUDY
-from flaxdrop.results.row import CURVES, Row
+from flaxdrop.results.plain import CURVES
+from flaxdrop.results.row import Row
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flaxdrop.results.model import fit, quantile, two_sided_p
-from flaxdrop.results.statistics import holm
+from flaxdrop.results.model import fit
+from flaxdrop.results.statistics import holm, quantile, two_sided_p
 
 # With any other seed each bound below would fail by chance with this probability.
 FALSE_ALARM = 1e-5
