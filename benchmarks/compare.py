@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.harness.arguments import run_command
+from benchmarks.harness.arguments import tool
 from benchmarks.harness.recorded import recorded_rows
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.statistics import holm, paired, summary
@@ -116,21 +116,18 @@ def _points(cells: dict[int, Row]) -> dict[int, float]:
     return {seed: 100 * row.last_accuracy for seed, row in cells.items()}
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the tool as a command line says; returns the exit status."""
-
-    def run(options: SimpleNamespace) -> None:
-        first, second = map(read_rows, options.words)
-        found = list(differences(first[0], second[0]))
-        for path, rows in zip(options.words, (first, second), strict=True):
-            print(f"{path}: {plain(rows[0].study)}, {len(rows)} cells")
-        print("made with the same settings and versions" if not found else "first | second:")
-        for line in found:
-            print(f"  {line}")
-        print(f"\n{compare(first, second).text()}")
-
-    return run_command(__doc__, (), run, arguments, words=("FOLDER", "OTHER"))
+@tool(__doc__, (), ("FOLDER", "OTHER"))
+def main(options: SimpleNamespace) -> None:
+    """Runs the tool."""
+    first, second = map(read_rows, options.words)
+    found = list(differences(first[0], second[0]))
+    for path, rows in zip(options.words, (first, second), strict=True):
+        print(f"{path}: {plain(rows[0].study)}, {len(rows)} cells")
+    print("made with the same settings and versions" if not found else "first | second:")
+    for line in found:
+        print(f"  {line}")
+    print(f"\n{compare(first, second).text()}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.recorded import recorded_rows
 from flaxdrop.results.ledger import Row
 
@@ -103,20 +103,17 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the tool as a command line says; returns the exit status."""
-
-    def run(options: SimpleNamespace) -> None:
-        (folder,) = options.words
-        records = TABLES[options.table](recorded_rows(folder))
-        beside = pathlib.Path(folder)
-        beside = beside if beside.is_dir() else beside.parent
-        path = pathlib.Path(options.out or beside / f"{options.table}.{options.format}")
-        FORMATS[options.format](records, path)
-        print(f"{len(records)} rows, {len(records[0])} columns: {path}")
-
-    return run_command(__doc__, FLAGS, run, arguments, words=("FOLDER",))
+@tool(__doc__, FLAGS, ("FOLDER",))
+def main(options: SimpleNamespace) -> None:
+    """Runs the tool."""
+    (folder,) = options.words
+    records = TABLES[options.table](recorded_rows(folder))
+    beside = pathlib.Path(folder)
+    beside = beside if beside.is_dir() else beside.parent
+    path = pathlib.Path(options.out or beside / f"{options.table}.{options.format}")
+    FORMATS[options.format](records, path)
+    print(f"{len(records)} rows, {len(records[0])} columns: {path}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

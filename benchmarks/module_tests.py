@@ -12,6 +12,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from tqdm import tqdm
 
@@ -29,7 +30,7 @@ from benchmarks.findings.module_tests import (
     figure2,
     simulate,
 )
-from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.arguments import Flag, tool
 from flaxdrop.plots.theory import Series, module_test
 from flaxdrop.results.provenance import versions
 from flaxdrop.table import Table
@@ -139,15 +140,11 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the tool as a command line says; returns the exit status."""
-    return run_command(
-        __doc__,
-        FLAGS,
-        lambda options: run(options.workdir, options.batch, options.draws),
-        arguments,
-    )
+@tool(__doc__, FLAGS)
+def main(options: SimpleNamespace) -> None:
+    """Runs the tool."""
+    run(options.workdir, options.batch, options.draws)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

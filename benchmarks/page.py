@@ -8,10 +8,9 @@ The file `report.html` fetches nothing: it can be sent. The probe is that of the
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Sequence
 from types import SimpleNamespace
 
-from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.finished_run import FinishedRun, open_run
 from flaxdrop.analysis import variance_shift
 from flaxdrop.analysis.shift import Shift
@@ -82,19 +81,16 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the tool as a command line says; returns the exit status."""
-
-    def run(options: SimpleNamespace) -> None:
-        if importlib.util.find_spec("plotly") is None:
-            raise ValueError('plotly: must be installed for a page; pip install ".[page]"')
-        (folder,) = options.words
-        path = pathlib.Path(options.out or pathlib.Path(folder) / "report.html")
-        path.write_text(report(open_run(folder, options.data_dir)))
-        print(f"page      {path}")
-
-    return run_command(__doc__, FLAGS, run, arguments, words=("FOLDER",))
+@tool(__doc__, FLAGS, ("FOLDER",))
+def main(options: SimpleNamespace) -> None:
+    """Runs the tool."""
+    if importlib.util.find_spec("plotly") is None:
+        raise ValueError('plotly: must be installed for a page; pip install ".[page]"')
+    (folder,) = options.words
+    path = pathlib.Path(options.out or pathlib.Path(folder) / "report.html")
+    path.write_text(report(open_run(folder, options.data_dir)))
+    print(f"page      {path}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

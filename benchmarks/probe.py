@@ -5,13 +5,13 @@ python -m benchmarks.probe --run runs/FOLDER --cell p4-seed0      one network, n
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 
-from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.finished_run import FinishedRun, open_run
 from flaxdrop.analysis import Probe, advise, probe, variance_shift
 from flaxdrop.plots.shift import draw_prediction, draw_shift
@@ -136,19 +136,16 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the tool as a command line says; returns the exit status."""
-
-    def run(options: SimpleNamespace) -> None:
-        opened = open_run(options.run, options.data_dir)
-        batch = opened.batch(options.batch)
-        if options.cell:
-            probe_cell(opened, batch, options.cell, options.masks)
-        else:
-            probe_table(opened, batch, options.masks)
-
-    return run_command(__doc__, FLAGS, run, arguments)
+@tool(__doc__, FLAGS)
+def main(options: SimpleNamespace) -> None:
+    """Runs the tool."""
+    opened = open_run(options.run, options.data_dir)
+    batch = opened.batch(options.batch)
+    if options.cell:
+        probe_cell(opened, batch, options.cell, options.masks)
+    else:
+        probe_table(opened, batch, options.masks)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

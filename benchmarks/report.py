@@ -10,9 +10,10 @@ import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.workfolder import LEDGERS
 from benchmarks.reproduction.jobs import Job, all_jobs
 from benchmarks.reproduction.page import Sections, render
@@ -135,17 +136,19 @@ def _others(pictures: Sequence[Picture]) -> list[pathlib.Path]:
 
 
 def main(
-    arguments: Sequence[str], jobs: Sequence[Job] | None = None, sections: Sections = SECTIONS
+    arguments: Sequence[str] | None = None,
+    jobs: Sequence[Job] | None = None,
+    sections: Sections = SECTIONS,
 ) -> int:
     """Runs it as a command line says; returns the exit status."""
     found = all_jobs() if jobs is None else jobs
-    return run_command(
-        __doc__,
-        (Flag("check", False, "write nothing; exit status 2 if the page is stale"),),
-        lambda options: (check if options.check else write)(*page(found, LEDGERS, sections)),
-        arguments,
-    )
+
+    @tool(__doc__, (Flag("check", False, "write nothing; exit status 2 if the page is stale"),))
+    def run(options: SimpleNamespace) -> None:
+        (check if options.check else write)(*page(found, LEDGERS, sections))
+
+    return run(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.harness.arguments import USER_ERROR, Flag, leave, run_command
+from benchmarks.harness.arguments import USER_ERROR, Flag, leave, tool
 from benchmarks.harness.estimate import cell_flops, flops_per_second, time_in_words
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.planning import make_plan
@@ -201,21 +201,18 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the tool as a command line says; returns the exit status."""
-
-    def run(options: SimpleNamespace) -> int:
-        jobs = chosen(distinct(all_jobs()), options.only)
-        if options.dry_run:
-            _print_missing(missing(jobs, LEDGERS))
-            return 0
-        stop = Stop(budget_seconds(options.time_budget))
-        with stop.listening():
-            return reproduce(jobs, LEDGERS, stop, options.data_dir)
-
+@tool(__doc__, FLAGS)
+def main(options: SimpleNamespace) -> int:
+    """Runs the tool."""
     logging.getLogger("absl").setLevel(logging.ERROR)
-    return run_command(__doc__, FLAGS, run, arguments)
+    jobs = chosen(distinct(all_jobs()), options.only)
+    if options.dry_run:
+        _print_missing(missing(jobs, LEDGERS))
+        return 0
+    stop = Stop(budget_seconds(options.time_budget))
+    with stop.listening():
+        return reproduce(jobs, LEDGERS, stop, options.data_dir)
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    leave(main())

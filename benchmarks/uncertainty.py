@@ -5,14 +5,13 @@ python -m benchmarks.uncertainty --run runs/FOLDER --variant p6
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.finished_run import FinishedRun, open_run
 from benchmarks.harness.plan import cell_name
 from flaxdrop.analysis import mc_predict
@@ -144,14 +143,11 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the tool as a command line says; returns the exit status."""
-
-    def run(options: SimpleNamespace) -> None:
-        compare(open_run(options.run, options.data_dir), options.variant, options.samples)
-
-    return run_command(__doc__, FLAGS, run, arguments)
+@tool(__doc__, FLAGS)
+def main(options: SimpleNamespace) -> None:
+    """Runs the tool."""
+    compare(open_run(options.run, options.data_dir), options.variant, options.samples)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

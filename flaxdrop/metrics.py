@@ -44,13 +44,7 @@ def brier(probabilities: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) -> 
 def nll(probabilities: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) -> jax.Array:
     """Negative log-likelihood of the labels, mean over examples, nats; infinite at probability 0.
 
-    Args:
-      probabilities: `[N, K]`, each row in [0, 1] and of sum 1, to the rounding of a bf16 softmax.
-      labels: int `[N]`, in [0, K).
-
-    Raises:
-      ValueError: they are not so, as logits, NaN or labels `[N, 1]`; of traced ones shapes and
-        dtypes are checked, for their values are not known. Or no examples.
+    Arguments and errors are those of `brier`.
 
     >>> round(float(nll([[0.5, 0.5], [1.0, 0.0]], [1, 0])), 4)
     0.3466
@@ -83,13 +77,7 @@ class Reliability:
 def reliability(probabilities: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) -> Reliability:
     """Sorts examples into bins of confidence (Guo et al. 2017).
 
-    Args:
-      probabilities: `[N, K]`, each row in [0, 1] and of sum 1, to the rounding of a bf16 softmax.
-      labels: int `[N]`, in [0, K).
-
-    Raises:
-      ValueError: they are not so, as logits, NaN or labels `[N, 1]`; of traced ones shapes and
-        dtypes are checked, for their values are not known. Or no examples.
+    Arguments and errors are those of `brier`.
 
     >>> found = reliability([[0.9, 0.1], [0.8, 0.2]], [0, 1])
     >>> round(found.ece, 6)
@@ -122,7 +110,7 @@ def calibrated_ece(probabilities: jax.typing.ArrayLike, draws: int = 100) -> flo
       The mean of `Reliability.ece` over the draws, in [0, 1].
 
     Raises:
-      ValueError: as `reliability`, or `draws` below 1.
+      ValueError: as `brier`, or `draws` below 1.
 
     >>> 0.01 < calibrated_ece([[0.8, 0.2]] * 400) < 0.03
     True

@@ -1,6 +1,7 @@
 """The command line of everything that can be run: flags, --help, errors in one line."""
 
 import dataclasses
+import functools
 import inspect
 import os
 import signal
@@ -118,30 +119,36 @@ def parse(
     return rest
 
 
-def run_command(
-    doc: str,
-    known: Sequence[Flag],
-    run: Callable[[SimpleNamespace], int | None],
-    arguments: Sequence[str],
-    words: Sequence[str] = (),
-) -> int:
-    """Runs a tool as a command line says.
+Run = Callable[[SimpleNamespace], int | None]
+
+
+def tool(doc: str, known: Sequence[Flag], words: Sequence[str] = ()) -> Callable[[Run], Any]:
+    """Makes what runs a tool its command line.
 
     Args:
       doc: the docstring of its module, which --help prints.
       known: its flags.
-      run: takes the value of each flag by its name; returns the exit status, None for 0.
-      arguments: without the program's name.
       words: what the words that are no flags are called; they are given as `words`.
 
     Returns:
-      The exit status.
+      A decorator of a function that takes the value of each flag by its name, and returns the exit
+      status, None for 0. It makes a function of the command line, without the program's name (None:
+      that of the process), which returns the exit status.
     """
-    if HELP & set(arguments):
-        described = "\n".join(flag.describe() for flag in known)
-        print(inspect.cleandoc(doc) + (f"\n\nOptions:\n{described}" if known else ""))
-        return 0
-    return exit_status(lambda: run(parse_flags(known, arguments, words)))
+
+    def decorate(run: Run) -> Callable[..., int]:
+        @functools.wraps(run)
+        def main(arguments: Sequence[str] | None = None) -> int:
+            given = sys.argv[1:] if arguments is None else arguments
+            if HELP & set(given):
+                described = "\n".join(flag.describe() for flag in known)
+                print(inspect.cleandoc(doc) + (f"\n\nOptions:\n{described}" if known else ""))
+                return 0
+            return exit_status(lambda: run(parse_flags(known, given, words)))
+
+        return main
+
+    return decorate
 
 
 def exit_status(

@@ -1,4 +1,7 @@
-"""Seeds until decided: whether a study's planned contrasts need more of them."""
+"""Seeds until decided: whether a study's planned contrasts need more of them.
+
+Contrasts are those of the claims of a study, compared in its rows.
+"""
 
 from collections.abc import Sequence
 
@@ -11,12 +14,7 @@ from flaxdrop.table import Table
 
 
 def contrasts(claims: Sequence[Claim], comparison: Comparison) -> list[tuple[str, str]]:
-    """The planned contrasts of accuracy whose two networks have cells.
-
-    Args:
-      claims: of the study.
-      comparison: of its rows.
-    """
+    """The planned contrasts of accuracy whose two networks have cells."""
     pairs = [
         pair
         for claim in claims
@@ -34,12 +32,7 @@ def differences(comparison: Comparison, pair: tuple[str, str]) -> list[float]:
 
 
 def undecided(claims: Sequence[Claim], comparison: Comparison) -> list[tuple[str, str]]:
-    """The planned contrasts that need more seeds.
-
-    Args:
-      claims: of the study.
-      comparison: of its rows.
-    """
+    """The planned contrasts that need more seeds."""
     return [
         pair
         for pair in contrasts(claims, comparison)
@@ -48,12 +41,7 @@ def undecided(claims: Sequence[Claim], comparison: Comparison) -> list[tuple[str
 
 
 def decision_table(claims: Sequence[Claim], comparison: Comparison) -> Table:
-    """Every planned contrast with the interval that is valid at any time.
-
-    Args:
-      claims: of the study.
-      comparison: of its rows.
-    """
+    """Every planned contrast with the interval that is valid at any time."""
     cells = []
     for pair in contrasts(claims, comparison):
         values = differences(comparison, pair)

@@ -10,11 +10,11 @@ import datetime
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.precision import PRECISIONS
 from benchmarks.harness.workfolder import LEDGERS
 from benchmarks.throughput import contests, first_step, workload
@@ -60,7 +60,19 @@ def _starts(dataset: str) -> list[Measurement]:
     return [*made, Measurement(what, "at most 2", value, reached=value <= 2)]
 
 
-def run(options: SimpleNamespace) -> None:
+FLAGS = (
+    Flag("workloads", ",".join(workload.WORKLOADS), "what is trained, separated by commas"),
+    Flag("rounds", 5, "how many rounds each contestant takes part in"),
+    Flag("seconds", 4.0, "how long a round lasts, about"),
+    Flag("precision", "float32", "the precision of products", PRECISIONS),
+    Flag("compile", False, "also measure PyTorch with torch.compile"),
+    Flag("fixed_batch", False, "also measure without a data pipeline"),
+    Flag("dataset", "", "the data of the first step (default: noise)"),
+)
+
+
+@tool(__doc__, FLAGS)
+def main(options: SimpleNamespace) -> None:
     """Measures, prints and appends to the ledger.
 
     Raises:
@@ -104,22 +116,6 @@ def run(options: SimpleNamespace) -> None:
     with open(LEDGERS / FILE, "a") as ledger:
         ledger.write(json.dumps(row) + "\n")
     print(f"\nledger    {LEDGERS / FILE}")
-
-
-FLAGS = (
-    Flag("workloads", ",".join(workload.WORKLOADS), "what is trained, separated by commas"),
-    Flag("rounds", 5, "how many rounds each contestant takes part in"),
-    Flag("seconds", 4.0, "how long a round lasts, about"),
-    Flag("precision", "float32", "the precision of products", PRECISIONS),
-    Flag("compile", False, "also measure PyTorch with torch.compile"),
-    Flag("fixed_batch", False, "also measure without a data pipeline"),
-    Flag("dataset", "", "the data of the first step (default: noise)"),
-)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark as a command line says; returns the exit status."""
-    return run_command(__doc__, FLAGS, run, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import jax
 from jax.profiler import ProfileData
 
-from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.precision import set_matmul_precision
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.account import Event, account, paths
@@ -82,23 +82,20 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the account; returns the exit status."""
-
-    def run(options: SimpleNamespace) -> None:
-        if options.steps < 1:
-            raise ValueError(f"steps: must be at least 1, got {options.steps}")
-        configure_jax()
-        # A program that was kept has the names it was first compiled with.
-        jax.config.update("jax_enable_compilation_cache", False)
-        set_matmul_precision("float32")
-        devices = choose_devices(options.devices)
-        task = ours.task_of(workload.WORKLOADS[options.workload], "float32")
-        placement = ours.placement_of(task.model, options.slots, workload.RATE)
-        table = profile(task, ours.images_of_noise(), placement, devices, options.steps)
-        print(table.markdown(), end="")
-
-    return run_command(__doc__, FLAGS, run, sys.argv[1:] if arguments is None else arguments)
+@tool(__doc__, FLAGS)
+def main(options: SimpleNamespace) -> None:
+    """Prints the account."""
+    if options.steps < 1:
+        raise ValueError(f"steps: must be at least 1, got {options.steps}")
+    configure_jax()
+    # A program that was kept has the names it was first compiled with.
+    jax.config.update("jax_enable_compilation_cache", False)
+    set_matmul_precision("float32")
+    devices = choose_devices(options.devices)
+    task = ours.task_of(workload.WORKLOADS[options.workload], "float32")
+    placement = ours.placement_of(task.model, options.slots, workload.RATE)
+    table = profile(task, ours.images_of_noise(), placement, devices, options.steps)
+    print(table.markdown(), end="")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 
-from benchmarks.harness.arguments import Flag, run_command
+from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.precision import set_matmul_precision
 from benchmarks.throughput import ours, workload
 from benchmarks.throughput.contest import in_rounds
@@ -211,14 +212,10 @@ FLAGS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures as a command line says; returns the exit status."""
-    return run_command(
-        __doc__,
-        FLAGS,
-        lambda options: run(QUICK if options.quick else Sizes(), pathlib.Path(options.folder)),
-        sys.argv[1:] if arguments is None else arguments,
-    )
+@tool(__doc__, FLAGS)
+def main(options: SimpleNamespace) -> None:
+    """Measures."""
+    run(QUICK if options.quick else Sizes(), pathlib.Path(options.folder))
 
 
 if __name__ == "__main__":

@@ -26,14 +26,8 @@ def logit_variance(
     Kim et al. 2023 hold that dropout before global average pooling gives a more stable output than
     after it: the mean over H x W pixels averages the masks of a channel.
 
-    Args:
-      model: takes `(x, placement)` and returns logits.
-      variables: its parameters and batch statistics.
-      x: normalised images `[N, H, W, C]`.
-      placement: where dropout is on; without any the variance is 0.
-      key: what the masks are drawn from.
-      masks: how many are drawn, at least 2.
-      inference: more keywords of the call, as `{"train": False}`; None: none.
+    Arguments are those of `flaxdrop.analysis.mc_predict`, with `masks`, at least 2, for samples;
+    without a slot the variance is 0.
 
     Returns:
       f32 scalar: the unbiased variance over masks of each logit of each image, their mean.

@@ -2,6 +2,9 @@
 
 A draw has its own input, weights and masks; variances are over the batch and averaged over the
 channels. Ratios are taken after averaging over the draws, with the jackknife's standard error.
+
+What a simulation takes: the key of the draw, the rate of the dropout, the examples of its batch,
+and its width, the channels everywhere.
 """
 
 import dataclasses
@@ -76,11 +79,7 @@ def weight_order(
     """Figure 1: y = W1 x behind x = ReLU(BN(W0 ReLU(BN(X)))), the dropout on x or on y.
 
     Args:
-      key: of the draw.
       w_mean: of all weights.
-      rate: of the dropout.
-      batch: examples.
-      width: channels everywhere.
 
     Returns:
       f32 [3], the variance of y: without dropout, dropout before the weight, dropout after it.
@@ -103,11 +102,8 @@ def residual_sum(
     Weights have mean 0. The rates share everything but their masks.
 
     Args:
-      key: of the draw.
       std: of X.
       rates: [R], of the dropout.
-      batch: examples.
-      width: channels everywhere.
 
     Returns:
       f32 [R, 2, 2], variances without and with dropout: of the branch alone, and of the sum.
@@ -140,11 +136,7 @@ def block(
     standard normal, weights have mean 0.
 
     Args:
-      key: of the draw.
       place: of the dropout, an index of `SLOTS`.
-      rate: of the dropout.
-      batch: examples.
-      width: channels everywhere.
 
     Returns:
       f32 [3, 2]: for BN1, BN2 and the next block's BN1, the variance of their input at inference
@@ -201,11 +193,8 @@ def head(
     """Global average pooling of ReLU(z) with dropout before or after it.
 
     Args:
-      key: of the draw.
       correlation: between the z of any two pixels of a channel, in [0, 1].
-      rate: of the dropout.
       mask: what is dropped together.
-      batch: examples.
       channels: of the feature.
       side: of the image, in pixels.
 

@@ -59,16 +59,7 @@ def gradients(
     pads: Padding,
     precision: Any,
 ) -> tuple[jax.Array, jax.Array]:
-    """Computes the gradients of the image and of the kernel.
-
-    Args:
-      x: `[N, H, W, C]`.
-      kernel: `[h, w, C, O]`.
-      g: of the result, `[N, H', W', O]`.
-      strides: of the convolution.
-      pads: likewise.
-      precision: likewise.
-    """
+    """Computes the gradients of the image and of the kernel."""
     if _in_library(x, kernel, strides, pads):
         return onednn.gradients(x, kernel, g, strides, pads)
     if strides == (1, 1):
@@ -181,12 +172,7 @@ def _split(
 ) -> tuple[jax.Array, jax.Array]:
     """Pixels of a stride side by side as channels: the same convolution with stride 1, unpadded.
 
-    Args:
-      x: `[N, H, W, C]`.
-      kernel: `[h, w, C, O]`.
-      strides: of the convolution.
-      pads: likewise.
-      size: `(H', W')` of its result.
+    Its result has the `size` (H', W').
     """
     for axis in range(2):
         stride, side = strides[axis], kernel.shape[2 * axis]

@@ -12,18 +12,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 def convolve(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding, precision: Any
 ) -> jax.Array:
-    """Computes a convolution.
-
-    Args:
-      x: `[N, H, W, C]`.
-      kernel: `[h, w, C, O]`.
-      strides: strides of the two spatial axes.
-      pads: pixels (before, after) for both axes.
-      precision: precision of the products, as in `lax`.
-
-    Returns:
-      `[N, H', W', O]`.
-    """
+    """Computes a convolution."""
     return lax.conv_general_dilated(
         x, kernel, strides, pads, dimension_numbers=LAYOUT, precision=precision
     )
@@ -36,18 +25,7 @@ def kernel_gradient(
     precision: Any,
     strides: tuple[int, int] = (1, 1),
 ) -> jax.Array:
-    """The gradient of the kernel, where the strides leave no pixel over.
-
-    Args:
-      x: `[N, H, W, C]`.
-      g: of the result, `[N, H', W', O]`.
-      pads: of the convolution.
-      precision: likewise.
-      strides: likewise.
-
-    Returns:
-      `[h, w, C, O]`.
-    """
+    """The gradient of the kernel, where the strides leave no pixel over."""
     # The batch is summed over, as channels are: it takes their place.
     gradient = lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),

@@ -39,17 +39,7 @@ def available() -> bool:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Padding) -> jax.Array:
-    """The convolution.
-
-    Args:
-      x: f32 `[N, H, W, C]`.
-      kernel: f32 `[h, w, C, O]`.
-      strides: of the two spatial axes.
-      pads: pixels (before, after) for both axes.
-
-    Returns:
-      f32 `[N, H', W', O]`.
-    """
+    """The convolution."""
     rows, columns = (
         (x.shape[axis + 1] + sum(pads[axis]) - kernel.shape[axis]) // strides[axis] + 1
         for axis in range(2)
@@ -61,15 +51,7 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pa
 def gradients(
     x: jax.Array, kernel: jax.Array, g: jax.Array, strides: tuple[int, int], pads: Padding
 ) -> tuple[jax.Array, jax.Array]:
-    """Of the image and of the kernel.
-
-    Args:
-      x: f32 `[N, H, W, C]`.
-      kernel: f32 `[h, w, C, O]`.
-      g: of the result, f32 `[N, H', W', O]`.
-      strides: of the convolution.
-      pads: likewise.
-    """
+    """Of the image and of the kernel."""
     with jax.named_scope("of_image"):
         dx = _of_image(g, kernel, x.shape, strides, pads)
     with jax.named_scope("of_kernel"):

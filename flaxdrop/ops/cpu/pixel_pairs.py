@@ -16,34 +16,14 @@ from flaxdrop.ops.cpu.lax_convolution import Padding
 
 
 def convolve(x: jax.Array, kernel: jax.Array, pads: Padding, precision: Any) -> jax.Array:
-    """The convolution with stride 1.
-
-    Args:
-      x: `[N, H, W, C]`.
-      kernel: `[h, w, C, O]`.
-      pads: pixels (before, after) for both axes, such that `W'` is even.
-      precision: of the products, as in `lax`.
-
-    Returns:
-      `[N, H', W', O]`.
-    """
+    """The convolution with stride 1, where `W'` is even."""
     pairs = lax_convolution.convolve(x, _twice(kernel), (1, 2), pads, precision)
     examples, rows, columns, channels = pairs.shape
     return pairs.reshape(examples, rows, 2 * columns, channels // 2)
 
 
 def kernel_gradient(x: jax.Array, g: jax.Array, pads: Padding, precision: Any) -> jax.Array:
-    """The gradient of the kernel.
-
-    Args:
-      x: `[N, H, W, C]`.
-      g: of the result, `[N, H', W', O]`; `W'` is even.
-      pads: of the convolution.
-      precision: likewise.
-
-    Returns:
-      `[h, w, C, O]`.
-    """
+    """The gradient of the kernel, where `W'` is even."""
     examples, rows, columns, channels = g.shape
     pairs = g.reshape(examples, rows, columns // 2, 2 * channels)
     of_twice = lax_convolution.kernel_gradient(x, pairs, pads, precision, strides=(1, 2))

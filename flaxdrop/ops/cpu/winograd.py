@@ -16,16 +16,7 @@ Tile = list[list[jax.Array]]  # rows of places
 
 
 def convolve(x: jax.Array, kernel: Tile, pads: Sequence[tuple[int, int]]) -> jax.Array:
-    """The convolution, linear in both.
-
-    Args:
-      x: `[N, H, W, C]`.
-      kernel: as `transform_kernel` gives it.
-      pads: pixels (before, after) for both axes.
-
-    Returns:
-      `[N, H', W', O]`.
-    """
+    """The convolution, linear in both, with a kernel as `transform_kernel` gives it."""
     examples, channels = x.shape[0], x.shape[-1]
     size = [x.shape[axis + 1] + sum(pads[axis]) - 2 for axis in range(2)]
     # Where a side is odd, the last tile is over its end by one.

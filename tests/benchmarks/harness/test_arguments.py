@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.harness.arguments import Flag, UsageError, exit_status, run_command
+from benchmarks.harness.arguments import Flag, UsageError, exit_status, tool
 
 FLAGS = (
     Flag("name", "", "who it is", required=True),
@@ -19,7 +19,7 @@ def options():
 
     def read(*arguments):
         found = []
-        assert run_command("A tool.", FLAGS, found.append, arguments) == 0
+        assert tool("A tool.", FLAGS)(found.append)(arguments) == 0
         return vars(found[0])
 
     return read
@@ -49,7 +49,7 @@ def test_values_follow_a_space_or_an_equals_sign(options, join):
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, word, capsys):
-    assert run_command("A tool.", FLAGS, lambda _: None, arguments) == 2
+    assert tool("A tool.", FLAGS)(lambda _: None)(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("error: ")
@@ -58,7 +58,7 @@ def test_a_mistake_is_one_line_and_status_2(arguments, word, capsys):
 
 
 def test_help_says_what_the_tool_and_every_flag_are_for(capsys):
-    assert run_command("A tool.", FLAGS, lambda _: None, ["--help"]) == 0
+    assert tool("A tool.", FLAGS)(lambda _: None)(["--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("A tool.")
     for flag in FLAGS:
