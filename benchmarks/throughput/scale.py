@@ -8,7 +8,7 @@ import pathlib
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,17 +83,7 @@ class Sizes:
     seconds: float = 0.5
 
 
-QUICK = Sizes(
-    depths=(8, 14),
-    deep_batch=2,
-    batches=(2, 4),
-    batch=2,
-    cells=2,
-    slots=(0, 8),
-    depth=8,
-    side=8,
-    seconds=0.01,
-)
+QUICK = Sizes((8, 14), 2, (2, 4), 2, cells=2, slots=(0, 8), depth=8, side=8, seconds=0.01)
 
 
 def sweeps(sizes: Sizes, devices: Sequence[jax.Device]) -> list[Sweep]:
@@ -101,28 +91,18 @@ def sweeps(sizes: Sizes, devices: Sequence[jax.Device]) -> list[Sweep]:
     own, deep = Point(sizes.depth, sizes.batch), sizes.deep_batch
     network, pixels = f"PreResNet-{own.depth}", f"images of {sizes.side}x{sizes.side} pixels"
     where = f"{len(devices)} devices ({devices[0].device_kind})"
-    cells = [of for of in range(1, sizes.cells + 1) if spread(of, devices)]
+    cells = [n for n in range(1, sizes.cells + 1) if spread(n, devices)]
+    same = f"{network}, batch {own.batch}, {pixels}"
+
+    def grown(field: str, values: Iterable[int]) -> dict[int, Point]:
+        return {value: dataclasses.replace(own, **{field: value}) for value in values}
+
+    depths = {depth: Point(depth, deep) for depth in sizes.depths}
     return [
-        Sweep(
-            "depth",
-            f"PreResNet, batch {deep}, {pixels}",
-            {of: Point(of, deep) for of in sizes.depths},
-        ),
-        Sweep(
-            "batch",
-            f"{network}, {pixels}",
-            {of: dataclasses.replace(own, batch=of) for of in sizes.batches},
-        ),
-        Sweep(
-            "cells",
-            f"{network}, batch {own.batch}, {pixels}, {where}",
-            {of: dataclasses.replace(own, cells=of) for of in cells},
-        ),
-        Sweep(
-            "slots",
-            f"{network}, batch {own.batch}, {pixels}",
-            {of: dataclasses.replace(own, slots=of) for of in sizes.slots},
-        ),
+        Sweep("depth", f"PreResNet, batch {deep}, {pixels}", depths),
+        Sweep("batch", f"{network}, {pixels}", grown("batch", sizes.batches)),
+        Sweep("cells", f"{same}, {where}", grown("cells", cells)),
+        Sweep("slots", same, grown("slots", sizes.slots)),
     ]
 
 

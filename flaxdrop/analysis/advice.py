@@ -120,14 +120,12 @@ def advise_by(
 ) -> tuple[Advice, ...]:
     """`advise` under a placement, for a network that is made ready to be measured by `probe_of`.
 
+    Takes what `advise` takes, and more.
+
     Args:
       probe_of: placement -> `Probe`.
       name: of the network's class.
       slots: slot -> number of places, among which a better one is looked for; None: in words.
-      variables: of the network, as its `Probe` takes them.
-      batch: likewise.
-      placement: as in `advise`.
-      masks: likewise.
     """
     check_placement(placement)
     if not placement.slots:

@@ -23,16 +23,7 @@ def masked_call(
 ) -> tuple[Callable[[jax.Array], jax.Array], jax.ShapeDtypeStruct]:
     """The output of a network under the masks of a key, and its shape.
 
-    Args:
-      model: takes `(x, placement)` and more keywords.
-      variables: its parameters and batch statistics.
-      x: its first argument.
-      placement: what is on.
-      inference: those keywords; None: none.
-
-    Raises:
-      ValueError: a placement that is none, or names a slot that the network never calls; a network
-        that takes none, or not these keywords; no example, or one that is known not to be finite.
+    Arguments and errors are those of `flaxdrop.analysis.mc_predict`.
     """
     check_linen(model)
     check_placement(placement)

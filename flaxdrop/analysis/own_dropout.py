@@ -25,12 +25,8 @@ def dropout_layers(
       Path of a layer -> its rate, in the order of the calls.
     """
     training = mode_options(model, True) if training is None else training
-    return {
-        path: rate
-        for path, (rate, _) in look(
-            model, flax.core.unfreeze(variables), batch, training
-        ).dropout.items()
-    }
+    found = look(model, flax.core.unfreeze(variables), batch, training)
+    return {path: rate for path, (rate, _) in found.dropout.items()}
 
 
 def rank_own(
@@ -38,12 +34,10 @@ def rank_own(
 ) -> tuple[Ranking, dict[str, tuple[str, ...]]]:
     """Ranks the places of a network, and says at which of them its dropout stands.
 
+    Takes what `rank_slots` takes, and more.
+
     Args:
-      model: without slots.
-      variables: as in `rank_slots`, likewise `batch` and `call`.
-      batch: likewise.
       layers: the dropout layers that are on, as of `dropout_layers`.
-      **call: likewise.
 
     Returns:
       The ranking, at the highest rate of the layers; and the slot of each place where a layer

@@ -57,10 +57,6 @@ def recalibrator(
 ) -> Callable[[Any, Iterable[Any]], Any]:
     """`recalibrate` for many variables of one network, which is compiled once.
 
-    Args:
-      model: as in `recalibrate`.
-      inference: likewise.
-
     Returns:
       A function (variables, batches) -> variables.
     """

@@ -28,12 +28,7 @@ NOTES = (
 
 
 def claims_table(comparison: Comparison, claims: Sequence[Claim]) -> Table:
-    """A line for every claim: its verdict by each measure, and its differences.
-
-    Args:
-      comparison: of the rows.
-      claims: of the study.
-    """
+    """A line for every claim: its verdict by each measure, and its differences."""
     columns = ("published claim", "verdict", "differences", "by other measures", "seeds to decide")
     cells = []
     for claim in claims:
@@ -52,12 +47,7 @@ def claims_table(comparison: Comparison, claims: Sequence[Claim]) -> Table:
 
 
 def claim_lines(comparison: Comparison, claims: Sequence[Claim]) -> list[str]:
-    """A line for every claim that the rows speak to, for a terminal.
-
-    Args:
-      comparison: of the rows.
-      claims: of the study.
-    """
+    """A line for every claim that the rows speak to, for a terminal."""
     lines = []
     for claim in claims:
         found = judge(claim, comparison)

@@ -138,13 +138,9 @@ def measured(
 ) -> tuple[Moments, Moments]:
     """The moments of `pair` as its masks give them.
 
+    Takes what `pair` takes, and more.
+
     Args:
-      key: of the masks.
-      x: as `closed_form`; any sign.
-      rate: as `closed_form`.
-      order: as `closed_form`.
-      pooling: as `closed_form`.
-      mask: what is dropped together.
       repeats: independent pairs of masks, at least 2. The two of a pair give the variance, as half
         of their squared difference, without knowing the mean.
 
