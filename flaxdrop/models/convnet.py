@@ -110,19 +110,7 @@ class ConvNet(nn.Module):
     def __call__(
         self, x: jax.Array, train: bool = False, placement: Placement | None = None
     ) -> jax.Array:
-        """Computes the logits.
-
-        Args:
-          x: images `[N, H, W, C]`.
-          train: changes nothing, for there is no batch norm; as the other networks have it.
-          placement: where dropout is on (apply with `rngs={"dropout": key}`); None: nowhere.
-
-        Returns:
-          Logits `[N, num_classes]`, f32.
-
-        Raises:
-          ValueError: an unknown slot or pooling, or no images, or ones that are too small.
-        """
+        """Computes the logits; `train` changes nothing, for there is no batch norm."""
         del train
         check_images(x, self.smallest_image, f"{len(self.widths)} blocks")
         placement = resolve_placement(placement, self.slots)

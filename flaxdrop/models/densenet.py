@@ -202,18 +202,12 @@ class DenseNet(nn.Module):
     ) -> jax.Array:
         """Computes the logits, or the features that a network without a classifier ends in.
 
-        Args:
-          x: normalised images `[N, H, W, C]`.
-          train: batch norm uses the batch's statistics (apply with `mutable=["batch_stats"]`).
-          placement: where dropout is on (apply with `rngs={"dropout": key}`); None: nowhere.
-
         Returns:
           Logits `[N, num_classes]`, or features `[N, H / 32, W / 32, channels]` (H / 4, W / 4 with
           the stem for CIFAR and three blocks), f32.
 
         Raises:
-          ValueError: an unknown slot, a depth or a stem that does not exist, or no images, or ones
-            that are too small.
+          ValueError: also a depth or a stem that does not exist.
         """
         check_images(x, self.smallest_image, f"{len(self.block_sizes)} blocks behind this stem")
         placement = resolve_placement(placement, self.slots)

@@ -75,19 +75,7 @@ class Head(nn.Module):
     def __call__(
         self, x: jax.Array, train: bool = False, placement: Placement | None = None
     ) -> jax.Array:
-        """Computes the logits.
-
-        Args:
-          x: features `[N, H, W, C]`.
-          train: makes no difference, there is no batch norm.
-          placement: where dropout is on (apply with `rngs={"dropout": key}`); None: nowhere.
-
-        Returns:
-          Logits `[N, num_classes]`, f32.
-
-        Raises:
-          ValueError: an unknown slot, or no features of images.
-        """
+        """Computes the logits of features; `train` changes nothing, for there is no batch norm."""
         del train
         check_images(x)
         placement = resolve_placement(placement, self.slots)

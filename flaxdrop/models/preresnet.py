@@ -170,19 +170,7 @@ class PreResNet(nn.Module):
     def __call__(
         self, x: jax.Array, train: bool = False, placement: Placement | None = None
     ) -> jax.Array:
-        """Computes the logits.
-
-        Args:
-          x: normalised images `[N, H, W, C]`.
-          train: batch norm uses the batch's statistics (apply with `mutable=["batch_stats"]`).
-          placement: where dropout is on (apply with `rngs={"dropout": key}`); None: nowhere.
-
-        Returns:
-          Logits `[N, num_classes]`, f32.
-
-        Raises:
-          ValueError: an unknown slot, a depth or a block that does not exist, or no images.
-        """
+        """Computes the logits; also refuses a depth or a block that does not exist."""
         check_images(x)
         placement = resolve_placement(placement, self.slots)
         conv = functools.partial(layers.conv, kernel_init=he_fan_out, dtype=self.dtype)

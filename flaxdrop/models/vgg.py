@@ -106,19 +106,7 @@ class VGG(nn.Module):
     def __call__(
         self, x: jax.Array, train: bool = False, placement: Placement | None = None
     ) -> jax.Array:
-        """Computes the logits.
-
-        Args:
-          x: images `[N, H, W, C]`; the source divides pixels by 256.
-          train: batch norm uses the batch's statistics (apply with `mutable=["batch_stats"]`).
-          placement: where dropout is on (apply with `rngs={"dropout": key}`); None: nowhere.
-
-        Returns:
-          Logits `[N, num_classes]`, f32.
-
-        Raises:
-          ValueError: an unknown slot, or no images, or ones that are too small.
-        """
+        """Computes the logits of images whose pixels were divided by 256, as in the source."""
         check_images(x, self.smallest_image, f"{len(self.widths)} blocks")
         placement = resolve_placement(placement, self.slots)
         norm = batch_norm(train, self.dtype, 1e-3, self.momentum)

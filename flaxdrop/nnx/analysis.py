@@ -41,20 +41,14 @@ def variance_shift(
     statistics (LayerNorm, RMSNorm, GroupNorm, InstanceNorm) are measured too. What they see
     changes, and they normalise it again at inference.
 
+    Other arguments and errors are those of `flaxdrop.analysis.variance_shift`.
+
     Args:
       model: any NNX network with norms, trained or not.
-      batch: its first argument, `[N, ...]`, N at least 2: examples as in training, some hundred.
       placement: slots of `with_slots`, or of layers `flaxdrop.nnx.Dropout`; None: nothing beside
         the `nnx.Dropout` inside.
-      training: more keywords of the call in training.
-      inference: more keywords of the call at inference.
-      masks: how many to average over, at least 2.
-
-    Returns:
-      The shift of every norm.
-
-    Raises:
-      ValueError: as `flaxdrop.analysis.variance_shift`, and for what is no NNX module.
+      training: more keywords of the call in training; None: none.
+      inference: likewise at inference.
 
     >>> class Network(nnx.Module):
     ...     def __init__(self, rngs):

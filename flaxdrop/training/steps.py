@@ -76,17 +76,7 @@ def training_batch(
 
 
 def train_step(task: Task, data: Images, cell: Cell, state: State) -> State:
-    """One step of the optimiser, on its batch of the data set.
-
-    Args:
-      task: what is trained, static.
-      data: the images.
-      cell: seed and rates.
-      state: before the step.
-
-    Returns:
-      The state after the step.
-    """
+    """One step of the optimiser, on its batch of the data set; the task is static."""
     x, y = training_batch(task, data, cell, state.step)
     return update(task, cell, x, y, state)
 
