@@ -139,8 +139,7 @@ class Comparison:
     def fits(self) -> dict[str, Fit]:
         """Measure -> the model of it."""
         measures = {measure for outcome in self.outcomes for measure in outcome.values}
-        values = {measure: self._values(measure) for measure in measures}
-        return {measure: fit(found) for measure, found in values.items() if found}
+        return {measure: fit(found) for measure in measures if (found := self._values(measure))}
 
     @functools.cached_property
     def effects(self) -> dict[str, dict[str, Effect]]:
@@ -152,10 +151,10 @@ class Comparison:
         """The differences between variants that are one network: chance alone, if all is right."""
         alone = dataclasses.replace(self, networks={o.variant: (o.variant,) for o in self.outcomes})
         found = [
-            alone.effect(own[i], own[0])
+            alone.effect(name, own[0])
             for own in self.merged.values()
-            for i in range(1, len(own))
-            if self.by_variant[own[i]].n and self.by_variant[own[0]].n
+            for name in own[1:]
+            if self.by_variant[name].n and self.by_variant[own[0]].n
         ]
         return corrected({effect.name: effect for effect in found})
 
@@ -183,6 +182,7 @@ class Comparison:
         """
         a, b = self.network(a), self.network(b)
         contrast = self.fits[measure].contrast(a, b)
+        n_a, n_b = (sum(self.by_variant[v].n for v in self.networks[name]) for name in (a, b))
         # Which images are right is known of the judged epochs; of the best one it is nearly so.
         scale = 100.0**2 if UNITS.get(measure) == "points" else math.nan
         return Effect(
@@ -193,7 +193,7 @@ class Comparison:
             seed_variance=contrast.variance,
             seed_freedom=contrast.freedom,
             image_variance=scale * image_variance(self._right(a), self._right(b)),
-            n=(self._n(a), self._n(b)),
+            n=(n_a, n_b),
         )
 
     def level(self, variant: str, measure: str = "accuracy") -> Summary:
@@ -249,9 +249,6 @@ class Comparison:
     def _right(self, network: str) -> list[np.ndarray]:
         own = self.networks[network]
         return [right for variant in own for right in self.by_variant[variant].right.values()]
-
-    def _n(self, network: str) -> int:
-        return sum(self.by_variant[variant].n for variant in self.networks[network])
 
 
 def compare(
