@@ -28,9 +28,6 @@ Record = dict[str, Any]
 def cells(rows: Sequence[Row]) -> list[Record]:
     """A record for each cell: a name for each field, and for each field in a field.
 
-    Args:
-      rows: of a ledger.
-
     Returns:
       Records with the same names; what a row lacks is None.
     """
@@ -54,11 +51,7 @@ def _scalar(value: Any) -> Any:
 
 
 def curves(rows: Sequence[Row]) -> list[Record]:
-    """A record for each epoch of each cell.
-
-    Args:
-      rows: of a ledger.
-    """
+    """A record for each epoch of each cell."""
     return [
         {"study": row.study, "config_hash": row.config_hash, "variant": row.variant}
         | {"seed": row.seed, "epoch": epoch}

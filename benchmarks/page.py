@@ -23,11 +23,7 @@ _MASKS = 4
 
 
 def report(run: FinishedRun) -> str:
-    """The page of a run.
-
-    Args:
-      run: with finished cells.
-    """
+    """The page of a run."""
     from benchmarks.harness import html
     from flaxdrop.plots import interactive
 
@@ -53,11 +49,7 @@ def report(run: FinishedRun) -> str:
 
 
 def probe(run: FinishedRun) -> tuple[dict[str, Shift], str]:
-    """Variant -> shift of its network of the lowest seed; and why there is none.
-
-    Args:
-      run: with finished cells.
-    """
+    """Variant -> shift of its network of the lowest seed; and why there is none."""
     lowest = min(row.seed for row in run.rows)
     placed = [
         row.variant

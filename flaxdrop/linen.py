@@ -7,9 +7,6 @@ from typing import Any
 def check_linen(model: Any) -> None:
     """Refuses what is not called by `apply`.
 
-    Args:
-      model: what was given as a Linen network.
-
     Raises:
       ValueError: it is a module of NNX, a class, or no network at all.
     """

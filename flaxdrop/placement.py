@@ -229,9 +229,6 @@ class Placement:
 def check_placement(placement: Any) -> None:
     """Refuses what is no placement, such as the text of one.
 
-    Args:
-      placement: what was given as one.
-
     Raises:
       ValueError: it is none.
     """

@@ -51,12 +51,7 @@ def answer(comparison: Comparison, features: np.ndarray) -> Table:
 
 
 def verdict(effect: Effect, sign: int) -> str:
-    """What an interval says of a claim about the sign of a difference.
-
-    Args:
-      effect: ours.
-      sign: that of the claim, 1 or -1.
-    """
+    """What an interval says of a claim about the sign of a difference."""
     low, high = effect.interval()
     if not low * high > 0:
         return "undecided"

@@ -17,10 +17,6 @@ def experiment(job: Job, name: str) -> str:
 
     The fields of a study choose its variants' networks and placements, which count themselves: no
     dropout is one experiment at all rates.
-
-    Args:
-      job: of the config.
-      name: the variant.
     """
     variant = job.every_variant[name]
     common = {field.name for field in dataclasses.fields(Settings)}

@@ -10,11 +10,7 @@ from flaxdrop.table import EMPTY, Table
 
 
 def grids(runs: Sequence[Progress]) -> Iterator[str]:
-    """The section, in Markdown.
-
-    Args:
-      runs: as `progress` gives them.
-    """
+    """The section, in Markdown."""
     yield "## What it means\n"
     studies = dict.fromkeys(run.job.study.name for run in runs)
     for name in studies:

@@ -106,11 +106,7 @@ class ByRate:
 
 
 def by_rate(runs: Sequence[Progress]) -> list[ByRate]:
-    """The configs that have rows of dropout at more than one rate, with their other rates.
-
-    Args:
-      runs: as `progress` gives them.
-    """
+    """The configs that have rows of dropout at more than one rate, with their other rates."""
     groups: dict[tuple[str, str], dict[float, Progress]] = {}
     for run in runs:
         identity = dict(run.job.settings.identity())

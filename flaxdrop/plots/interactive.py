@@ -24,11 +24,7 @@ assert _CURVES.keys() <= set(CURVES)
 
 
 def draw_differences(comparison: Comparison) -> go.Figure:
-    """The difference of every network to the baseline, with that of each seed as a point.
-
-    Args:
-      comparison: of the rows.
-    """
+    """The difference of every network to the baseline, with that of each seed as a point."""
     figure = _figure(f"difference to {comparison.baseline}, points", "")
     values = {name: outcome.values["accuracy"] for name, outcome in comparison.by_variant.items()}
     base = values.get(comparison.baseline, {})
@@ -70,11 +66,7 @@ def draw_differences(comparison: Comparison) -> go.Figure:
 
 
 def draw_curves(comparison: Comparison) -> go.Figure:
-    """The learning curves: the mean over the seeds of each variant; a menu chooses what is shown.
-
-    Args:
-      comparison: of the rows.
-    """
+    """The learning curves: means over the seeds of each variant; a menu chooses what is shown."""
     figure = _figure("epoch", _CURVES["test_accuracy"])
     shown = []
     for metric, words in _CURVES.items():

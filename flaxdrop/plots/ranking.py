@@ -16,9 +16,6 @@ def draw_ranking(ranking: Ranking, path: str | os.PathLike[str], *, title: str) 
     """Writes a PNG of the variance ratio over the depth, with dropout at the best and worst group.
 
     The best is the one that `flaxdrop.analysis.advise` recommends.
-
-    Args:
-      ranking: of a network.
     """
     shown = {"best": recommended(ranking), "worst": ranking.worst}
     marks = [style.kind(i, markersize=4, linewidth=1) for i in range(len(shown))]

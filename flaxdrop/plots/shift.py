@@ -28,9 +28,6 @@ def draw_shift(
     A mark a norm, at the geometric mean over its channels, with the range from the 5th to the 95th
     percentile of the channels; norms of one name (`norm1`, `norm2`) share a mark, where there are
     few names.
-
-    Args:
-      shift: of the network.
     """
     named = len(shift.norms) <= _NAMED
     kinds = list(dict.fromkeys(_kind(norm) for norm in shift.norms))

@@ -94,9 +94,6 @@ def draw_curves(
 
     Test accuracy by epoch, mean over the seeds with its 95 % interval, and training accuracy, with
     dropout; behind them, the baseline's. The steep first fifth of the training is left out.
-
-    Args:
-      comparison: of the rows.
     """
     cells = {o.variant: _finished(comparison, o.variant) for o in comparison.outcomes if o.n}
     base = cells.get(comparison.baseline)

@@ -117,11 +117,7 @@ def _split(merged: str) -> tuple[str, float]:
 
 
 def rate_table(found: RateComparison) -> Table:
-    """Differences to the baseline by rate, and how they change over the rates.
-
-    Args:
-      found: of the rows of all rates.
-    """
+    """Differences to the baseline by rate, and how they change over the rates."""
     baseline = found.joint.baseline
     low, high = found.rates[0], found.rates[-1]
     cells = []

@@ -12,9 +12,6 @@ _PIXELS = {"digits": 8, "cifar10": 32, "cifar100": 32}  # of the sources' own im
 def regime(comparison: Comparison) -> str:
     """Images, pixels, test images, epochs, steps, and how well the baseline knows its images.
 
-    Args:
-      comparison: of the rows.
-
     Returns:
       A line without a stop; empty where no cell has finished.
     """

@@ -41,11 +41,7 @@ def accuracy_table(
 
 
 def effect_table(comparison: Comparison) -> Table:
-    """How every network differs from the baseline, by every measure, with corrected p.
-
-    Args:
-      comparison: of the rows.
-    """
+    """How every network differs from the baseline, by every measure, with corrected p."""
     columns: dict[str, list[str]] = {"network": [], "n": []}
     networks = list(comparison.effects["accuracy"])
     columns["network"] = [

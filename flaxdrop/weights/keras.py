@@ -15,9 +15,6 @@ def read_keras(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     keras.applications are, and of `save("FILE.h5")`, in Keras 3 too: the attribute `layer_names`
     names the groups, and in each `weight_names` names the arrays.
 
-    Args:
-      path: the .h5 file.
-
     Returns:
       Weights by name, for example "conv1/bn/gamma": what newer files call
       "conv1_bn/conv1_bn/gamma:0" is "conv1_bn/gamma".

@@ -20,9 +20,6 @@ _DTYPES: dict[str, Any] = {
 def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """Reads all tensors of the file, by name.
 
-    Args:
-      path: the .safetensors file.
-
     Raises:
       ValueError: the file cannot be read or is damaged, or a tensor is of a kind that is none of
         weights; safetensors is not installed.
