@@ -73,6 +73,12 @@ class Plan(Generic[S]):
         return self.frozen.features(self.pixels) if self.frozen else self.pixels
 
     @property
+    def cells_in_parallel(self) -> int:
+        """How many cells train at a time."""
+        settings = self.settings
+        return len(self.devices) // settings.devices_per_cell * settings.cells_per_device
+
+    @property
     def total(self) -> int:
         """The number of cells that the settings ask for."""
         return len(self.variants) * self.settings.seeds

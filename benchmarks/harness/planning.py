@@ -61,6 +61,11 @@ def make_plan(
     configure_jax()
     set_matmul_precision(settings.precision)
     devices = choose_devices(settings.devices)
+    if len(devices) % settings.devices_per_cell:
+        raise ValueError(
+            f"devices_per_cell: must be a divisor of the number of devices, {len(devices)},"
+            f" got {settings.devices_per_cell}"
+        )
     dataset = dataset or load_data(settings, without_data=without_data)
     settings.steps_per_epoch(settings.train_examples or len(dataset.x_train))
     pixels, subset = _draw(to_images(dataset, settings.mean, settings.std), dataset, settings)

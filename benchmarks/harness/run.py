@@ -143,7 +143,7 @@ def train(
     print(
         f"{plan.name} on {plan.dataset.name}: {left} cells to train,"
         f" {len(plan.finished(rows))} finished before,"
-        f" {len(plan.devices) * plan.settings.cells_per_device} at a time on"
+        f" {plan.cells_in_parallel} at a time on"
         f" {plan.devices[0].device_kind}; results in {plan.folder.path}",
         flush=True,
     )
@@ -213,8 +213,8 @@ def compile_family(plan: Plan[S], family: Family) -> Compiled:
     """
     task = plan.task(family)
     example = plan.cell(next(iter(family.placements)), 0)
-    per_device = plan.settings.cells_per_device
-    programs = compile_programs(task, plan.images, example, plan.devices, per_device)
+    split = plan.settings.cells_per_device, plan.settings.devices_per_cell
+    programs = compile_programs(task, plan.images, example, plan.devices, *split)
     if plan.devices[0].platform == "cpu":  # an accelerator says itself that it has too little
         needed = len(plan.devices) * programs.temporary_bytes
         check_fits("batch, depth or cells_per_device", needed, "training's temporary arrays")

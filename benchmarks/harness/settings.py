@@ -31,7 +31,7 @@ _LARGEST = {
 }
 _LEAST = {
     **dict.fromkeys(("image_size", "train_examples", "test_examples", "decide", "devices"), 0),
-    **dict.fromkeys(("seeds", "cells_per_device", "growth", "units"), 1),
+    **dict.fromkeys(("seeds", "cells_per_device", "devices_per_cell", "growth", "units"), 1),
 }
 _LONGEST = 1_000  # numbers in a tuple
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -59,6 +59,8 @@ class Settings(Recipe):
         activations, parameters and statistics stay f32.
       devices: how many to train on; 0: all there are.
       cells_per_device: how many cells train on a device at a time, vectorised.
+      devices_per_cell: how many devices the batch of a cell is split over; results are the same
+        but for rounding.
       checkpoint_seconds: between two checkpoints of a cell in training.
       time_budget: for example "90s", "8m", "2h"; empty: none.
 
@@ -75,6 +77,7 @@ class Settings(Recipe):
     precision: str = "tensorfloat32"
     devices: int = 0
     cells_per_device: int = 1
+    devices_per_cell: int = 1
     checkpoint_seconds: float = 60.0
     time_budget: str = ""
 
@@ -128,6 +131,9 @@ class Settings(Recipe):
         require(self.precision in PRECISIONS, "precision", self.precision, known)
         seconds = self.checkpoint_seconds
         require(seconds > 0, "checkpoint_seconds", seconds, "above 0")
+        divides = self.batch % self.devices_per_cell == 0
+        words = f"a divisor of the batch, {self.batch}"
+        require(divides, "devices_per_cell", self.devices_per_cell, words)
         _ = self.budget_seconds
 
     @property
@@ -157,6 +163,7 @@ _NOT_IDENTITY = (
     "seeds",
     "decide",
     "devices",
+    "devices_per_cell",
     "checkpoint_seconds",
     "time_budget",
 )

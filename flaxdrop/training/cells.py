@@ -1,7 +1,8 @@
 """Cells across devices: with n devices, n cells or a multiple train at a time, each whole on one.
 
 No collective runs: a cell's batch norm sees all of its batch, and a cell's result does not depend
-on its neighbours. CPU cores count as devices.
+on its neighbours. CPU cores count as devices. A network that is too large for one device may have
+several: its batch is split over them, and batch norms and gradients are those of the whole batch.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from flaxdrop.training import steps
 from flaxdrop.training.environment import compiler_options
 from flaxdrop.training.task import Cell, Images, State, Task
 
-_AXIS = "cells"
+_AXIS, _BATCH = "cells", "batch"
 
 
 def choose_devices(count: int) -> list[jax.Device]:
@@ -110,9 +111,23 @@ class Programs:
     training_text: Callable[[], str]
 
 
-def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
-    """Makes a mesh of the devices, with one axis that the cells go across."""
-    return Mesh(np.asarray(devices), (_AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+def make_mesh(devices: Sequence[jax.Device], devices_per_cell: int = 1) -> Mesh:
+    """Makes a mesh of the devices: the cells go across one axis, a cell's batch across another.
+
+    Args:
+      devices: a multiple of `devices_per_cell`.
+      devices_per_cell: the size of the second axis; 1: there is none.
+    """
+    auto = jax.sharding.AxisType.Auto
+    if devices_per_cell == 1:
+        return Mesh(np.asarray(devices), (_AXIS,), axis_types=(auto,))
+    grid = np.asarray(devices).reshape(-1, devices_per_cell)
+    return Mesh(grid, (_AXIS, _BATCH), axis_types=(auto, auto))
+
+
+def _over_batch(x: jax.Array) -> jax.Array:
+    """Splits an array along its first axis over the devices of its cell."""
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(_BATCH))
 
 
 def on_every_device(mesh: Mesh, tree: Any) -> Any:
@@ -152,11 +167,18 @@ def over_cells(
             PartitionSpec() if i < shared else PartitionSpec(_AXIS) for i in range(len(arguments))
         )
         mapped = jax.shard_map(
-            of_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(_AXIS), check_vma=False
+            of_device,
+            mesh=mesh,
+            in_specs=specs,
+            out_specs=PartitionSpec(_AXIS),
+            axis_names={_AXIS},  # the compiler splits along the other one
+            check_vma=False,
         )
         return mapped(*arguments)
 
-    return jax.jit(of_all, donate_argnums=donate)
+    # The compiler might split a state over the devices of its cell, too.
+    whole = NamedSharding(mesh, PartitionSpec(_AXIS)) if _BATCH in mesh.shape else None
+    return jax.jit(of_all, donate_argnums=donate, out_shardings=whole)
 
 
 def _traced(function: Callable[..., Any], *example: Any) -> Callable[..., Any]:
@@ -173,6 +195,7 @@ def compile_programs(
     example: Cell,
     devices: Sequence[jax.Device],
     cells_per_device: int = 1,
+    devices_per_cell: int = 1,
 ) -> Programs:
     """Compiles what a task needs, once.
 
@@ -183,10 +206,13 @@ def compile_programs(
       devices: the cells train on them.
       cells_per_device: how many train on each at a time, as one vectorised program. It pays for
         heads; on a CPU, convolutions with weights of their own for every cell are slow.
+      devices_per_cell: how many devices the batch of a cell is split over; it divides the number
+        of devices and the batch.
     """
     began = time.perf_counter()
-    cells_in_parallel = len(devices) * cells_per_device
-    mesh = make_mesh(devices)
+    cells_in_parallel = len(devices) // devices_per_cell * cells_per_device
+    mesh = make_mesh(devices, devices_per_cell)
+    spread = _over_batch if devices_per_cell > 1 else steps.whole
     one_each = NamedSharding(mesh, PartitionSpec(_AXIS))
     data = on_every_device(mesh, images)
     over = functools.partial(over_cells, mesh, cells_per_device)
@@ -206,11 +232,11 @@ def compile_programs(
     starting = over(initial_state, 1).trace(data, cells)
     states = placed(starting.out_info)
     train = over(
-        lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state),
+        lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state, spread),
         2,
         (3,),
     )
-    evaluate = over(lambda data, state: steps.eval_step(task, data, state), 1, (1,))
+    evaluate = over(lambda data, state: steps.eval_step(task, data, state, spread), 1, (1,))
     # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all;
     # not at all, and it takes ten times as long to draw them.
     hasty = {"xla_backend_optimization_level": 1} if devices[0].platform == "cpu" else None

@@ -5,6 +5,7 @@ Cells of the same seed share initial weights, data order, augmentation and masks
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +21,14 @@ from flaxdrop.slots import check_reached, reached_slots, untraced_collection
 from flaxdrop.training.task import METRICS, Cell, Images, State, Task
 
 _EVALUATION_BATCH = 500
+
+Spread = Callable[[jax.Array], jax.Array]  # says on which devices a batch `[N, ...]` is
+
+
+def whole(x: jax.Array) -> jax.Array:
+    """Leaves a batch where it is, on one device."""
+    return x
+
 
 # What a cell's key is folded with: raise `NUMERICS` with any change.
 _INIT, _ORDER, _AUGMENT, _DROPOUT = range(4)
@@ -75,10 +84,10 @@ def training_batch(
     return augment.normalise(x, data.mean, data.std), y
 
 
-def train_step(task: Task, data: Images, cell: Cell, state: State) -> State:
+def train_step(task: Task, data: Images, cell: Cell, state: State, spread: Spread = whole) -> State:
     """One step of the optimiser, on its batch of the data set; the task is static."""
     x, y = training_batch(task, data, cell, state.step)
-    return update(task, cell, x, y, state)
+    return update(task, cell, spread(x), spread(y), state)
 
 
 def update(task: Task, cell: Cell, x: jax.Array, y: jax.Array, state: State) -> State:
@@ -115,12 +124,20 @@ def update(task: Task, cell: Cell, x: jax.Array, y: jax.Array, state: State) -> 
     )
 
 
-def train_steps(task: Task, count: jax.Array, data: Images, cell: Cell, state: State) -> State:
+def train_steps(
+    task: Task, count: jax.Array, data: Images, cell: Cell, state: State, spread: Spread = whole
+) -> State:
     """`count` steps (int32, may be traced), from where `state` is."""
-    return lax.fori_loop(0, count, lambda _, state: train_step(task, data, cell, state), state)
+
+    def step(_: int, state: State) -> State:
+        return train_step(task, data, cell, state, spread)
+
+    return lax.fori_loop(0, count, step, state)
 
 
-def evaluate(model: nn.Module, data: Images, variables: Any) -> tuple[jax.Array, ...]:
+def evaluate(
+    model: nn.Module, data: Images, variables: Any, spread: Spread = whole
+) -> tuple[jax.Array, ...]:
     """Evaluates on the whole test set.
 
     Returns:
@@ -136,7 +153,7 @@ def evaluate(model: nn.Module, data: Images, variables: Any) -> tuple[jax.Array,
         rows = i * batch + jnp.arange(batch)
         real = rows < examples
         rows = jnp.minimum(rows, examples - 1)
-        x = augment.normalise(data.x_test[rows], data.mean, data.std)
+        x = spread(augment.normalise(data.x_test[rows], data.mean, data.std))
         logits: Any = model.apply(variables, x)
         y = data.y_test[rows]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
@@ -173,11 +190,11 @@ def all_finite(tree: Any) -> jax.Array:
     return functools.reduce(jnp.logical_and, map(finite, floats), jnp.bool_(True))
 
 
-def eval_step(task: Task, data: Images, state: State) -> State:
+def eval_step(task: Task, data: Images, state: State, spread: Spread = whole) -> State:
     """Evaluates on the whole test set, closes the epoch in the curve, notes what diverged."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     seen = task.steps_per_epoch * task.recipe.batch
-    *metrics, right = evaluate(task.model, data, variables)
+    *metrics, right = evaluate(task.model, data, variables, spread)
     row = jnp.stack([state.loss_sum / seen, state.correct / seen, *metrics])
     epoch = state.step // task.steps_per_epoch - 1
     # Metrics alone are no proof of health: those of a network of NaN may be finite.

@@ -1,9 +1,12 @@
 import functools
 
+import chex
 import jax
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
+import flaxdrop
 from flaxdrop.models.preresnet import PreResNet
 from flaxdrop.placement import Placement
 from flaxdrop.training import cells, steps
@@ -71,9 +74,9 @@ def network_programs(network_task, network_cell, images):
     """Compiled once for (devices, cells on each)."""
 
     @functools.cache
-    def programs(devices, each=1):
+    def programs(devices, each=1, split=1):
         there = jax.devices("cpu")[:devices]
-        return cells.compile_programs(network_task, images, network_cell(), there, each)
+        return cells.compile_programs(network_task, images, network_cell(), there, each, split)
 
     return programs
 
@@ -103,6 +106,34 @@ def test_a_cell_depends_neither_on_neighbours_nor_on_its_lane(train, network_cel
 def test_one_device_and_two_give_the_same_bits(train, network_cell):
     cell, second = network_cell(p6=0.5), network_cell(p4=0.5, seed=1)
     assert train(cell, second) == [*train(cell), *train(second)]
+
+
+def test_a_batch_over_two_devices_is_the_batch_of_one(network_programs, network_cell):
+    """Losses and batch statistics are those of the whole batch; a cell may go on either way."""
+    found = {}
+    for split in (1, 2):
+        program = network_programs(split, 1, split)
+        placed = program.place([network_cell(p6=0.5)])
+        found[split] = program.train(2, placed, program.start(placed))
+    assert "all-reduce" in network_programs(2, 1, 2).training_text()
+    on = {}
+    for split, began in ((1, 2), (2, 1)):
+        program = network_programs(split, 1, split)
+        state = cells.unstack(jax.device_get(found[began]), 0)
+        placed = program.place([network_cell(p6=0.5)])
+        state = program.evaluate(program.train(2, placed, program.place([state])))
+        on[split] = cells.unstack(jax.device_get(state), 0)
+    np.testing.assert_allclose(on[1].curve, on[2].curve, rtol=1e-5)
+    chex.assert_trees_all_close(on[1].batch_stats, on[2].batch_stats, rtol=1e-4, atol=1e-6)
+
+
+def test_the_mask_of_a_split_batch_is_that_of_the_batch():
+    mesh = cells.make_mesh(jax.devices("cpu")[:2], 2)
+    x = jax.random.normal(jax.random.key(0), (6, 4, 4, 3))
+    drop = jax.jit(lambda x: flaxdrop.dropout(jax.random.key(1), x, 0.5))
+    split = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
+    assert len(drop(split).sharding.device_set) == 2
+    np.testing.assert_array_equal(drop(split), drop(x))
 
 
 def test_cells_that_share_a_device_are_the_same_but_for_rounding(network_programs, network_cell):

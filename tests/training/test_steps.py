@@ -40,7 +40,7 @@ def rows_of_epoch(task, images, make_cell, start):
     )
     plain = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, crop=0, flip=False))
 
-    def note(of_task, data, of_cell, state):
+    def note(of_task, data, of_cell, state, _):
         x, y = steps.training_batch(of_task, data, of_cell, state.step)
         pixels, labels = state.curve
         seen = (pixels.at[state.step % 4].set(x[:, 0, 0, 0]), labels.at[state.step % 4].set(y))

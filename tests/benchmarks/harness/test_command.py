@@ -90,6 +90,14 @@ def refused(command, folder):
             "mean: must have one value for each of 1 channels, got (0.5, 0.5, 0.5)",
         ),
         (["--config.devices=-1"], "devices: must be at least 0, got -1"),
+        (
+            ["--config.devices_per_cell=3"],
+            "devices_per_cell: must be a divisor of the batch, 20, got 3",
+        ),
+        (
+            ["--config.devices_per_cell=4"],
+            "devices_per_cell: must be a divisor of the number of devices, 2, got 4",
+        ),
         (["--config.devices=1000"], "devices: must be at most 2 (cpu), or 0 for all, got 1000"),
         # The command line itself.
         (["--confg.depth=20"], "confg.depth"),

@@ -97,6 +97,7 @@ def test_time_budget_that_is_none(text):
         ("variants", "none,p6"),
         ("seeds", 9),
         ("devices", 1),
+        ("devices_per_cell", 2),
         ("checkpoint_seconds", 1.0),
         ("time_budget", "8m"),
         ("data_dir", "/elsewhere"),
