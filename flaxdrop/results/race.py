@@ -22,7 +22,7 @@ costs is paid by Student's quantile at the same tail (quantile substitution).
 What is assumed: noise that is near normal, which accuracies of some hundred images are, and one
 spread. An arm with more spread than the others is given its own; it is then not in the common one,
 nor is one that was found worse, for harm often comes with a larger spread. As simulated
-(tests/results/test_race.py), an arm leaves wrongly in 1 % of races of twelve arms, in 4 % where
+(tests/results/test_race.py), an arm leaves wrongly in 2 % of races of twelve arms, in 5 % where
 half of the arms have twice the spread; where a quarter has five times the spread, in 12 %.
 
 References:
