@@ -205,7 +205,8 @@ def _race(
     curves: Any,
 ) -> tuple[list[ledger.Row], Race]:
     """Trains round after round; returns all rows, and what is known in the end."""
-    from benchmarks.harness.run import compile_family, row_line, train_family
+    from benchmarks.harness.run import row_line
+    from benchmarks.harness.training import compile_family, train_family
     from flaxdrop.training.loop import TrainingStopped
 
     first = order_of_ranking(arms, _probe(plan, network))

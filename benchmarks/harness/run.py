@@ -2,39 +2,27 @@
 
 import contextlib
 import dataclasses
-import datetime
-import functools
 import itertools
-import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 from tqdm import tqdm
 
 from benchmarks.harness.arguments import UsageError
 from benchmarks.harness.catalog import source_of
 from benchmarks.harness.decide import undecided
 from benchmarks.harness.estimate import describe_plan
-from benchmarks.harness.plan import Jobs, Plan, S, cell_name
+from benchmarks.harness.plan import Plan, S, cell_name
 from benchmarks.harness.planning import make_plan
 from benchmarks.harness.reporting import report, show
 from benchmarks.harness.study import Study
 from benchmarks.harness.tensorboard import CurveWriter, check_tensorboard
-from benchmarks.harness.variants import Family, parameter_count
-from flaxdrop.memory import check_fits
-from flaxdrop.results import ledger, provenance
-from flaxdrop.results.row import pack_right
-from flaxdrop.results.statistics import chance_level
+from benchmarks.harness.training import compile_family, train_family
+from benchmarks.harness.variants import Family
+from flaxdrop.results import ledger
 from flaxdrop.table import plain
-from flaxdrop.training.cells import Programs, compile_programs
-from flaxdrop.training.loop import AfterEpoch, Finished, TrainingStopped, train_cells
-from flaxdrop.training.steps import METRICS, Task
+from flaxdrop.training.loop import AfterEpoch, TrainingStopped
 from flaxdrop.training.stopping import Stop
-
-# What runs write into the repository, from its top: no change of the sources.
-RESULTS = ("benchmarks/ledger", "BENCHMARKS.md", "docs/benchmarks")
 
 
 def run(
@@ -188,142 +176,6 @@ def _train_family(
     bar.unpause()
     bar.set_postfix_str("")
     yield from train_family(study, plan, compiled, pending, stop, bar.update, after_epoch)
-
-
-@dataclasses.dataclass(frozen=True)
-class Compiled:
-    """The programs of a family, and what the rows of its cells tell of them.
-
-    Attributes:
-      task: what its cells have in common.
-      programs: that train them.
-      provenance: fields of a row.
-    """
-
-    task: Task
-    programs: Programs
-    provenance: Mapping[str, Any]
-
-
-def compile_family(plan: Plan[S], family: Family) -> Compiled:
-    """Compiles the programs that serve all cells of a family.
-
-    Raises:
-      ValueError: the training does not fit into the memory.
-    """
-    task = plan.task(family)
-    example = plan.cell(next(iter(family.placements)), 0)
-    split = plan.settings.cells_per_device, plan.settings.devices_per_cell
-    programs = compile_programs(task, plan.images, example, plan.devices, *split)
-    if plan.devices[0].platform == "cpu":  # an accelerator says itself that it has too little
-        needed = len(plan.devices) * programs.temporary_bytes
-        check_fits("batch, depth or cells_per_device", needed, "training's temporary arrays")
-    return Compiled(
-        task,
-        programs,
-        {
-            "parameters": parameter_count(family.model, plan.input_shape),
-            "compile_seconds": programs.compile_seconds,
-            "versions": provenance.versions(),
-            "git_revision": _revision(),
-        },
-    )
-
-
-def train_family(
-    study: Study[S],
-    plan: Plan[S],
-    compiled: Compiled,
-    pending: Sequence[tuple[str, int]],
-    stop: Stop,
-    advance: Callable[[int], Any],
-    after_epoch: AfterEpoch | None = None,
-) -> Iterator[ledger.Row]:
-    """Trains cells of a compiled family; each is in the ledger before it is yielded.
-
-    Args:
-      study: whose plan it is.
-      plan: whose folder is claimed.
-      compiled: the programs of the family.
-      pending: (variant, seed) of the cells.
-      stop: asked between steps.
-      advance: called with the number of training images done since the last call.
-      after_epoch: as in `train_cells`.
-
-    Raises:
-      TrainingStopped: `stop` gave a reason.
-      OSError: a row or a checkpoint could not be written.
-    """
-    jobs = Jobs(plan, pending)
-    for finished in train_cells(
-        compiled.task,
-        compiled.programs,
-        jobs,
-        plan.checkpoints,
-        stop=stop,
-        checkpoint_seconds=plan.settings.checkpoint_seconds,
-        advance=advance,
-        after_epoch=after_epoch,
-    ):
-        variant, seed = jobs.named[finished.name]
-        row = _row(study, plan, compiled.task, variant, seed, finished, compiled.provenance)
-        ledger.append(plan.folder.ledger, row)
-        plan.checkpoints.forget(finished.name, int(finished.state.step))
-        yield row
-
-
-@functools.cache
-def _revision() -> str:
-    # Once a process: what is committed while it runs is not what it runs.
-    return provenance.git_revision(pathlib.Path(__file__).parent, besides=RESULTS)
-
-
-def _row(
-    study: Study[S],
-    plan: Plan[S],
-    task: Task,
-    variant: str,
-    seed: int,
-    finished: Finished,
-    provenance_of_run: Mapping[str, Any],
-) -> ledger.Row:
-    state, device = finished.state, plan.devices[0]
-    curve = np.asarray(state.curve, np.float64)
-    lost = int(state.diverged)
-    # What comes after is of a network that is gone.
-    curve = curve[: lost or int(state.step) // task.steps_per_epoch]
-    accuracy = curve[:, METRICS.index("test_accuracy")]
-    last = dict(zip(METRICS, curve[-1], strict=True))
-    trained = {"params": state.params, "batch_stats": state.batch_stats}
-    measure = None if lost else study.measure
-    return ledger.Row(
-        study=plan.name,
-        config=plan.settings.identity(),
-        **plan.content._asdict(),
-        variant=variant,
-        placement=str(plan.placement(variant)),
-        seed=seed,
-        status="diverged" if lost else "finished",
-        best_accuracy=np.nan if lost else accuracy.max(),
-        best_epoch=None if lost else int(accuracy.argmax()) + 1,
-        last_accuracy=np.nan if lost else last["test_accuracy"],
-        last_nll=last["test_nll"],
-        last_ece=last["test_ece"],
-        chance=chance_level(plan.dataset.y_test),
-        curve={name: list(curve[:, i]) for i, name in enumerate(METRICS)},
-        right=[] if lost else pack_right(np.asarray(state.right)),
-        train_examples=task.examples,
-        test_examples=len(plan.dataset.y_test),
-        measured=dict(measure(plan, variant, seed, trained)) if measure else {},
-        digest=provenance.digest(trained),
-        device_kind=device.device_kind,
-        platform=device.platform,
-        precision=plan.settings.precision,
-        wall_seconds=finished.seconds,
-        images_per_second=int(state.step) * task.recipe.batch / finished.seconds,
-        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **provenance_of_run,
-    )
 
 
 def row_line(row: ledger.Row, done: int, total: int) -> str:

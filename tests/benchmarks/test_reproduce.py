@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-import benchmarks.harness.run
+import benchmarks.harness.training
 from benchmarks import reproduce
 from benchmarks.harness.published_data import PUBLISHED
 from benchmarks.preresnet import STUDY, PreResNetSettings
@@ -121,13 +121,13 @@ def test_the_most_wanted_first_and_after_a_spent_budget_the_rest(data, capsys):
 
 
 def test_a_signal_stops_it_for_the_next_time(data, monkeypatch, capsys):
-    compiled = benchmarks.harness.run.compile_programs
+    compiled = benchmarks.harness.training.compile_programs
 
     def compile_and_signal(*arguments):
         signal.raise_signal(signal.SIGTERM)
         return compiled(*arguments)
 
-    monkeypatch.setattr("benchmarks.harness.run.compile_programs", compile_and_signal)
+    monkeypatch.setattr("benchmarks.harness.training.compile_programs", compile_and_signal)
     stop = Stop()
     with stop.listening():
         assert run(jobs_of(), data, stop) == 128 + signal.SIGTERM

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from benchmarks.harness import run
+from benchmarks.harness import training
 from benchmarks.harness.workfolder import WorkFolder
 from flaxdrop.training import loop, stopping
 
@@ -88,7 +88,7 @@ def test_run_again_it_trains_nothing_and_shows_the_table(command, finished, monk
     def compiled(*_):
         raise AssertionError("compiled")
 
-    monkeypatch.setattr("benchmarks.harness.run.compile_programs", compiled)
+    monkeypatch.setattr("benchmarks.harness.training.compile_programs", compiled)
     before = (finished / "ledger.jsonl").read_bytes()
     outcome = command("--workdir", "results")
     assert outcome.status == 0
@@ -182,13 +182,13 @@ def test_a_time_budget_that_is_spent(command, folder, monkeypatch, cells_in, dig
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_before_the_first_step(command, monkeypatch, number):
-    compiled = run.compile_programs
+    compiled = training.compile_programs
 
     def compile_and_signal(*arguments):
         signal.raise_signal(number)
         return compiled(*arguments)
 
-    monkeypatch.setattr(run, "compile_programs", compile_and_signal)
+    monkeypatch.setattr(training, "compile_programs", compile_and_signal)
     outcome = command("--workdir", "results")
     assert outcome.status == 128 + number
     assert f"stopped by {number.name}: 0 of 4 cells are finished" in outcome.out
@@ -197,13 +197,13 @@ def test_a_signal_before_the_first_step(command, monkeypatch, number):
 def test_a_second_interrupt_while_it_compiles_ends_it_at_once(shell):
     twice = """
 import os, signal, time
-from benchmarks.harness import run
+from benchmarks.harness import training
 def compile_without_end(*_):
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)
     time.sleep(600)
-run.compile_programs = compile_without_end
+training.compile_programs = compile_without_end
 """
     process = shell("--workdir", "w", before=twice)
     done = subprocess.run(**process, capture_output=True, timeout=300)
