@@ -14,13 +14,12 @@ NOTEBOOKS = sorted((ROOT / "notebooks").iterdir())
 @pytest.fixture
 def outputs(monkeypatch, tmp_path):
     """What the cells of a notebook give; its work folder is `tmp_path`."""
-    overrides = ["seeds=2", "epochs=2", "variants=none,p4,p6", "train_examples=100"]
-    overrides += ["widths=4,4,4", "batch=25"]
-    monkeypatch.setenv("FLAXDROP_OVERRIDES", " ".join(f"--config.{each}" for each in overrides))
     monkeypatch.setenv("FLAXDROP_STEPS", "20")
     monkeypatch.setenv("FLAXDROP_HOME", str(tmp_path))
 
-    def run(name):
+    def run(name, *overrides):
+        words = ("seeds=2", "epochs=2", "train_examples=100", "batch=25", *overrides)
+        monkeypatch.setenv("FLAXDROP_OVERRIDES", " ".join(f"--config.{word}" for word in words))
         notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
         # It compiles more than it trains.
         hasty = "import jax; jax.config.update('jax_disable_most_optimizations', True)"
@@ -42,7 +41,8 @@ def untracked():
 
 
 def test_the_position_table_shows_table_and_pictures(outputs, tmp_path):
-    shown = [output.get("data", {}) for output in outputs("position_table.ipynb")]
+    found = outputs("position_table.ipynb", "variants=none,p4,p6", "widths=4,4,4")
+    shown = [output.get("data", {}) for output in found]
     assert sum("image/png" in data for data in shown) == 2
     table = next(data["text/markdown"] for data in shown if "text/markdown" in data)
     assert all(f"| {variant} |" in table for variant in ("none", "p4", "p6"))
@@ -50,12 +50,13 @@ def test_the_position_table_shows_table_and_pictures(outputs, tmp_path):
 
 
 def test_the_wrong_place_is_found_and_mended(outputs):
-    found = outputs("wrong_place.ipynb")
+    found = outputs("wrong_place.ipynb", "places=Dense_0:in", "rates=0.1")
     said = "".join(output.get("text", "") for output in found)
     assert "stand at Block_*/BatchNorm_1:in, a wrong place" in said
     assert "Move it to Block_*/Conv_1:in" in said
     assert "recalibrated: " in said
-    assert sum("image/png" in output.get("data", {}) for output in found) == 1
+    assert "my_network:make on digits: 100 training images" in said
+    assert sum("image/png" in output.get("data", {}) for output in found) == 2
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
