@@ -28,7 +28,7 @@ from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
-from flaxdrop.results.race import MOST_SEEDS
+from flaxdrop.results.race import FIRST_LOOK, MOST_SEEDS
 from flaxdrop.table import plain
 from flaxdrop.training.stopping import Stop
 
@@ -46,7 +46,7 @@ class WhereSettings(Settings):
       places: names or patterns of places, separated by commas, as Block_*/Conv_1:in; empty: all.
       rates: of dropout, each in (0, 1).
       margin: points of accuracy that dropout must gain to be worth it, above 0.
-      seeds: how many each arm may get, 2 to 64.
+      seeds: how many each arm may get, 3 to 64.
     """
 
     network: str = ""
@@ -64,8 +64,9 @@ class WhereSettings(Settings):
             raise ValueError(f"rates: must differ, got {self.rates}")
         if not 0 < self.margin < 100:
             raise ValueError(f"margin: must be in (0, 100) points, got {self.margin}")
-        if not 2 <= self.seeds <= MOST_SEEDS:
-            raise ValueError(f"seeds: must be in [2, {MOST_SEEDS}], got {self.seeds}")
+        if not FIRST_LOOK <= self.seeds <= MOST_SEEDS:
+            right = f"[{FIRST_LOOK}, {MOST_SEEDS}]"
+            raise ValueError(f"seeds: must be in {right}, got {self.seeds}")
         if self.batch < 2:
             raise ValueError(f"batch: must be at least 2, got {self.batch}")
 

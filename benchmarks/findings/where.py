@@ -203,7 +203,7 @@ def _more(plan: Plan[Any], raced: Race, rows: Sequence[Row]) -> str:
     needed = race.needed_seeds(standing, raced.margin)
     left = int(standing.racing.sum())
     if np.isnan(needed).all():
-        return "To know more, train two seeds of each: run the same command again."
+        return f"To know more, train {race.FIRST_LOOK} seeds of each: run the same command again."
     known = needed[~np.isnan(needed)]
     more = np.maximum(known - standing.rounds, 1)
     cells = int(more.sum() + more.max())

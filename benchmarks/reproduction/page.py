@@ -88,7 +88,8 @@ def _rates(rates: ByRate) -> Iterator[str]:
 
 def _provenance(rows: Sequence[Row]) -> Iterator[str]:
     """What the rows were made on and with, as they tell it themselves."""
-    yield f"n: {len({row.seed for row in rows})} seeds, {len(rows)} cells."
+    seeds = len({row.seed for row in rows})
+    yield f"n: {seeds} seed{'' if seeds == 1 else 's'}, {len(rows)} cells."
     hours = sum(row.wall_seconds for row in rows if math.isfinite(row.wall_seconds)) / 3600
     hardware = _count(escaped(row.device_kind) for row in rows)
     yield f"Hardware: {hardware}; {hours:.2g} device hours, pauses included."

@@ -88,10 +88,12 @@ def needed(found: Finding) -> str:
     """How many seeds would decide an undecided claim."""
     if found.verdict != UNDECIDED or any(e.measure != "accuracy" for e in found.effects):
         return EMPTY
+    if not all(effect.seed_variance > 0 for effect in found.effects):
+        return EMPTY  # one seed does not tell how much seeds differ
     seeds = [seeds_needed(effect) for effect in found.effects]
     known = [number for number in seeds if number is not None]
     if len(known) < len(seeds):
-        return "more than seeds: test images"
+        return "more test images, too"
     return f"{max(known)}" if known else EMPTY
 
 

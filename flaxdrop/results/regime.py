@@ -36,7 +36,8 @@ def regime(comparison: Comparison) -> str:
         words.append(
             f"training accuracy of {comparison.baseline} {np.mean(list(base.train.values())):.1f} %"
         )
-    words.append(f"n = {_span(len(outcome.train) for outcome in comparison.outcomes)} seeds")
+    seeds = _span(len(outcome.train) for outcome in comparison.outcomes)
+    words.append(f"n = {seeds} seed{'' if seeds == '1' else 's'}")
     return ", ".join(filter(None, words))
 
 

@@ -18,7 +18,7 @@ def outputs(monkeypatch, tmp_path):
     monkeypatch.setenv("FLAXDROP_HOME", str(tmp_path))
 
     def run(name, *overrides):
-        words = ("seeds=2", "epochs=2", "train_examples=100", "batch=25", *overrides)
+        words = ("seeds=3", "epochs=2", "train_examples=100", "batch=25", *overrides)
         monkeypatch.setenv("FLAXDROP_OVERRIDES", " ".join(f"--config.{word}" for word in words))
         notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
         # It compiles more than it trains.
@@ -46,7 +46,7 @@ def test_the_position_table_shows_table_and_pictures(outputs, tmp_path):
     assert sum("image/png" in data for data in shown) == 2
     table = next(data["text/markdown"] for data in shown if "text/markdown" in data)
     assert all(f"| {variant} |" in table for variant in ("none", "p4", "p6"))
-    assert (tmp_path / "digits" / "ledger.jsonl").read_text().count("\n") == 6
+    assert (tmp_path / "digits" / "ledger.jsonl").read_text().count("\n") == 9
 
 
 def test_the_wrong_place_is_found_and_mended(outputs):

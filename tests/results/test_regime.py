@@ -16,6 +16,10 @@ def test_it_names_images_pixels_epochs_steps_and_the_training_accuracy(make_row)
     assert "n = 3 seeds" in line
 
 
+def test_one_seed_is_no_plural(make_row):
+    assert regime(compare([make_row("none")], baseline="none")).endswith("n = 1 seed")
+
+
 def test_without_a_finished_cell_it_is_empty(make_row):
     rows = [make_row("none", status="diverged", last_accuracy=None)]
     assert regime(compare(rows, baseline="none")) == ""
