@@ -241,7 +241,7 @@ def files_no_larger_than(size):
 
 
 @pytest.mark.parametrize(
-    ("size", "late"), [(0, False), (100_000, False), (0, True), (1_000, True), (8_000, True)]
+    ("size", "late"), [(0, False), (100_000, False), (0, True), (1_000, True), (2_000, True)]
 )
 def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
     two_saved, state, like, bits_of, size, late, capfd, monkeypatch
