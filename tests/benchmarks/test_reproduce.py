@@ -209,6 +209,7 @@ def start(data):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_two_at_once_and_one_of_them_killed_train_no_cell_twice_and_lose_no_row(start):
     first, second = start(), start()
     ledger = LEDGER / "preresnet.jsonl"

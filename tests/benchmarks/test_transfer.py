@@ -51,6 +51,7 @@ def finished(pretrained, tmp_path_factory):
     return folder, said.getvalue()
 
 
+@pytest.mark.slow
 def test_weights_go_from_one_study_to_the_other(pretrained, finished, cells_in):
     heads, said = finished
     features = DenseNet((1, 1), num_classes=0, growth=4)
@@ -80,6 +81,7 @@ def test_the_numbers_of_other_images_stand_beside_none(dataset):
     assert not transfer.STUDY.published(transfer.TransferSettings(**settings))
 
 
+@pytest.mark.slow
 def test_it_resumes_and_gives_the_same_bits(
     run_study, pretrained, finished, tmp_path, digests_in, cells_in
 ):

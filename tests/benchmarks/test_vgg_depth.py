@@ -60,6 +60,7 @@ def test_a_field_out_of_range_is_named_in_one_line(field, value):
         settings_of(**{field: value})
 
 
+@pytest.mark.slow
 def test_it_runs_to_its_end_and_is_probed(run_study, tmp_path, capsys):
     folder = tmp_path / "run"
     names = "no BN,BN,conv 0.2,dense 0.5,block 1 only 0.2,block 1 only 0.5"

@@ -90,13 +90,15 @@ class Reference:
 LONG = ("bottleneck", "convnet", "densenet", "preresnet")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+def networks(*slow):
+    """All networks, some of them for `make test-all` alone."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in slow else name
         for name in whole_network.NETWORKS
-    ],
-)
+    ]
+
+
+@pytest.fixture(scope="module", params=networks(*LONG))
 def reference(request):
     """Of every network."""
     name = request.param
@@ -113,6 +115,8 @@ def test_kernels_have_the_gradients_of_float64(reference):
     reference.hold(whole_network.gradients(reference.name))
 
 
+# Half a minute of the VGG's is compiling.
+@pytest.mark.parametrize("reference", networks(*LONG, "vgg"), indirect=True, scope="module")
 def test_so_they_have_by_the_convolutions_of_xla(reference):
     product = compiler_options(jax.devices()[0])
     with whole_network.without_onednn():
