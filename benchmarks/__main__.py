@@ -1,5 +1,7 @@
 """Lists what can be run."""
 
+import signal
+
 from benchmarks.harness.catalog import STUDIES, TOOLS, about
 
 
@@ -14,4 +16,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # quiet, where its reader leaves
     main()
