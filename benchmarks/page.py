@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.finished_run import FinishedRun, open_run
-from flaxdrop.analysis import variance_shift
+from benchmarks.harness.plan import cell_name
+from benchmarks.probe import measure_shift
+from flaxdrop.analysis import Probe
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.results.claims_table import claims_table
 from flaxdrop.results.regime import regime
@@ -57,11 +59,12 @@ def probe(run: FinishedRun) -> tuple[dict[str, Shift], str]:
         if row.seed == lowest and run.plan.placement(row.variant).slots
     ]
     shifts, why_not = {}, "No variant has dropout."
+    probes: dict[int, Probe] = {}
+    batch = run.batch(min(_EXAMPLES, run.plan.examples))
     for variant in placed:
         try:
-            model, variables, placement = run.load(f"{variant}-seed{lowest}")
-            batch = run.batch(min(_EXAMPLES, run.plan.examples))
-            shifts[variant] = variance_shift(model, variables, batch, placement, masks=_MASKS)
+            _, variables, _ = run.load(cell_name(variant, lowest))
+            shifts[variant] = measure_shift(run, probes, variant, variables, batch, _MASKS)
         except ValueError as error:  # no checkpoint, or no norms
             why_not = f"{variant}: {error}."
     return shifts, why_not

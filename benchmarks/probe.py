@@ -7,6 +7,7 @@ python -m benchmarks.probe --run runs/FOLDER --cell p4-seed0      one network, n
 import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.finished_run import FinishedRun, open_run
 from flaxdrop.analysis import Probe, advise, probe, variance_shift
+from flaxdrop.analysis.shift import Shift
 from flaxdrop.plots.shift import draw_prediction, draw_shift
 from flaxdrop.results.comparison import CONFIDENCE
 from flaxdrop.results.correlation import rank_correlation
@@ -112,19 +114,42 @@ def _predict(
     probes: dict[int, Probe] = {}
     shifts: dict[str, dict[str, float]] = {when: {} for when in _WHEN}
     for variant, seeds in cells.items():
-        family = run.plan.family(variant)
-        placement = family.placements[variant]
         sizes = []
         for seed in seeds:
             both = run.variables(variant, seed)
-            if id(family) not in probes:
-                probes[id(family)] = probe(family.model, both[0], batch, placement)
-            made = probes[id(family)]
-            measured = [made.measure(own, batch, placement, masks=masks) for own in both]
+            measured = [measure_shift(run, probes, variant, own, batch, masks) for own in both]
             sizes.append([shift.mean_abs_log_ratio for shift in measured])
         for when, size in zip(_WHEN, np.mean(sizes, axis=0), strict=True):
             shifts[when][variant] = float(size)
     return shifts
+
+
+def measure_shift(
+    run: FinishedRun,
+    probes: dict[int, Probe],
+    variant: str,
+    variables: Mapping[str, Any],
+    batch: jax.Array,
+    masks: int,
+) -> Shift:
+    """The shift of a network of a variant; those of a family share one compilation.
+
+    Args:
+      run: whose networks they are.
+      probes: what was compiled before; a family that is not in it is added.
+      variant: its name.
+      variables: of the network.
+      batch: training examples `[N, H, W, C]`.
+      masks: how many to average over.
+
+    Raises:
+      ValueError: it has no batch norm.
+    """
+    family = run.plan.family(variant)
+    placement = family.placements[variant]
+    if id(family) not in probes:
+        probes[id(family)] = probe(family.model, variables, batch, placement)
+    return probes[id(family)].measure(variables, batch, placement, masks=masks)
 
 
 FLAGS = (

@@ -12,24 +12,21 @@ or cannot gain as much as the margin. The chance that any arm leaves wrongly is 
 import contextlib
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tqdm import tqdm
-
 from benchmarks.findings import where as findings
-from benchmarks.harness.arguments import UsageError, one_line
+from benchmarks.harness.arguments import UsageError, one_line, warn
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.racing import NONE, Arm, Race, make_arms, order_of_ranking, replay
 from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant
+from benchmarks.harness.workfolder import write_whole
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
 from flaxdrop.results.race import FIRST_LOOK, MOST_SEEDS
-from flaxdrop.table import plain
 from flaxdrop.training.stopping import Stop
 
 _PROBED = 128  # training examples that the shift is measured on
@@ -145,6 +142,7 @@ def run(
     from benchmarks.harness.factory import digest, find_network
     from benchmarks.harness.planning import load_data, make_plan
     from benchmarks.harness.tensorboard import CurveWriter, check_tensorboard
+    from benchmarks.harness.training import naming_ledger
     from flaxdrop.training.environment import configure_jax
 
     stop = Stop(settings.budget_seconds)
@@ -174,23 +172,18 @@ def run(
             rows, warnings = plan.recorded()
         except (ValueError, OSError) as error:
             raise UsageError(str(error)) from error
-        for warning in warnings:
-            print(f"warning: {plain(warning)}", file=sys.stderr)
+        warn(warnings)
         print(findings.describe(plan, network, arms))
         if dry_run:
             print(findings.estimate(plan, network, arms))
             return 0
         try:
-            curves = CurveWriter(plan.folder.path / "tensorboard") if tensorboard else None
-            rows, raced = _race(study, plan, network, arms, rows, stop, curves)
-            findings.report(plan, raced, rows)
+            with naming_ledger(plan.folder):
+                curves = CurveWriter(plan.folder.path / "tensorboard") if tensorboard else None
+                rows, raced = _race(study, plan, network, arms, rows, stop, curves)
+                findings.report(plan, raced, rows)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        except OSError as error:
-            raise UsageError(
-                f"{error}; the finished cells are in {plan.folder.ledger}:"
-                " put it right and run the same command to go on"
-            ) from error
         if stop.reason and not raced.finished:
             print(f"{stop.reason}: those in training are saved; run the same command to go on")
         return stop.exit_status
@@ -207,7 +200,7 @@ def _race(
 ) -> tuple[list[ledger.Row], Race]:
     """Trains round after round; returns all rows, and what is known in the end."""
     from benchmarks.harness.run import row_line
-    from benchmarks.harness.training import compile_family, train_family
+    from benchmarks.harness.training import compile_family, progress_bar, train_family
     from flaxdrop.training.loop import TrainingStopped
 
     first = order_of_ranking(arms, _probe(plan, network))
@@ -224,7 +217,7 @@ def _race(
     steps = compiled.task.steps * plan.settings.batch
     while raced.missing:
         print(findings.round_line(raced), flush=True)
-        with _bar(len(raced.missing) * steps) as bar:
+        with progress_bar(len(raced.missing) * steps) as bar:
             try:
                 cells = train_family(study, plan, compiled, raced.missing, stop, bar.update, curves)
                 for done, row in enumerate(cells, start=1):
@@ -234,11 +227,6 @@ def _race(
                 return rows, look()
         raced = look()
     return rows, raced
-
-
-def _bar(images: int) -> Any:
-    interval = 1 if sys.stderr.isatty() else 15
-    return tqdm(total=images, unit="img", unit_scale=True, smoothing=0.1, mininterval=interval)
 
 
 def _probe(plan: Plan[WhereSettings], network: Any) -> dict[str, float]:
@@ -260,9 +248,7 @@ def _probe(plan: Plan[WhereSettings], network: Any) -> dict[str, float]:
         (plan.folder.path / "probe.md").write_text(ranking.table().markdown())
         print(ranking)
         shifts = {ranked.slot: ranked.size for ranked in ranking.slots}
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(shifts))
-    os.replace(aside, path)
+    write_whole(path, json.dumps(shifts))
     return shifts
 
 

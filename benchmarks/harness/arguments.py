@@ -6,7 +6,7 @@ import inspect
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -177,6 +177,12 @@ def exit_status(
             raise  # a fault of the program: its traceback is shown
     print(f"error: {plain(words)}", file=sys.stderr)
     return USER_ERROR
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Tells warnings on stderr, a line each, whatever stands in them."""
+    for warning in warnings:
+        print(f"warning: {plain(warning)}", file=sys.stderr)
 
 
 def leave(status: int) -> NoReturn:

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from benchmarks.harness.arguments import warn
 from benchmarks.harness.catalog import load_study
 from benchmarks.harness.plan import Plan, cell_name, settings_in
 from benchmarks.harness.planning import make_plan
@@ -140,8 +140,7 @@ def open_run(folder: str, data_dir: str = "") -> FinishedRun:
     plan = make_plan(study, study.settings.of(ml_collections.ConfigDict(config)), folder)
     plan.folder.check(study.name, plan.identity)
     rows, warnings = plan.recorded()
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    warn(warnings)
     rows = [row for row in rows if row.status == "finished" and row.variant in plan.every_variant]
     if not rows:
         raise ValueError(f"run: {folder} has no finished cell")

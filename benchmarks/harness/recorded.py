@@ -1,10 +1,9 @@
 """The rows of a run, read from its folder without its study."""
 
 import pathlib
-import sys
 
+from benchmarks.harness.arguments import warn
 from flaxdrop.results import ledger
-from flaxdrop.table import plain
 
 
 def recorded_rows(path: str) -> list[ledger.Row]:
@@ -22,8 +21,7 @@ def recorded_rows(path: str) -> list[ledger.Row]:
     if not file.is_file():
         raise ValueError(f"run: must be a work folder or a ledger, got {path}")
     rows, warnings = ledger.read(file)
-    for warning in warnings:
-        print(f"warning: {plain(warning)}", file=sys.stderr)
+    warn(warnings)
     if not rows:
         raise ValueError(f"run: {path} has no cell that can be read")
     return rows

@@ -3,12 +3,11 @@
 import contextlib
 import dataclasses
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
-from benchmarks.harness.arguments import UsageError
+from benchmarks.harness.arguments import UsageError, warn
 from benchmarks.harness.catalog import source_of
 from benchmarks.harness.decide import undecided
 from benchmarks.harness.estimate import describe_plan
@@ -17,10 +16,9 @@ from benchmarks.harness.planning import make_plan
 from benchmarks.harness.reporting import report, show
 from benchmarks.harness.study import Study
 from benchmarks.harness.tensorboard import CurveWriter, check_tensorboard
-from benchmarks.harness.training import compile_family, train_family
+from benchmarks.harness.training import compile_family, naming_ledger, progress_bar, train_family
 from benchmarks.harness.variants import Family
 from flaxdrop.results import ledger
-from flaxdrop.table import plain
 from flaxdrop.training.loop import AfterEpoch, TrainingStopped
 from flaxdrop.training.stopping import Stop
 
@@ -68,9 +66,8 @@ def run(
             rows, warnings = plan.recorded()
         except (ValueError, OSError) as error:
             raise UsageError(str(error)) from error
-        for warning in warnings:
-            print(f"warning: {plain(warning)}", file=sys.stderr)
-        try:
+        warn(warnings)
+        with naming_ledger(plan.folder):
             curves = CurveWriter(plan.folder.path / "tensorboard") if tensorboard else None
             rows, interrupted = train(study, plan, rows, stop, curves)
             while not interrupted and _needs_seeds(study, plan, rows):
@@ -78,11 +75,6 @@ def run(
                 plan = make_plan(study, more, workdir)
                 rows, interrupted = train(study, plan, rows, stop, curves)
             report(study, plan, rows, complete=not interrupted)
-        except OSError as error:
-            raise UsageError(
-                f"{error}; the finished cells are in {plan.folder.ledger}:"
-                " put it right and run the same command to go on"
-            ) from error
     if not interrupted:
         return stop.exit_status  # a signal may have come while the report was drawn
     print(
@@ -142,13 +134,7 @@ def train(
     for cell in itertools.chain.from_iterable(pending.values()):
         if (name := cell_name(*cell)) in under_way:
             steps -= max(plan.checkpoints.steps(name), default=0)
-    with tqdm(
-        total=steps * recipe.batch,
-        unit="img",
-        unit_scale=True,
-        smoothing=0.1,
-        mininterval=1 if sys.stderr.isatty() else 15,
-    ) as bar:
+    with progress_bar(steps * recipe.batch) as bar:
         for i, family in enumerate(plan.families):
             if not pending[i]:
                 continue

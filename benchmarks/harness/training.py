@@ -1,17 +1,22 @@
 """Trains the cells that one program serves, and writes their rows."""
 
+import contextlib
 import dataclasses
 import datetime
 import functools
 import pathlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from benchmarks.harness.arguments import UsageError
 from benchmarks.harness.plan import Jobs, Plan, S
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Family, parameter_count
+from benchmarks.harness.workfolder import WorkFolder
 from flaxdrop.memory import check_fits
 from flaxdrop.results import ledger, provenance
 from flaxdrop.results.row import pack_right
@@ -23,6 +28,28 @@ from flaxdrop.training.stopping import Stop
 
 # What runs write into the repository, from its top: no change of the sources.
 RESULTS = ("benchmarks/ledger", "BENCHMARKS.md", "docs/benchmarks")
+
+
+def progress_bar(images: int) -> tqdm:
+    """A bar of so many training images."""
+    interval = 1 if sys.stderr.isatty() else 15
+    return tqdm(total=images, unit="img", unit_scale=True, smoothing=0.1, mininterval=interval)
+
+
+@contextlib.contextmanager
+def naming_ledger(folder: WorkFolder) -> Iterator[None]:
+    """What cannot be written becomes a mistake to put right; it says where finished cells are.
+
+    Raises:
+      UsageError: something could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{error}; the finished cells are in {folder.ledger}:"
+            " put it right and run the same command to go on"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,7 +89,7 @@ class WorkFolder:
                 ) from None
             self.check(study, identity)
             about = {"study": study, **({"source": source} if source else {}), **identity}
-            _write(self._settings, json.dumps(about, indent=2) + "\n")
+            write_whole(self._settings, json.dumps(about, indent=2) + "\n")
             yield
 
     @property
@@ -157,7 +157,8 @@ def _short(fields: Mapping[str, Any], name: str) -> str:
     return repr(value[:12] if is_digest else value)
 
 
-def _write(path: pathlib.Path, text: str) -> None:
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that nobody ever sees a part of it."""
     aside = path.with_suffix(_ASIDE)
     aside.write_text(text)
     os.replace(aside, path)
