@@ -15,7 +15,8 @@ from benchmarks.harness.catalog import load_settings
 from benchmarks.harness.planning import make_plan
 from benchmarks.preresnet import STUDY
 from benchmarks.throughput import workload
-from flaxdrop.training.cells import compile_programs, make_mesh, on_every_device
+from flaxdrop.training.cells import compile_programs
+from flaxdrop.training.lowering import make_mesh, on_every_device
 
 Seconds = Mapping[str, float]
 

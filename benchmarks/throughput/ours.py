@@ -22,11 +22,10 @@ from flaxdrop.training.cells import (
     Programs,
     choose_devices,
     compile_programs,
-    make_mesh,
-    over_cells,
     to_images,
 )
 from flaxdrop.training.environment import configure_jax
+from flaxdrop.training.lowering import make_mesh, over_cells
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.steps import Cell, Task
 

@@ -33,7 +33,8 @@ from benchmarks.harness.arguments import Flag
 from benchmarks.harness.precision import PRECISIONS, activation_dtype, set_matmul_precision
 from benchmarks.throughput.contest import in_rounds, take_part
 from benchmarks.throughput.workload import Workload
-from flaxdrop.training.cells import choose_devices, make_mesh
+from flaxdrop.training.cells import choose_devices
+from flaxdrop.training.lowering import make_mesh
 from flaxdrop.training.environment import configure_jax
 
 GIGA = 1e9

@@ -10,6 +10,7 @@ import flaxdrop
 from flaxdrop.models.preresnet import PreResNet
 from flaxdrop.placement import Placement
 from flaxdrop.training import cells, steps
+from flaxdrop.training.lowering import make_mesh, stack
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.task import Cell, Task
 
@@ -48,7 +49,7 @@ def test_means_of_other_channels(dataset):
 def test_stack_and_unstack():
     trees = [{"a": np.arange(3) + i, "key": jax.random.key(i)} for i in range(2)]
     for i, tree in enumerate(trees):
-        found = cells.unstack(cells.stack(trees), i)
+        found = cells.unstack(stack(trees), i)
         np.testing.assert_array_equal(found["a"], tree["a"])
         assert found["key"] == tree["key"]
 
@@ -128,7 +129,7 @@ def test_a_batch_over_two_devices_is_the_batch_of_one(network_programs, network_
 
 
 def test_the_mask_of_a_split_batch_is_that_of_the_batch():
-    mesh = cells.make_mesh(jax.devices("cpu")[:2], 2)
+    mesh = make_mesh(jax.devices("cpu")[:2], 2)
     x = jax.random.normal(jax.random.key(0), (6, 4, 4, 3))
     drop = jax.jit(lambda x: flaxdrop.dropout(jax.random.key(1), x, 0.5))
     split = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
@@ -148,7 +149,7 @@ def test_cells_that_share_a_device_are_the_same_but_for_rounding(network_program
             placed = program.place(group)
             state = program.evaluate(program.train(2, placed, program.start(placed)))
             states += [cells.unstack(jax.device_get(state), lane) for lane in range(count)]
-        found[count] = cells.stack([(of.params, of.curve) for of in states])
+        found[count] = stack([(of.params, of.curve) for of in states])
     jax.tree.map(
         lambda one, three: np.testing.assert_allclose(one, three, rtol=1e-3, atol=1e-4),
         found[1],
