@@ -83,16 +83,18 @@ def _points(results: Sequence[Result], test: str, case: str) -> dict[float, Esti
 
 def slot_table(results: Sequence[Result]) -> Table:
     """Which slot shifts which batch norm: simulated, with the closed form in brackets."""
-    found = {of.case: of for of in results if of.test == "slots"}
+    found = {result.case: result for result in results if result.test == "slots"}
     cells = tuple((slot, *(_cell(found[f"{slot} -> {norm}"]) for norm in NORMS)) for slot in SLOTS)
     return Table((f"slot, p = {SLOT_RATE}", *NORMS), cells, (_NOTE,))
 
 
 def head_table(results: Sequence[Result]) -> Table:
     """What dropout does to the pooled feature."""
-    found = [of for of in results if of.test == "head"]
-    cases = tuple(dict.fromkeys(of.case for of in found))
-    cells = tuple((case, *(_cell(of) for of in found if of.case == case)) for case in cases)
+    found = [result for result in results if result.test == "head"]
+    cases = tuple(dict.fromkeys(result.case for result in found))
+    cells = tuple(
+        (case, *(_cell(result) for result in found if result.case == case)) for case in cases
+    )
     columns = (f"head, p = {HEAD_RATE}", *(f"correlation {c}" for c in HEAD_CORRELATIONS))
     return Table(columns, cells, ("Of the pixels of a channel, before the ReLU.",))
 
@@ -111,15 +113,17 @@ def run(workdir: str, batch: int, draws: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     results = list(tqdm(simulate(batch, draws), total=COUNT, unit="ratio"))
     paths = draw(results, folder)
-    compared = sum(of.closed_form is not None for of in results)
-    worst = max(results, key=lambda of: abs(of.deviation))
+    compared = sum(result.closed_form is not None for result in results)
+    worst = max(results, key=lambda result: abs(result.deviation))
     record = {
         "batch": batch,
         "draws": draws,
         "width": WIDTH,
         "versions": versions(),
         "largest_deviation": worst.deviation,
-        "results": [dataclasses.asdict(of) | {"deviation": of.deviation} for of in results],
+        "results": [
+            dataclasses.asdict(result) | {"deviation": result.deviation} for result in results
+        ],
     }
     path = folder / "module_tests.json"
     path.write_text(json.dumps(record, indent=1) + "\n")

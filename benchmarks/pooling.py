@@ -111,7 +111,7 @@ def facts(x: jax.Array, rate: float) -> Table:
     notes = [
         f"Rate {rate:g}. Measured ± standard error over {2 * _REPEATS} masks (closed form); without"
         f" dropout {float(jnp.mean(pool(x, POOLINGS[0]) == 0)):.4g} of the units are zero.",
-        *(_channel_note(x, of) for of in dict.fromkeys((rate, 0.5))),
+        *(_channel_note(x, each_rate) for each_rate in dict.fromkeys((rate, 0.5))),
     ]
     return Table(columns, tuple(cells), tuple(notes))
 

@@ -82,16 +82,20 @@ def page(
     """
     rows = read_rows(jobs, folder)
     runs = progress(jobs, rows)
-    other = {study: sum(row.numerics != NUMERICS for row in of) for study, of in rows.items()}
+    other = {study: sum(row.numerics != NUMERICS for row in found) for study, found in rows.items()}
     others = [
-        _section(path, of) for name, of in sections.items() if (path := folder / name).exists()
+        _section(path, render_section)
+        for name, render_section in sections.items()
+        if (path := folder / name).exists()
     ]
     return render(runs, others, other), pictures(runs)
 
 
-def _section(path: pathlib.Path, of: Callable[[Sequence[Mapping[str, Any]]], str]) -> str:
+def _section(
+    path: pathlib.Path, render_section: Callable[[Sequence[Mapping[str, Any]]], str]
+) -> str:
     try:
-        return of([json.loads(line) for line in path.read_text().splitlines()])
+        return render_section([json.loads(line) for line in path.read_text().splitlines()])
     except Exception as error:  # of lines of another shape
         raise ValueError(
             f"{path}: is damaged or of a newer flaxdrop ({type(error).__name__}: {error})"
@@ -117,7 +121,7 @@ def check(text: str, pictures: Sequence[Picture]) -> None:
     there = PAGE.read_text().splitlines() if PAGE.exists() else []
     right = text.splitlines()
     for i in range(max(len(there), len(right))):
-        lines = [of[i] if i < len(of) else "nothing" for of in (there, right)]
+        lines = [page[i] if i < len(page) else "nothing" for page in (there, right)]
         if lines[0] != lines[1]:
             raise ValueError(
                 f"{PAGE} line {i + 1} is stale: {lines[0]!r}, must be {lines[1]!r};"

@@ -44,7 +44,7 @@ def in_turn(*makers):
     return body
 
 
-def of(body, x=X):
+def boundaries_of(body, x=X):
     return with_slots(Body(body), x)
 
 
@@ -63,18 +63,18 @@ def test_an_array_that_goes_on_to_one_layer_only_is_one_place():
         y = nn.Dense(8)(x)
         return y, nn.LayerNorm()(y)
 
-    assert of(alone).aliases == {"Dense_0:out": "LayerNorm_0:in"}
+    assert boundaries_of(alone).aliases == {"Dense_0:out": "LayerNorm_0:in"}
     for body in (also_added, computed, also_returned):
-        assert not of(body).aliases
+        assert not boundaries_of(body).aliases
     for body in (alone, also_added):
-        counts = of(body).slots
+        counts = boundaries_of(body).slots
         assert set(counts.values()) == {1}
         assert len(counts) == (3 if body is alone else 4)
 
 
 @pytest.mark.parametrize("lift", [lambda kind: kind, nn.remat])
 def test_the_trunk_is_another_place_than_the_branch(lift):
-    blocks = of(in_turn(*[lift(Block)] * 3))
+    blocks = boundaries_of(in_turn(*[lift(Block)] * 3))
     assert blocks.slots["layer*:in"] == 3
     assert blocks.slots["layer*/LayerNorm_0:in"] == 3
     assert blocks.aliases["layer0:out"] == "layer1:in"
@@ -88,24 +88,27 @@ def test_dropout_that_stands_there_has_no_place_of_its_own():
         x = nn.Dropout(0.5, deterministic=False)(x)
         return nn.Dense(8)(x)
 
-    assert of(body).aliases == {"Dropout_0:in": "Dense_1:in", "Dropout_0:out": "Dense_1:in"}
+    assert boundaries_of(body).aliases == {
+        "Dropout_0:in": "Dense_1:in",
+        "Dropout_0:out": "Dense_1:in",
+    }
 
 
 def test_only_some_blocks_have_a_projection():
-    blocks = of(in_turn(*(functools.partial(Block, i == 1) for i in range(3))))
+    blocks = boundaries_of(in_turn(*(functools.partial(Block, i == 1) for i in range(3))))
     assert blocks.slots["layer*/Dense_0:in"] == 3
     assert blocks.slots["layer1/projection:in"] == 1
 
 
 def test_a_group_names_its_members_and_no_others():
-    mixed = of(in_turn(DENSE, Block, Block, DENSE))
+    mixed = boundaries_of(in_turn(DENSE, Block, Block, DENSE))
     assert mixed.slots["layer[1-2]:in"] == 2
     for slot, count in mixed.slots.items():
         assert len(mixed.resolve(Placement({slot: 0.1})).slots) == count
 
 
 def test_layers_are_told_apart_by_their_numbers():
-    flat = of(in_turn(DENSE, nn.LayerNorm, DENSE))
+    flat = boundaries_of(in_turn(DENSE, nn.LayerNorm, DENSE))
     assert [*flat.slots] == ["layer0:in", "layer1:in", "layer2:in", "layer2:out"]
 
 
@@ -135,7 +138,7 @@ def test_what_takes_no_dropout_is_listed_with_the_reason():
 def test_alike_modules_that_are_compiled_once_have_places_each():
     compiled = nn.jit(Block)
     for _ in range(2):
-        model = of(in_turn(*[compiled] * 12))
+        model = boundaries_of(in_turn(*[compiled] * 12))
         assert model.slots["layer*/Dense_0:in"] == 12
         own = [place.name for place in model.places if place.group == "layer*/Dense_0:in"]
         assert own == [f"layer{i}/Dense_0:in" for i in range(12)]
@@ -172,7 +175,7 @@ def test_layers_of_several_modules_are_told_apart_in_a_block():
             y = ConvBlock()(x)
             return x + ConvBlock()(y)
 
-    slots = of(in_turn(Pair, Pair, Pair)).slots
+    slots = boundaries_of(in_turn(Pair, Pair, Pair)).slots
     assert slots["layer*/ConvBlock_0/LayerNorm_0:in"] == 3
     assert slots["layer*/ConvBlock_1/LayerNorm_0:in"] == 3
 

@@ -224,8 +224,8 @@ def one_bit_of_a_key():
     key = np.array([0x243F6A88, 0x85A308D3], np.uint32)
     flips = np.concatenate(
         [
-            np.eye(1, 2, of, dtype=np.uint32) << np.arange(32, dtype=np.uint32)[:, None]
-            for of in (0, 1)
+            np.eye(1, 2, word, dtype=np.uint32) << np.arange(32, dtype=np.uint32)[:, None]
+            for word in (0, 1)
         ]
     )
     return together([(jnp.array(key), jnp.array(key ^ flip)) for flip in flips])
@@ -284,7 +284,12 @@ def unlinked(words, _):
 
 EVEN = [keep_rates, fair_bits]  # what counting up passes too, scrambled linearly
 BAD = [("mix", lambda word, between=0: word ^ between, statistic) for statistic in STATISTICS]
-BAD += [("mix", mix, of) for mix in (linear, shifts) for of in STATISTICS if of not in EVEN]
+BAD += [
+    ("mix", mix, statistic)
+    for mix in (linear, shifts)
+    for statistic in STATISTICS
+    if statistic not in EVEN
+]
 BAD += [("mix", one_round, seeds), ("mix", one_round, avalanche)]
 BAD += [("_fold_in", of_key, each_seed_and_the_next) for of_key in (unmixed, unlinked)]
 

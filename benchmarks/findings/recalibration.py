@@ -77,11 +77,11 @@ def harm_table(
         for measure in (0, 1):
             told.append(_difference(_of(after[variant], measure), _of(before[variant], measure)))
         harms = [
-            paired(_of(of[variant], 0), _of(of[baseline], 0), CONFIDENCE)
-            for of in (before, after)
-            if variant != baseline and baseline in of
+            paired(_of(accuracies[variant], 0), _of(accuracies[baseline], 0), CONFIDENCE)
+            for accuracies in (before, after)
+            if variant != baseline and baseline in accuracies
         ]
-        told += [f"{of:+.2f}" for of in harms] or ["-", "-"]
+        told += [f"{harm:+.2f}" for harm in harms] or ["-", "-"]
         told.append(_share(*harms) if harms else "-")
         cells.append(tuple(told))
     return Table(

@@ -25,7 +25,9 @@ from flaxdrop.results import provenance
 from flaxdrop.training.environment import cores, processor
 
 # In a process of its own: a GPU whose memory this one holds is none for the contestants.
-_ASK = "import jax; of = jax.devices()[0]; print(of.platform, of.device_kind, sep='\\n')"
+_ASK = (
+    "import jax; device = jax.devices()[0]; print(device.platform, device.device_kind, sep='\\n')"
+)
 
 
 def chosen(options: SimpleNamespace, platform: str) -> list[InterleavedBenchmark]:
@@ -93,7 +95,10 @@ def main(options: SimpleNamespace) -> None:
     measurements: list[Measurement] = []
     results: dict[str, Mapping[str, Result]] = {}
     for contest in chosen(options, platform):
-        print(f"{contest.name}: {', '.join(of.name for of in contest.contestants)}", flush=True)
+        print(
+            f"{contest.name}: {', '.join(contestant.name for contestant in contest.contestants)}",
+            flush=True,
+        )
         found = results[contest.name] = run_interleaved(contest.contestants, options.rounds)
         measurements += contest.measurements(found)
     print("first step", flush=True)

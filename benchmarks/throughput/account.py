@@ -92,8 +92,8 @@ def part_of(path: str) -> str:
 def _convolutions(path: str, backward: bool) -> str:
     way = "forward"
     if backward:
-        of = re.search(r"/of_(image|kernel)/", path)
-        way = f"gradient of {of[1]}" if of else "both gradients"
+        operand = re.search(r"/of_(image|kernel)/", path)
+        way = f"gradient of {operand[1]}" if operand else "both gradients"
     stage, block = re.search(r"/stage(\d)_", path), re.search(r"/conv(\d)_\d/", path)
     place = f"stage {stage[1]}" if stage else f"block {block[1]}" if block else "stem"
     return f"{place}, convolutions, {way}"

@@ -65,7 +65,9 @@ def run_interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str,
     One that fails drops out, with what it said on its standard error.
     """
     with contextlib.ExitStack() as stack:
-        teams = {of.name: stack.enter_context(_team(of)) for of in contestants}
+        teams = {
+            contestant.name: stack.enter_context(_team(contestant)) for contestant in contestants
+        }
         for team in teams.values():
             team.get_ready()
         for _ in range(rounds):

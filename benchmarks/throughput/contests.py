@@ -51,12 +51,17 @@ class InterleavedBenchmark:
 
 
 def compared(
-    what: str, of: Result, to: Result, *, least: float | None = None, most: float | None = None
+    what: str,
+    ours: Result,
+    theirs: Result,
+    *,
+    least: float | None = None,
+    most: float | None = None,
 ) -> Measurement:
-    """How many times as fast `of` is as `to`, asked to be `least`; or as long it takes, `most`."""
-    if not (of.speeds and to.speeds):
-        return _measured(what, [], least, most, of.failure or to.failure)
-    ratios = [a / b for a, b in zip(of.speeds, to.speeds, strict=True)]
+    """How many times as fast ours is, asked to be `least`; or as long it takes, at `most`."""
+    if not (ours.speeds and theirs.speeds):
+        return _measured(what, [], least, most, ours.failure or theirs.failure)
+    ratios = [a / b for a, b in zip(ours.speeds, theirs.speeds, strict=True)]
     return _measured(what, ratios if most is None else [1 / r for r in ratios], least, most)
 
 
@@ -94,7 +99,7 @@ def layer(seconds: str) -> InterleavedBenchmark:
         ]
 
     contestants = [
-        Contestant(name, ("benchmarks.throughput.layer", "--of", name, "--seconds", seconds))
+        Contestant(name, ("benchmarks.throughput.layer", "--kind", name, "--seconds", seconds))
         for name in ("flaxdrop", "flax", "product")
     ]
     return InterleavedBenchmark("layer", contestants, rows)
@@ -167,13 +172,13 @@ def baselines(
         by_mode = {"eager": 3.0, "compile": 1.5}
         if gpu:
             made += [
-                compared(f"{label}, images/s against PyTorch {mode}", mine, of, least=least)
+                compared(f"{label}, images/s against PyTorch {mode}", mine, theirs, least=least)
                 for mode, least in by_mode.items()
-                if (of := found.get(f"PyTorch {mode}"))
+                if (theirs := found.get(f"PyTorch {mode}"))
             ]
             return made if workload != "preresnet110" or fixed else [*made, _hours(mine)]
-        torches = {name: of for name, of in found.items() if name.startswith("PyTorch")}
-        able = {name: of for name, of in torches.items() if of.speeds}
+        torches = {name: result for name, result in found.items() if name.startswith("PyTorch")}
+        able = {name: result for name, result in torches.items() if result.speeds}
         best = max(able or torches, key=lambda name: able[name].speed if able else 0)
         return [
             *made,
@@ -183,10 +188,10 @@ def baselines(
     return InterleavedBenchmark(f"baselines on {label}", contestants, rows)
 
 
-def _hours(of: Result) -> Measurement:
+def _hours(result: Result) -> Measurement:
     what = "the whole CIFAR-100 table (27 cells, 164 epochs), hours, extrapolated"
-    hours = [_IMAGES_OF_TABLE / speed / 3600 for speed in of.speeds]
-    return _measured(what, hours, most=1, note=of.failure, unit="")
+    hours = [_IMAGES_OF_TABLE / speed / 3600 for speed in result.speeds]
+    return _measured(what, hours, most=1, note=result.failure, unit="")
 
 
 def devices(workload: str, common: Sequence[str], cores: Sequence[int]) -> InterleavedBenchmark:
@@ -213,7 +218,7 @@ def bounds(workload: str, precision: str, common: Sequence[str]) -> InterleavedB
         mine, products, moved = (found[name] for name in ("flaxdrop", "products", "bytes"))
         what = f"{workload}: share of the roofline"
         if not (mine.speeds and products.speeds and moved.speeds):
-            failures = [of.failure for of in found.values() if of.failure]
+            failures = [result.failure for result in found.values() if result.failure]
             return [Measurement(what, "", note=failures[0])]
         needed = roofline.bytes_per_image(WORKLOADS[workload], precision)
         shares = [
@@ -223,8 +228,8 @@ def bounds(workload: str, precision: str, common: Sequence[str]) -> InterleavedB
         return [_measured(what, shares)]
 
     peaks = [
-        Contestant(of, ("benchmarks.throughput.roofline", "--of", of, *common))
-        for of in ("products", "bytes")
+        Contestant(bound, ("benchmarks.throughput.roofline", "--kind", bound, *common))
+        for bound in ("products", "bytes")
     ]
     return InterleavedBenchmark(
         f"roofline of {workload}",

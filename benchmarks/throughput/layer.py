@@ -39,13 +39,13 @@ KINDS: Mapping[str, Function] = {"flaxdrop": _flaxdrop, "flax": _flax, "product"
 
 def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
     """Compiles a pass forward and backward; the round does some of them, a unit of work each."""
-    of = KINDS[options.of]
+    dropped = KINDS[options.kind]
     x, g = (jax.random.normal(jax.random.key(i), SHAPE) for i in range(2))
 
     # Compiled as the programs are in which it has its place.
     @functools.partial(jax.jit, compiler_options=compiler_options(jax.devices()[0]))
     def both(key: jax.Array, x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        y, back = jax.vjp(lambda x: of(key, x), x)
+        y, back = jax.vjp(lambda x: dropped(key, x), x)
         return y, back(g)[0]
 
     keys = jax.random.split(jax.random.key(2), 16)
@@ -59,7 +59,7 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
 
 
 FLAGS = (
-    Flag("of", "flaxdrop", "whose layer", tuple(KINDS)),
+    Flag("kind", "flaxdrop", "whose layer", tuple(KINDS)),
     Flag("seconds", 1.0, "how long a round lasts, about"),
 )
 

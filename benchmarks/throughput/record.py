@@ -28,9 +28,9 @@ def record(
     return {
         "schema": _SCHEMA,
         **about,
-        "measurements": [dataclasses.asdict(of) for of in measurements],
+        "measurements": [dataclasses.asdict(result) for result in measurements],
         "contests": {
-            contest: {name: dataclasses.asdict(of) for name, of in found.items()}
+            contest: {name: dataclasses.asdict(result) for name, result in found.items()}
             for contest, found in results.items()
         },
     }
@@ -75,31 +75,34 @@ def _run(row: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "| what | measured | asked | reached |"
     yield "| --- | --- | --- | --- |"
-    for of in row["measurements"]:
-        yield f"| {of['what']} | {_value(of)} | {of['asked'] or _EMPTY} | {_reached(of)} |"
+    for entry in row["measurements"]:
+        asked = entry["asked"] or _EMPTY
+        yield f"| {entry['what']} | {_value(entry)} | {asked} | {_reached(entry)} |"
     yield ""
     yield "| contest | contestant | a second | GFLOP/s | compiling, s | temporary | peak of host |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for contest, found in row["contests"].items():
-        for name, of in found.items():
-            yield f"| {escaped(contest)} | {escaped(name)} | {_contestant(of)} |"
+        for name, contestant in found.items():
+            yield f"| {escaped(contest)} | {escaped(name)} | {_contestant(contestant)} |"
 
 
-def _value(of: Mapping[str, Any]) -> str:
-    if of["value"] is None:
-        return of["note"] or "not measured"
-    text = f"{of['value']:.3g}"
-    if of["low"] is not None:
-        text += f" [{of['low']:.3g}, {of['high']:.3g}]"
-    return f"{text} ({of['note']})" if of["note"] else text
+def _value(measurement: Mapping[str, Any]) -> str:
+    if measurement["value"] is None:
+        return measurement["note"] or "not measured"
+    text = f"{measurement['value']:.3g}"
+    if measurement["low"] is not None:
+        text += f" [{measurement['low']:.3g}, {measurement['high']:.3g}]"
+    return f"{text} ({measurement['note']})" if measurement["note"] else text
 
 
-def _reached(of: Mapping[str, Any]) -> str:
-    return _EMPTY if of["reached"] is None else "yes" if of["reached"] else "**no**"
+def _reached(measurement: Mapping[str, Any]) -> str:
+    return (
+        _EMPTY if measurement["reached"] is None else "yes" if measurement["reached"] else "**no**"
+    )
 
 
-def _contestant(of: Mapping[str, Any]) -> str:
-    result = Result(tuple(of["speeds"]), of["about"], of["failure"])
+def _contestant(contestant: Mapping[str, Any]) -> str:
+    result = Result(tuple(contestant["speeds"]), contestant["about"], contestant["failure"])
     if result.failure:
         return " | ".join([result.failure, *[_EMPTY] * 4])
     flops, about = result.about.get("flops_per_image"), result.about

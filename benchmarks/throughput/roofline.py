@@ -42,11 +42,11 @@ _PASSES = 16  # over the activations of a block
 _PIXELS, _WIDTHS = 32 * 32, (16, 32, 64)
 
 
-def bytes_per_image(of: Workload, precision: str) -> float:
+def bytes_per_image(workload: Workload, precision: str) -> float:
     """That a training step of a PreResNet moves at least.
 
     Args:
-      of: what is trained.
+      workload: what is trained.
       precision: as the contestants take it.
 
     >>> from benchmarks.throughput.workload import WORKLOADS
@@ -55,7 +55,7 @@ def bytes_per_image(of: Workload, precision: str) -> float:
     """
     size = np.dtype(activation_dtype(precision)).itemsize
     stages = [_PIXELS * width / 4**stage for stage, width in enumerate(_WIDTHS)]
-    return _PASSES * of.blocks * size * sum(stages)
+    return _PASSES * workload.blocks * size * sum(stages)
 
 
 def seconds_per_image(flops: float, moved: float, gflops: float, gigabytes: float) -> float:
@@ -78,11 +78,13 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
     configure_jax()
     set_matmul_precision(options.precision)
     devices = choose_devices(0)
-    rows, columns = _SHAPES[options.of][devices[0].platform == "cpu"]
+    rows, columns = _SHAPES[options.kind][devices[0].platform == "cpu"]
     dtype = activation_dtype(options.precision)
     one_each = NamedSharding(make_mesh(devices), PartitionSpec("cells"))
     x = jnp.zeros((len(devices), rows, columns), dtype, device=one_each)
-    run = jax.jit(_ONE[options.of], donate_argnums=0, in_shardings=one_each, out_shardings=one_each)
+    run = jax.jit(
+        _ONE[options.kind], donate_argnums=0, in_shardings=one_each, out_shardings=one_each
+    )
 
     def passes(count: int) -> None:
         nonlocal x
@@ -91,7 +93,9 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
         jax.block_until_ready(x)
 
     rounds = in_rounds(passes, options.seconds)
-    work = 2 * math.prod((rows, columns, columns)) if options.of == "products" else 2 * x[0].nbytes
+    work = (
+        2 * math.prod((rows, columns, columns)) if options.kind == "products" else 2 * x[0].nbytes
+    )
     return rounds.work(len(devices) * work / GIGA), {"compile_seconds": rounds.first_seconds}
 
 
@@ -104,7 +108,7 @@ _ONE: Mapping[str, Callable[[jax.Array], jax.Array]] = {
 
 
 FLAGS = (
-    Flag("of", "products", "what is measured", tuple(_ONE)),
+    Flag("kind", "products", "what is measured", tuple(_ONE)),
     Flag("precision", "float32", "the precision of products", PRECISIONS),
     Flag("seconds", 1.0, "how long a round lasts, about"),
 )

@@ -150,8 +150,11 @@ def measure(
 def table(what: str, costs: Sequence[Cost]) -> Table:
     """The costs, and the largest deviation of each from its straight line."""
     sizes = [cost.size for cost in costs]
-    lines = [straight(sizes, [of(cost) for cost in costs]) for _, _, of in QUANTITIES]
-    cells = [(str(cost.size), *(f"{of(cost):.4g}" for _, _, of in QUANTITIES)) for cost in costs]
+    lines = [straight(sizes, [quantity(cost) for cost in costs]) for _, _, quantity in QUANTITIES]
+    cells = [
+        (str(cost.size), *(f"{quantity(cost):.4g}" for _, _, quantity in QUANTITIES))
+        for cost in costs
+    ]
     cells.append(("slope", *(f"{line.slope:.3g}" if line else EMPTY for line in lines)))
     cells.append(
         ("largest deviation", *(f"{line.deviation:.1%}" if line else EMPTY for line in lines))

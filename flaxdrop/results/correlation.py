@@ -77,7 +77,7 @@ def rank_correlation(
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Of each row; NaN where one of them has no order."""
-    a, b = (stats.rankdata(of, axis=1) for of in (x, y))
-    a, b = (of - of.mean(axis=1, keepdims=True) for of in (a, b))
+    a, b = (stats.rankdata(sample, axis=1) for sample in (x, y))
+    a, b = (sample - sample.mean(axis=1, keepdims=True) for sample in (a, b))
     scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     return np.where(scale > 0, (a * b).sum(axis=1) / np.where(scale > 0, scale, 1), np.nan)

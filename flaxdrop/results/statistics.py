@@ -91,7 +91,9 @@ def paired(a: BySeed, b: BySeed, confidence: float = 0.95) -> Paired:
     """
     differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
     s = summary(differences, confidence)
-    largest = max((abs(of[seed]) for seed in a.keys() & b.keys() for of in (a, b)), default=0.0)
+    largest = max(
+        (abs(by_seed[seed]) for seed in a.keys() & b.keys() for by_seed in (a, b)), default=0.0
+    )
     if s.n < 2 or (s.mean != 0 and np.ptp(differences) <= _ROUNDING * largest):
         return Paired(s.n, s.mean, 0.0 if s.n > 1 else s.std, math.nan, math.nan, math.nan)
     p_value = two_sided_p(s.mean / (s.std / math.sqrt(s.n)), s.n - 1) if s.std else 1.0

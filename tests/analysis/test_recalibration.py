@@ -79,7 +79,7 @@ def test_it_repairs_what_dropout_did_to_the_statistics(dense_block):
     target = jax.jit(without_dropout(model))(variables, x)
     repaired = recalibrate(model, shifted, [x[:2000], x[2000:]])
     infer = jax.jit(model.apply)
-    errors = [float(jnp.mean((infer(of, x) - target) ** 2)) for of in (shifted, repaired)]
+    errors = [float(jnp.mean((infer(state, x) - target) ** 2)) for state in (shifted, repaired)]
     assert errors[1] < 0.1 * errors[0]
 
 

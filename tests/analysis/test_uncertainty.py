@@ -92,7 +92,7 @@ def test_mistakes(network):
 def test_networks_that_it_cannot_ask(model, words):
     x = jnp.zeros((2, 32, 32, 3))
     shapes = jax.eval_shape(model.init, KEY, x)
-    variables = jax.tree.map(lambda of: jnp.ones(of.shape), shapes)
+    variables = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
     slot = next(iter(getattr(model, "slots", ["p6"])))
     with pytest.raises(ValueError, match=words):
         mc_predict(model, variables, x, Placement({slot: 0.5}), key=KEY, samples=2)
@@ -113,24 +113,24 @@ def own():
     return Own(), Own().init(KEY, x, train=False), x
 
 
-def ask(own, text, of, **options):
+def ask(own, text, estimate, **options):
     model, variables, x = own
-    count = {"samples": 4} if of is mc_predict else {"masks": 4}
-    return of(model, variables, x, Placement.parse(text), key=KEY, **count, **options)
+    count = {"samples": 4} if estimate is mc_predict else {"masks": 4}
+    return estimate(model, variables, x, Placement.parse(text), key=KEY, **count, **options)
 
 
-@pytest.mark.parametrize("of", [mc_predict, logit_variance])
-def test_a_network_is_called_as_is_told(own, of):
-    found = ask(own, "p4=0.5", of, inference={"train": False})
+@pytest.mark.parametrize("estimate", [mc_predict, logit_variance])
+def test_a_network_is_called_as_is_told(own, estimate):
+    found = ask(own, "p4=0.5", estimate, inference={"train": False})
     assert np.max(np.asarray(jax.tree.leaves(found)[-1])) > 0
     with pytest.raises(ValueError, match=r"^inference: .*'train'; say how the network is called"):
-        ask(own, "p4=0.5", of)
+        ask(own, "p4=0.5", estimate)
 
 
-@pytest.mark.parametrize("of", [mc_predict, logit_variance])
-def test_a_slot_that_is_never_called_is_refused(own, of):
+@pytest.mark.parametrize("estimate", [mc_predict, logit_variance])
+def test_a_slot_that_is_never_called_is_refused(own, estimate):
     with pytest.raises(ValueError, match=r"^placement: unknown slot 'P4', this network has p4$"):
-        ask(own, "P4=0.5", of, inference={"train": False})
+        ask(own, "P4=0.5", estimate, inference={"train": False})
 
 
 def test_a_probe_refuses_a_slot_that_is_never_called(own):

@@ -136,7 +136,7 @@ def test_statistics_that_were_stored_change_nothing(preresnet, preresnet_probe):
         "params": variables["params"],
         "batch_stats": jax.tree.map(lambda leaf: 3 * leaf + 1, variables["batch_stats"]),
     }
-    sizes = [preresnet_probe("p4=0.3", of).mean_abs_log_ratio for of in (variables, other)]
+    sizes = [preresnet_probe("p4=0.3", state).mean_abs_log_ratio for state in (variables, other)]
     assert sizes[0] == pytest.approx(sizes[1], rel=1e-5)
 
 
@@ -199,8 +199,8 @@ def test_one_compilation_serves_variables_rates_and_dropouts(dense_block):
     first = len(traces)
     other = jax.tree.map(lambda leaf: 2 * leaf, variables)
     sizes = [
-        made.measure(of, x, Placement({"p3": rate, "p6": 0.1}), dropouts=on).mean_abs_log_ratio
-        for of in (variables, other)
+        made.measure(state, x, Placement({"p3": rate, "p6": 0.1}), dropouts=on).mean_abs_log_ratio
+        for state in (variables, other)
         for rate in (0.1, 0.5)
         for on in (["p3"], ["p6"], ["p3", "p6"])
     ]

@@ -62,8 +62,8 @@ def rows_of_job():
     def make(job, accuracies, **fields):
         return [
             _row(job, variant, seed, accuracy, fields)
-            for variant, of in accuracies.items()
-            for seed, accuracy in enumerate(of)
+            for variant, row in accuracies.items()
+            for seed, accuracy in enumerate(row)
         ]
 
     return make

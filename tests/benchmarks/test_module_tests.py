@@ -29,19 +29,21 @@ def record(folder):
 
 
 def test_simulation_agrees_with_the_closed_forms(record):
-    compared = [of for of in record["results"] if of["closed_form"] is not None]
-    assert {of["test"] for of in compared} == {"figure1", BRANCH, SUM, "slots", "head"}
+    compared = [result for result in record["results"] if result["closed_form"] is not None]
+    assert {result["test"] for result in compared} == {"figure1", BRANCH, SUM, "slots", "head"}
     assert len(compared) > 120
     # Student's t for each, Bonferroni over all.
     threshold = stats.t.isf(FALSE_ALARM / (2 * len(compared)), DRAWS - 1)
-    for of in compared:
-        assert abs(of["deviation"]) <= threshold, of
-    assert abs(record["largest_deviation"]) == max(abs(of["deviation"]) for of in compared)
+    for result in compared:
+        assert abs(result["deviation"]) <= threshold, result
+    assert abs(record["largest_deviation"]) == max(abs(result["deviation"]) for result in compared)
 
 
 def test_the_comparison_would_find_a_form_that_is_1_percent_off(record):
     threshold = stats.t.isf(FALSE_ALARM / (2 * len(record["results"])), DRAWS - 1)
-    errors = [of["estimate"]["error"] / of["estimate"]["ratio"] for of in record["results"]]
+    errors = [
+        result["estimate"]["error"] / result["estimate"]["ratio"] for result in record["results"]
+    ]
     assert np.median(errors) * threshold < 0.01
 
 

@@ -86,9 +86,11 @@ def test_the_slots_stand_around_the_pooling_after_the_relu(kind, variables):
     placement = OFF | Placement.parse("before_pool=0.5/0,after_pool=0/0.5")
     _, out = captured(kind, variables, placement)
     for block, dropping in (("block1", "before_pool"), ("block2", "after_pool")):
-        of = {name: value["__call__"][0] for name, value in out[block].items() if name[0] != "_"}
-        active = jax.nn.relu(of["conv2"])
-        before, after = of["before_pool_dropout"], of["after_pool_dropout"]
+        outputs = {
+            name: value["__call__"][0] for name, value in out[block].items() if name[0] != "_"
+        }
+        active = jax.nn.relu(outputs["conv2"])
+        before, after = outputs["before_pool_dropout"], outputs["after_pool_dropout"]
         came, went = (active, before) if dropping == "before_pool" else (pool(active, kind), after)
         kept = went != 0
         assert 0 < kept.sum() < (came != 0).sum()

@@ -90,5 +90,5 @@ def both(request):
     "what", ["loss", "logits_training", "logits_inference", "after", "gradients"]
 )
 def test_agrees_with_keras(both, what):
-    theirs, ours = (of[what] for of in both)
+    theirs, ours = (values[what] for values in both)
     chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=3e-5)

@@ -138,5 +138,5 @@ def test_statistics_follow_the_batch_at_the_momentum(variables):
         ]["batch_stats"]
         for model in (SMALL.clone(momentum=0.5), SMALL)
     )
-    moved = [of["conv1_1"]["norm"]["mean"] - old for of in (fast, slow)]
+    moved = [statistics["conv1_1"]["norm"]["mean"] - old for statistics in (fast, slow)]
     np.testing.assert_allclose(moved[0], 50 * moved[1], rtol=1e-3)  # .5 and .01 of the way

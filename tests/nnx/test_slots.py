@@ -279,7 +279,7 @@ def test_a_traced_rate_has_one_program_and_gradients(slotted, unrolled):
         gradients(slotted, Placement({"block_*/dense2:in": rate}), KEY) for rate in (0.0, 0.5, 1.0)
     ]
     assert len(traces) == 1
-    norms = [jnp.linalg.norm(of.block_0.dense2.kernel[...]) for of in found]
+    norms = [jnp.linalg.norm(model.block_0.dense2.kernel[...]) for model in found]
     assert norms[2] == 0 < norms[0] != norms[1]
 
 

@@ -101,7 +101,9 @@ def test_gradients_are_plain_convolutions_on_a_cpu_without_the_library(stride):
     x, kernel = arrays((2, 8, 8, 3), (3, 3, 3, 4))
 
     def are_plain(conv):
-        gradients = jax.jit(lambda *of: value_and_gradients(conv, *of, (stride, stride), "SAME"))
+        gradients = jax.jit(
+            lambda *arguments: value_and_gradients(conv, *arguments, (stride, stride), "SAME")
+        )
         text = gradients.trace(x, kernel).lower(lowering_platforms=("cpu",)).as_text()
         plain = "dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"
         return [
@@ -150,7 +152,9 @@ def test_other_platforms_get_the_gradients_of_lax(stride):
     x, kernel = arrays((2, 8, 8, 3), (3, 3, 3, 4))
 
     def lowered(conv):
-        gradients = jax.jit(lambda *of: value_and_gradients(conv, *of, (stride, stride), "SAME"))
+        gradients = jax.jit(
+            lambda *arguments: value_and_gradients(conv, *arguments, (stride, stride), "SAME")
+        )
         text = gradients.trace(x, kernel).lower(lowering_platforms=("cuda",)).as_text()
         return sorted(
             line.split(") dim_numbers")[1].split(" : ")[0]
@@ -165,7 +169,7 @@ def test_other_platforms_get_the_gradients_of_lax(stride):
 @pytest.mark.parametrize("examples", [1, 7, 8, 13, 24, 50])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_kernels_gradient_is_the_sum_over_all_examples(examples, dtype):
-    x, kernel = (of.astype(dtype) for of in arrays((examples, 6, 5, 3), (3, 3, 3, 4)))
+    x, kernel = (array.astype(dtype) for array in arrays((examples, 6, 5, 3), (3, 3, 3, 4)))
 
     def loss(kernel, conv):
         return jnp.sum(jnp.sin(conv(x, kernel, (1, 1), "SAME").astype(jnp.float32)))

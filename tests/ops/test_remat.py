@@ -51,7 +51,9 @@ def test_gradients_are_the_same(float64_enabled):
         plain, ours = scanned(lambda part: part), scanned(remat_block)
         variables = jax.jit(plain.init)(jax.random.key(0), x)
         chex.assert_trees_all_equal(jax.jit(ours.init)(jax.random.key(0), x), variables)
-        got, expected = (jax.jit(jax.grad(of.apply, (0, 1)))(variables, x) for of in (ours, plain))
+        got, expected = (
+            jax.jit(jax.grad(model.apply, (0, 1)))(variables, x) for model in (ours, plain)
+        )
         chex.assert_trees_all_close(got, expected, rtol=1e-6)
 
 

@@ -27,7 +27,7 @@ def test_an_order_and_its_reverse(sign, rho):
 def test_it_is_spearman_of_the_means_with_ties():
     predicted = dict(zip("abcdef", [1.0, 1.0, 2.0, 3.0, 3.0, 5.0], strict=True))
     measured = by_seed(dict(zip("abcdef", [5.0, 4.0, 4.5, 2.0, 3.0, 1.0], strict=True)), noise=0.3)
-    means = [np.mean(list(of.values())) for of in measured.values()]
+    means = [np.mean(list(by_seed.values())) for by_seed in measured.values()]
     expected = stats.spearmanr(list(predicted.values()), means).statistic
     found = rank_correlation(predicted, measured)
     assert found.rho == pytest.approx(expected)

@@ -53,7 +53,7 @@ def test_masks_give_the_closed_forms(pooling, order, mask):
     exact = closed_form(X, 0.25, **kind)
     bound = stats.t.isf(1e-5 / 24 / 2, repeats - 1)
     for field in dataclasses.fields(Moments):
-        value, error, form = (getattr(of, field.name) for of in (found, errors, exact))
+        value, error, form = (getattr(values, field.name) for values in (found, errors, exact))
         assert abs(value - form) < bound * error
         assert 0 < error < 0.05 * form
 

@@ -104,8 +104,8 @@ def test_which_slot_shifts_which_norm():
 
 
 def test_at_rate_0_nothing_is_shifted():
-    for of in slot_shifts(0.0).values():
-        assert all(ratio == pytest.approx(1.0) for ratio in of if ratio is not None)
+    for ratios in slot_shifts(0.0).values():
+        assert all(ratio == pytest.approx(1.0) for ratio in ratios if ratio is not None)
 
 
 def test_weights_scale_variance_and_mean():

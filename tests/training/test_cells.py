@@ -149,7 +149,7 @@ def test_cells_that_share_a_device_are_the_same_but_for_rounding(network_program
             placed = program.place(group)
             state = program.evaluate(program.train(2, placed, program.start(placed)))
             states += [cells.unstack(jax.device_get(state), lane) for lane in range(count)]
-        found[count] = stack([(of.params, of.curve) for of in states])
+        found[count] = stack([(state.params, state.curve) for state in states])
     jax.tree.map(
         lambda one, three: np.testing.assert_allclose(one, three, rtol=1e-3, atol=1e-4),
         found[1],

@@ -40,7 +40,7 @@ def train(task, programs_of, tmp_path):
     def run(
         cells,
         *,
-        of=task,
+        task=task,
         cells_in_parallel=2,
         stop=None,
         checkpoint_seconds=3600.0,
@@ -54,8 +54,8 @@ def train(task, programs_of, tmp_path):
                 stop.left -= 1
 
         finished = train_cells(
-            of,
-            programs_of(of, cells_in_parallel),
+            task,
+            programs_of(task, cells_in_parallel),
             cells,
             checkpoints(folder),
             stop=stop,
@@ -235,6 +235,6 @@ def test_a_diverged_cell_is_not_taken_further_when_it_is_resumed(
 
 def test_a_learning_rate_that_no_network_survives(train, two, task):
     recipe = dataclasses.replace(task.recipe, learning_rate=1e30)
-    finished, images = train(two, of=dataclasses.replace(task, recipe=recipe))
+    finished, images = train(two, task=dataclasses.replace(task, recipe=recipe))
     assert [epochs_of(cell) for cell in finished.values()] == [(1, 0)] * 2
     assert images == 2 * STEPS * 16

@@ -74,7 +74,8 @@ def test_variables_are_those_of_the_network(variables):
 
 def test_names_of_the_first_checkpoints(variables, state, tmp_path):
     first = {
-        re.sub(r"(denselayer\d+\.[a-z]+)([12])", r"\1.\2", name): of for name, of in state.items()
+        re.sub(r"(denselayer\d+\.[a-z]+)([12])", r"\1.\2", name): array
+        for name, array in state.items()
     }
     assert "features.denseblock1.denselayer1.norm.1.weight" in first
     found = load_pretrained(MODEL, save(tmp_path / "first.safetensors", first))
@@ -83,13 +84,13 @@ def test_names_of_the_first_checkpoints(variables, state, tmp_path):
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.module.", "state_dict.net."])
 def test_prefixes_of_wrappers(variables, state, tmp_path, prefix):
-    wrapped = {prefix + name: of for name, of in state.items()}
+    wrapped = {prefix + name: array for name, array in state.items()}
     found = load_pretrained(MODEL, save(tmp_path / "wrapped.safetensors", wrapped))
     chex.assert_trees_all_equal(found, variables)
 
 
 def test_two_networks_in_a_file(state, tmp_path):
-    both = {prefix + name: of for prefix in ("model.", "ema.") for name, of in state.items()}
+    both = {prefix + name: array for prefix in ("model.", "ema.") for name, array in state.items()}
     path = save(tmp_path / "both.safetensors", both)
     refused(MODEL, path, r"must hold one network, got (model\. and ema\.|ema\. and model\.)$")
     path = save(tmp_path / "more.safetensors", {"loss.scale": np.ones(2, np.float32), **state})
@@ -100,7 +101,9 @@ def test_two_networks_in_a_file(state, tmp_path):
 def test_half_precision_becomes_f32(variables, state, tmp_path, dtype):
     half = {name: array.astype(dtype) for name, array in state.items()}
     found = load_pretrained(MODEL, save(tmp_path / "half.safetensors", half))
-    rounded = jax.tree.map(lambda of: np.asarray(of).astype(dtype).astype(np.float32), variables)
+    rounded = jax.tree.map(
+        lambda array: np.asarray(array).astype(dtype).astype(np.float32), variables
+    )
     chex.assert_trees_all_equal(found, rounded)
 
 
@@ -128,7 +131,7 @@ def test_names_of_the_published_keras_files(tmp_path):
     names = {"conv1_conv": "conv1/conv", "conv1_bn": "conv1/bn", "predictions": "fc1000"}
     ours, theirs = tmp_path / "ours.h5", tmp_path / "theirs.h5"
     save_keras(ours, KERAS_SHAPES)
-    save_keras(theirs, {names.get(name, name): of for name, of in KERAS_SHAPES.items()})
+    save_keras(theirs, {names.get(name, name): array for name, array in KERAS_SHAPES.items()})
     chex.assert_trees_all_equal(
         load_pretrained(KERAS_MODEL, theirs), load_pretrained(KERAS_MODEL, ours)
     )
@@ -138,7 +141,9 @@ def test_what_is_saved_is_what_torch_calls_so(tmp_path, variables, state):
     path = tmp_path / "ours.safetensors"
     save_pretrained(variables, path)
     chex.assert_trees_all_equal(load_pretrained(MODEL, path), variables)
-    theirs = {name: of for name, of in state.items() if not name.endswith("num_batches_tracked")}
+    theirs = {
+        name: array for name, array in state.items() if not name.endswith("num_batches_tracked")
+    }
     chex.assert_trees_all_equal(load_file(path), theirs)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -208,10 +213,10 @@ def test_numbers_that_no_training_leaves(state, tmp_path, name, value, said):
 def test_a_head_of_another_name_gives_way_to_a_new_one(tmp_path, head):
     path, other = tmp_path / "named.h5", tmp_path / "other.h5"
     save_keras(path, KERAS_SHAPES)
-    named = {head if name == "predictions" else name: of for name, of in KERAS_SHAPES.items()}
+    named = {head if name == "predictions" else name: array for name, array in KERAS_SHAPES.items()}
     save_keras(other, named)
     key, model = jax.random.key(3), KERAS_MODEL.clone(num_classes=2)
-    chex.assert_trees_all_equal(*(load_pretrained(model, of, key) for of in (path, other)))
+    chex.assert_trees_all_equal(*(load_pretrained(model, source, key) for source in (path, other)))
     refused(KERAS_MODEL, other, rf"predictions/bias \(5,\) is missing; .* are {head}/kernel")
 
 

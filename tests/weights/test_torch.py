@@ -56,7 +56,7 @@ def read(tmp_path, monkeypatch):
                 raise content
             return content
 
-        module = types.SimpleNamespace(load=load, is_tensor=lambda of: isinstance(of, Tensor))
+        module = types.SimpleNamespace(load=load, is_tensor=lambda value: isinstance(value, Tensor))
         monkeypatch.setitem(sys.modules, "torch", module)
         path = tmp_path / "state.pth"
         path.write_bytes(b"bytes")

@@ -68,7 +68,7 @@ def batches(task: Workload, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[Any,
     """Shuffled, cropped, mirrored and normalised batches, for ever."""
     random = np.random.default_rng(0)
     pad = workload.CROP
-    mean, std = (np.asarray(of, np.float32) for of in (workload.MEAN, workload.STD))
+    mean, std = (np.asarray(moment, np.float32) for moment in (workload.MEAN, workload.STD))
     windows = np.lib.stride_tricks.sliding_window_view(
         np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0))), (32, 32), axis=(1, 2)
     )

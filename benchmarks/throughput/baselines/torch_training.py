@@ -34,7 +34,8 @@ def batches(
     """
     device, side = x.device, workload.CROP
     mean, std = (
-        torch.tensor(of, device=device).reshape(1, 3, 1, 1) for of in (workload.MEAN, workload.STD)
+        torch.tensor(moment, device=device).reshape(1, 3, 1, 1)
+        for moment in (workload.MEAN, workload.STD)
     )
     pixels = torch.arange(32, device=device)
     while True:
@@ -67,7 +68,7 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
     torch.backends.cudnn.benchmark = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task = workload.WORKLOADS[options.workload]
-    x, y = (torch.from_numpy(of).to(device) for of in workload.examples())
+    x, y = (torch.from_numpy(array).to(device) for array in workload.examples())
     source = batches(task, x.permute(0, 3, 1, 2), y.long())
     fixed = next(source)
     model = network(task, options.rate).to(device, memory_format=torch.channels_last)

@@ -43,7 +43,7 @@ def test_what_does_not_fit_into_memory_is_refused(command, folder, monkeypatch, 
 def test_of_very_many_cells_only_those_that_train_are_made(command, monkeypatch):
     made = []
     cell = Plan.cell
-    monkeypatch.setattr(Plan, "cell", lambda *of: made.append(of) or cell(*of))
+    monkeypatch.setattr(Plan, "cell", lambda *args: made.append(args) or cell(*args))
     said = command("--config.seeds=20000", "--config.time_budget=1s")
     assert said.status == 0
     assert "of 40000 cells are finished" in said.out

@@ -8,7 +8,7 @@ FAST, SLOW, OUT = Result((30.0, 40.0)), Result((10.0, 10.0)), Result(failure="no
 
 
 def by_what(measurements):
-    return {of.what: of for of in measurements}
+    return {measurement.what: measurement for measurement in measurements}
 
 
 def test_speeds_are_compared_round_by_round():
@@ -30,7 +30,10 @@ def test_the_layer_is_asked_for_eight_times_the_speed_and_twice_a_product():
 
 def test_the_best_of_pytorch_counts_and_one_that_fails_does_not():
     contest = contests.baselines("vgg", (), (0, 1), gpu=False, compiled=True)
-    found = {of.name: OUT for of in contest.contestants} | {"flaxdrop": FAST, "Flax": SLOW}
+    found = {contestant.name: OUT for contestant in contest.contestants} | {
+        "flaxdrop": FAST,
+        "Flax": SLOW,
+    }
     found["PyTorch eager, one a core"] = Result((20.0, 50.0))
     found["PyTorch eager"] = Result((1.0, 1.0))
     flax, torch = contest.measurements(found)
@@ -41,7 +44,10 @@ def test_the_best_of_pytorch_counts_and_one_that_fails_does_not():
 
 def test_without_pytorch_the_row_says_why():
     contest = contests.baselines("vgg", (), (0, 1), gpu=False, compiled=False)
-    found = {of.name: OUT for of in contest.contestants} | {"flaxdrop": FAST, "Flax": SLOW}
+    found = {contestant.name: OUT for contestant in contest.contestants} | {
+        "flaxdrop": FAST,
+        "Flax": SLOW,
+    }
     assert contest.measurements(found)[1].note == "no torch"
 
 
@@ -82,7 +88,7 @@ def test_every_option_is_a_contest():
         compile=False,
         fixed_batch=True,
     )
-    assert [of.name for of in command.chosen(options, "cpu")] == [
+    assert [contestant.name for contestant in command.chosen(options, "cpu")] == [
         "layer",
         "slots of preresnet110",
         "roofline of preresnet110",

@@ -24,7 +24,8 @@ def rounds(*works):
 
 def test_dropout_is_twice_as_fast_as_that_of_flax():
     works = [
-        layer.prepare(argparse.Namespace(of=of, seconds=0.1))[0] for of in ("flaxdrop", "flax")
+        layer.prepare(argparse.Namespace(kind=kind, seconds=0.1))[0]
+        for kind in ("flaxdrop", "flax")
     ]
     mine, flax = rounds(*works)
     assert 2 * mine < flax

@@ -12,12 +12,12 @@ def test_the_bytes_grow_with_the_blocks_and_with_their_digits():
     assert bytes_of(deep, "bfloat16") == bytes_of(deep, "float32") / 2
 
 
-@pytest.mark.parametrize("of", ["products", "bytes"])
-def test_a_round_counts_what_it_does(of, monkeypatch):
-    monkeypatch.setitem(roofline._SHAPES, of, ((64, 64),) * 2)
-    options = argparse.Namespace(of=of, precision="float32", seconds=0.01)
+@pytest.mark.parametrize("kind", ["products", "bytes"])
+def test_a_round_counts_what_it_does(kind, monkeypatch):
+    monkeypatch.setitem(roofline._SHAPES, kind, ((64, 64),) * 2)
+    options = argparse.Namespace(kind=kind, precision="float32", seconds=0.01)
     work, about = roofline.prepare(options)
     devices = len(roofline.choose_devices(0))
-    unit = {"products": 2 * 64**3, "bytes": 2 * 4 * 64**2}[of] * devices / 1e9
+    unit = {"products": 2 * 64**3, "bytes": 2 * 4 * 64**2}[kind] * devices / 1e9
     assert work() / unit == pytest.approx(round(work() / unit))
     assert about["compile_seconds"] > 0

@@ -37,7 +37,9 @@ def test_all_widths_equal_the_plain_convolution(inputs, outputs, stride):
     @jax.jit
     def plain(x, kernel):
         y, back = jax.vjp(
-            lambda *of: lax_convolution.convolve(*of, strides, ONES, "highest"), x, kernel
+            lambda *arguments: lax_convolution.convolve(*arguments, strides, ONES, "highest"),
+            x,
+            kernel,
         )
         return y, back(jnp.sin(y))
 
@@ -61,15 +63,17 @@ def test_devices_at_work_at_once_do_not_disturb_each_other():
             0, 20, lambda _, x: jnp.tanh(onednn.convolve(x, kernel, (1, 1), ONES)), x
         )
 
-    own = [jax.device_put(tuple(arrays((8, 16, 16, 16), (3, 3, 16, 16))), of) for of in devices]
-    alone = [jax.block_until_ready(several(*of)) for of in own]
-    together = jax.block_until_ready([several(*of) for of in own])
+    own = [
+        jax.device_put(tuple(arrays((8, 16, 16, 16), (3, 3, 16, 16))), device) for device in devices
+    ]
+    alone = [jax.block_until_ready(several(*arguments)) for arguments in own]
+    together = jax.block_until_ready([several(*arguments) for arguments in own])
     chex.assert_trees_all_equal(together, alone)
 
 
 @needs_library
 def test_threads_share_the_work_of_a_convolution():
-    x, kernel = (np.asarray(of) for of in arrays((4, 8, 8, 16), (3, 3, 16, 16)))
+    x, kernel = (np.asarray(array) for array in arrays((4, 8, 8, 16), (3, 3, 16, 16)))
     results = []
     for threads in (1, 2):
         y = np.empty_like(x)
@@ -77,7 +81,7 @@ def test_threads_share_the_work_of_a_convolution():
             "result", x.shape, kernel.shape, y.shape, (1, 1), ONES, threads
         )
         addresses = {"image": x, "kernel": kernel, "result": y}
-        convolution.run({name: of.ctypes.data for name, of in addresses.items()})
+        convolution.run({name: array.ctypes.data for name, array in addresses.items()})
         results.append(y)
     chex.assert_trees_all_close(*results, rtol=1e-6, atol=1e-6)
 

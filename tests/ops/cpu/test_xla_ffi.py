@@ -52,7 +52,9 @@ def test_it_runs_at_every_step_of_a_loop_and_on_every_device():
     def often(x):
         return jax.lax.fori_loop(0, 50, lambda _, x: call(x, numbers=np.zeros(1, np.int64)), x)
 
-    starts = [jax.device_put(jnp.full(4, float(i)), of) for i, of in enumerate(jax.devices("cpu"))]
+    starts = [
+        jax.device_put(jnp.full(4, float(i)), device) for i, device in enumerate(jax.devices("cpu"))
+    ]
     chex.assert_trees_all_equal([often(x) for x in starts], [x + 50 for x in starts])
 
 
