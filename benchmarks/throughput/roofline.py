@@ -34,8 +34,8 @@ from benchmarks.harness.precision import PRECISIONS, activation_dtype, set_matmu
 from benchmarks.throughput.contest import in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 from flaxdrop.training.cells import choose_devices
-from flaxdrop.training.lowering import make_mesh
 from flaxdrop.training.environment import configure_jax
+from flaxdrop.training.lowering import make_mesh
 
 GIGA = 1e9
 _PASSES = 16  # over the activations of a block
