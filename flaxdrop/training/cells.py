@@ -135,7 +135,8 @@ def compile_programs(
     compilers = ThreadPoolExecutor()
     training = compilers.submit(lowered.train.compile, wide)
     started = compilers.submit(lowered.start.lower().compile, hasty)
-    train, start = training.result(), started.result()
+    train: Any = training.result()
+    start: Any = started.result()
 
     @functools.cache
     def evaluating() -> Future[Callable[..., State]]:
