@@ -53,12 +53,18 @@ class About(NamedTuple):
 
 
 def about(name: str) -> About:
-    """Reads the docstring of a study or a tool, without importing it."""
+    """Reads the docstring of a study or a tool, without importing it.
+
+    Raises:
+      ValueError: the docstring names no command that runs it.
+    """
     path = _FOLDER / name.replace(".", "/")
     file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
     lines = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()
     command = f"python -m benchmarks.{name}"
-    example = next(line.strip() for line in lines if line.strip().startswith(command))
+    example = next((line.strip() for line in lines if line.strip().startswith(command)), "")
+    if not example:
+        raise ValueError(f"{file}: its docstring must have a line `{command} ...`, got none")
     return About(lines[0], example.partition("   ")[0])
 
 

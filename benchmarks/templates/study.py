@@ -4,8 +4,8 @@
 
 This is a template. Copy it and the config to a folder of your own, change both, and run it:
 `python my_study.py --config my_config.py`. Or copy them to benchmarks/NAME.py and configs/NAME.py,
-and add NAME to `STUDIES` in benchmarks/harness/catalog.py: then `python -m benchmarks` lists the
-study, and tests/benchmarks/test_studies.py checks it.
+change the command above, and add NAME to `STUDIES` in benchmarks/harness/catalog.py: then
+`python -m benchmarks` lists the study, and tests/benchmarks/test_studies.py checks it.
 """
 
 import dataclasses

@@ -48,6 +48,13 @@ def test_everything_in_the_list_says_its_question_and_an_example(name):
     assert example.startswith(f"python -m benchmarks.{name}")
 
 
+def test_a_docstring_without_its_command_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "_FOLDER", tmp_path)
+    (tmp_path / "mine.py").write_text('"""Which one?\n\n    python -m benchmarks.study\n"""\n')
+    with pytest.raises(ValueError, match=r"mine\.py: .*`python -m benchmarks\.mine "):
+        catalog.about("mine")
+
+
 def test_its_docstring_has_its_question_and_example(study):
     command = f"python -m benchmarks.{study.name} --config {study.example}"
     assert catalog.about(study.name) == (study.question, command)
