@@ -48,14 +48,17 @@ class HeadSettings(Settings):
     """The network and the dropout layers of the head study.
 
     Attributes:
-      network: "preresnet" or "densenet", in their forms for small images.
-      depth: 6n + 2 for the first, 6n + 4 for the second.
+      network: "preresnet" or "densenet".
+      stem: of the network: "cifar" or "imagenet".
+      depth: 6n + 2 for the first, 6n + 4 for the second; with the stem for ImageNet 50, 101 or 152,
+        and 121, 161, 169 or 201.
       widths: channels of the stages of the first.
       growth: channels that a layer of the second adds.
       rates: of the dropout layers, each in [0, 1].
     """
 
     network: str = "preresnet"
+    stem: str = "cifar"
     depth: int
     widths: tuple[int, ...] = (16, 32, 64)
     growth: int = 12
@@ -70,8 +73,10 @@ class HeadSettings(Settings):
     def build(self, classes: int) -> PreResNet | DenseNet:
         """The network that all variants share."""
         if self.network == "densenet":
-            return DenseNet(self.depth, classes, self.growth, "cifar", dtype=self.dtype)
-        return PreResNet(self.depth, classes, widths=self.widths, dtype=self.dtype)
+            return DenseNet(self.depth, classes, self.growth, self.stem, dtype=self.dtype)
+        block = "basic" if self.stem == "cifar" else "bottleneck"
+        own = {"block": block, "widths": self.widths, "stem": self.stem}
+        return PreResNet(self.depth, classes, **own, dtype=self.dtype)
 
 
 def variants(settings: HeadSettings, classes: int) -> Mapping[str, Variant]:

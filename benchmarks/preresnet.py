@@ -67,8 +67,10 @@ class PreResNetSettings(Settings):
     """The network and the dropout of the position table.
 
     Attributes:
-      depth: 6n + 2 with basic blocks, 9n + 2 with bottlenecks.
+      depth: 6n + 2 with basic blocks, 9n + 2 with bottlenecks; 50, 101 or 152 with bottlenecks and
+        the stem for ImageNet.
       block: "basic" or "bottleneck".
+      stem: "cifar" or "imagenet".
       widths: channels of the stages.
       rate: of the dropout layers of every variant, in [0, 1].
       mask: what is dropped together.
@@ -76,6 +78,7 @@ class PreResNetSettings(Settings):
 
     depth: int
     block: str = "basic"
+    stem: str = "cifar"
     widths: tuple[int, ...] = (16, 32, 64)
     rate: float = 0.1
     mask: str = "element"
@@ -83,12 +86,12 @@ class PreResNetSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_mask(self.mask)
-        _ = self.network(classes=2).blocks_per_stage
+        _ = self.network(classes=2).stage_sizes
 
     def network(self, classes: int) -> PreResNet:
         """The network that all variants share."""
-        own = {"block": self.block, "widths": self.widths, "dtype": self.dtype}
-        return PreResNet(self.depth, classes, **own)
+        own = {"block": self.block, "widths": self.widths, "stem": self.stem}
+        return PreResNet(self.depth, classes, **own, dtype=self.dtype)
 
 
 def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]:

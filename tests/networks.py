@@ -39,6 +39,12 @@ NETWORKS = {
         PreResNet(11, 10, "bottleneck"),
         (16, 16, 3),
     ),
+    "preresnet_imagenet": Forms(
+        PreResNet((2, 1), 5, "bottleneck", widths=(4, 8), stem="imagenet"),
+        (17, 17, 3),
+        PreResNet((1, 1), 10, "bottleneck", widths=(64, 128), stem="imagenet"),
+        (32, 32, 3),
+    ),
     "densenet": Forms(
         DenseNet((2, 1), 5, growth=4, stem="cifar"),
         (8, 8, 3),

@@ -56,7 +56,7 @@ def test_depth_blocks_widths_and_parameters_are_told(model):
     for words in (
         f"PreResNet: {parameters:,} parameters for images of 8x8x1\n",
         f"depth {model.depth}:",
-        f"3 stages of {model.blocks_per_stage} {model.block} blocks",
+        f"3 stages of {model.stage_sizes[0]} {model.block} blocks",
         "widths 4-8-16",
     ):
         assert words in head

@@ -148,11 +148,11 @@ class Settings(Recipe):
 
     def identity(self) -> dict[str, Any]:
         """The fields that a cell's result depends on, besides its variant and seed."""
-        fields = dataclasses.asdict(self)
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in fields.items()
-            if name not in _NOT_IDENTITY
+            for name, value in dataclasses.asdict(self).items()
+            if name not in _NOT_IDENTITY and not (name in _LATER and value == defaults[name])
         }
 
 
@@ -167,6 +167,9 @@ _NOT_IDENTITY = (
     "checkpoint_seconds",
     "time_budget",
 )
+
+# Fields that came after rows were recorded: at their default, a config is the one that it was.
+_LATER = ("stem",)
 
 
 def budget_seconds(text: str) -> float | None:

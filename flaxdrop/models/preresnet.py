@@ -36,6 +36,11 @@ BOTTLENECK_LAYOUT = (
     " -> {conv3} ] + {shortcut} -> {post_add}"
 )
 BASIC_SLOTS, BOTTLENECK_SLOTS = slots_in(BASIC_LAYOUT), slots_in(BOTTLENECK_LAYOUT)
+STEMS = {"imagenet": "Conv7x7/2 -> maximum of 3x3/2", "cifar": "Conv3x3"}
+WIDTHS = {"imagenet": (64, 128, 256, 512), "cifar": (16, 32, 64)}
+
+# Depth -> blocks of the stages, of bottlenecks: He et al. 2016a, Table 1.
+PUBLISHED = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 Layer = Callable[..., Any]
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -97,21 +102,24 @@ class BottleneckBlock(nn.Module):
 
 
 class PreResNet(nn.Module):
-    """Pre-activation ResNet in the form for CIFAR: a 3x3 stem and three stages.
+    """Pre-activation ResNet in the forms for CIFAR and for ImageNet.
 
-    PreResNet-110 with the default widths has 1,730,522 parameters for 10 classes.
+    PreResNet-110 has 1,730,522 parameters for 10 classes; PreResNet-50 with bottlenecks and the
+    stem for ImageNet has 25,549,352 for 1000.
 
     Attributes:
       depth: 6n + 2 with basic blocks (20, 32, 44, 56, 110, 1202), 9n + 2 with bottlenecks
-        (164, 1001).
+        (164, 1001); with the stem for ImageNet 50, 101 or 152; or the blocks of every stage.
       num_classes: size of the output.
       block: "basic" or "bottleneck".
       widths: channels of the stages; one stage each, every one after the first halves the image.
+        None: 16-32-64 with the stem for CIFAR, 64-128-256-512 with the one for ImageNet.
+      stem: "cifar" (all of the image's side) or "imagenet" (a quarter of it).
       unroll: blocks a loop iteration runs: more compile time for less loop overhead.
       dtype: of the computation; parameters and batch statistics are f32.
 
     Raises:
-      ValueError: when called, for a depth or a block that does not exist.
+      ValueError: when called, for a depth, a block or a stem that does not exist.
 
     >>> import jax, jax.numpy as jnp
     >>> model = PreResNet(depth=8, num_classes=10)
@@ -123,45 +131,69 @@ class PreResNet(nn.Module):
     3
     """
 
-    depth: int
+    depth: int | tuple[int, ...]
     num_classes: int
     block: str = "basic"
-    widths: tuple[int, ...] = (16, 32, 64)
+    widths: tuple[int, ...] | None = None
+    stem: str = "cifar"
     unroll: int = 1
     dtype: Any = jnp.float32
 
     @property
-    def blocks_per_stage(self) -> int:
-        """How many blocks a stage has.
+    def stage_widths(self) -> tuple[int, ...]:
+        """The channels of the stages, as given or as published."""
+        return WIDTHS[self.stem] if self.widths is None else self.widths
+
+    @property
+    def stage_sizes(self) -> tuple[int, ...]:
+        """How many blocks each stage has.
 
         Raises:
-          ValueError: a depth or a block that does not exist.
+          ValueError: a depth, a block or a stem that does not exist.
         """
         if self.block not in ("basic", "bottleneck"):
             raise ValueError(f"block: unknown {self.block!r}, choose basic or bottleneck")
-        every = len(self.widths) * (2 if self.block == "basic" else 3)
+        if self.stem not in STEMS:
+            raise ValueError(f"stem: unknown {self.stem!r}, choose {' or '.join(STEMS)}")
+        stages = len(self.stage_widths)
+        if not isinstance(self.depth, int):
+            if len(self.depth) != stages or min(self.depth) < 1:
+                raise ValueError(
+                    f"depth: must be the blocks of each of {stages} stages, got {self.depth}"
+                )
+            return tuple(self.depth)
+        if self.stem == "imagenet":
+            if self.block == "basic" or self.depth not in PUBLISHED or stages != 4:
+                known = ", ".join(map(str, PUBLISHED))
+                raise ValueError(
+                    f"depth: must be one of {known} with bottleneck blocks in 4 stages and the stem"
+                    f" for ImageNet (or the blocks of every stage), got {self.depth} with"
+                    f" {self.block} blocks in {stages}"
+                )
+            return PUBLISHED[self.depth]
+        every = stages * (2 if self.block == "basic" else 3)
         blocks, rest = divmod(self.depth - 2, every)
         if blocks < 1 or rest:
             raise ValueError(
                 f"depth: must be {every}n + 2 with {self.block} blocks"
                 f" ({every + 2}, {2 * every + 2}, {3 * every + 2}, ...), got {self.depth}"
             )
-        return blocks
+        return (blocks,) * stages
 
     @property
     def slots(self) -> Mapping[str, int]:
         """Slot -> how many places the network has for it: its blocks, or 1 in the head."""
         names = BASIC_SLOTS if self.block == "basic" else BOTTLENECK_SLOTS
-        blocks = self.blocks_per_stage * len(self.widths)
-        return dict.fromkeys(names, blocks) | dict.fromkeys(HEAD_SLOTS, 1)
+        return dict.fromkeys(names, sum(self.stage_sizes)) | dict.fromkeys(HEAD_SLOTS, 1)
 
     @property
     def layout(self) -> Mapping[str, str]:
         """Part -> chain of its operations, with every slot in braces; for `flaxdrop.describe`."""
-        widths = "-".join(map(str, self.widths))
+        sizes, widths = self.stage_sizes, "-".join(map(str, self.stage_widths))
+        blocks = "-".join(map(str, sizes)) if len(set(sizes)) > 1 else sizes[0]
         return {
-            "network": f"depth {self.depth}: Conv3x3 -> {len(self.widths)} stages of"
-            f" {self.blocks_per_stage} {self.block} blocks, widths {widths} -> head",
+            "network": f"depth {self.depth}: {STEMS[self.stem]} -> {len(sizes)} stages of"
+            f" {blocks} {self.block} blocks, widths {widths} -> head",
             "block": BASIC_LAYOUT if self.block == "basic" else BOTTLENECK_LAYOUT,
             "head": f"BN -> ReLU -> {HEAD_LAYOUT}",
         }
@@ -175,12 +207,19 @@ class PreResNet(nn.Module):
         placement = resolve_placement(placement, self.slots)
         conv = functools.partial(layers.conv, kernel_init=he_fan_out, dtype=self.dtype)
         norm = layers.batch_norm(train, self.dtype, 1e-5)
-        count = self.blocks_per_stage
-        x = conv(self.widths[0], (3, 3), name="stem")(x.astype(self.dtype))
+        sizes, widths = self.stage_sizes, self.stage_widths
+        x = x.astype(self.dtype)
+        if self.stem == "imagenet":
+            x = conv(widths[0], (7, 7), strides=2, name="stem")(x)
+            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        else:
+            x = conv(widths[0], (3, 3), name="stem")(x)
+        done = 0
         in_blocks = placement.only(self.slots.keys() - set(HEAD_SLOTS))
-        for stage, width in enumerate(self.widths, start=1):
+        for stage, (count, width) in enumerate(zip(sizes, widths, strict=True), start=1):
             block = _BLOCKS[self.block]
-            own = in_blocks.at(slice((stage - 1) * count, stage * count))
+            own = in_blocks.at(slice(done, done + count))
+            done += count
             first = block(width, 1 if stage == 1 else 2, conv, norm, name=f"stage{stage}_first")
             x = first(x, own.at(0))
             if count > 1:

@@ -50,13 +50,11 @@ def statistics(network: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def golden(
-    block: type[Basic] | type[Bottleneck], blocks: int, seed: int
-) -> dict[str, torch.Tensor]:
+def golden(network: PreResNet, seed: int, side: int = 8) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    network = PreResNet(block, blocks, CLASSES, WIDTHS).double()
+    network = network.double()
     randomise(network, generator)
-    x = torch.randn(4, 3, 8, 8, generator=generator).double()
+    x = torch.randn(4, 3, side, side, generator=generator).double()
     labels = torch.randint(CLASSES, (4,), generator=generator)
 
     counts = {}
@@ -87,7 +85,12 @@ def golden(
 
 
 def main() -> None:
-    networks = {"basic14": golden(Basic, 2, seed=0), "bottleneck11": golden(Bottleneck, 1, seed=1)}
+    large = PreResNet(Bottleneck, (2, 1), CLASSES, (4, 8), stem="imagenet")
+    networks = {
+        "basic14": golden(PreResNet(Basic, 2, CLASSES, WIDTHS), seed=0),
+        "bottleneck11": golden(PreResNet(Bottleneck, 1, CLASSES, WIDTHS), seed=1),
+        "imagenet": golden(large, seed=2, side=27),
+    }
     file: dict[str, np.ndarray] = {}
     for network, tensors in networks.items():
         arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}

@@ -16,6 +16,7 @@ FILE = pathlib.Path(__file__).with_name("golden_preresnet.npz")
 MODELS = {
     "basic14": PreResNet(14, 10, block="basic", widths=(4, 8, 16)),
     "bottleneck11": PreResNet(11, 10, block="bottleneck", widths=(4, 8, 16)),
+    "imagenet": PreResNet((2, 1), 10, block="bottleneck", widths=(4, 8), stem="imagenet"),
 }
 MOMENTUM = 0.1  # torch's: the weight of the new statistics
 LEAVES = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}

@@ -25,6 +25,31 @@ def test_preresnet_110_has_exactly_the_published_number_of_parameters():
     assert count(PreResNet(110, 100)) == 1_736_372
 
 
+@pytest.mark.parametrize(
+    ("depth", "sizes", "keras", "statistics"),
+    [
+        (50, (3, 4, 6, 3), 25_613_800, 45_440),
+        (101, (3, 4, 23, 3), 44_675_560, 97_664),
+        (152, (3, 8, 36, 3), 60_380_648, 143_744),
+    ],
+)
+def test_those_for_imagenet_have_the_parameters_of_keras_but_for_biases(
+    depth, sizes, keras, statistics
+):
+    """Its ResNet50V2 has biases in the stem, the last convolutions and the projections."""
+    model = PreResNet(depth, 1000, "bottleneck", stem="imagenet")
+    assert model.stage_sizes == sizes
+    outputs = [4 * width for width in model.stage_widths]
+    biases = 64 + sum(size * out for size, out in zip(sizes, outputs, strict=True)) + sum(outputs)
+    assert count(model) == keras - statistics - biases
+    shapes = shapes_of(model, (224, 224, 3))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes["batch_stats"])) == statistics
+
+
+def test_preresnet_50_has_exactly_the_published_number_of_parameters():
+    assert count(PreResNet(50, 1000, "bottleneck", stem="imagenet")) == 25_549_352
+
+
 @pytest.mark.parametrize("depth", [164, 1001])
 def test_bottlenecks_have_the_parameters_of_their_layers(depth):
     channels, total = 16, 9 * 3 * 16
@@ -41,7 +66,7 @@ def test_bottlenecks_have_the_parameters_of_their_layers(depth):
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 1202])
 def test_the_depths_of_the_literature_exist(depth):
     model = PreResNet(depth, 10)
-    assert model.blocks_per_stage == (depth - 2) // 6
+    assert model.stage_sizes == ((depth - 2) // 6,) * 3
     assert sorted(shapes_of(model)) == ["batch_stats", "params"]
 
 
@@ -57,6 +82,10 @@ def test_the_depths_of_the_literature_exist(depth):
         ),
         ({"depth": 8, "widths": (4, 8)}, r"^depth: must be 4n \+ 2 .* \(6, 10, 14, ...\), got 8$"),
         ({"depth": 8, "block": "wide"}, r"^block: unknown 'wide', choose basic or bottleneck$"),
+        ({"depth": 8, "stem": "patch"}, r"^stem: unknown 'patch', choose imagenet or cifar$"),
+        ({"depth": 50, "stem": "imagenet"}, r"^depth: must be one of 50, 101, 152 with bottleneck"),
+        ({"depth": (2, 0, 1)}, r"^depth: must be the blocks of each of 3 stages, got \(2, 0, 1\)$"),
+        ({"depth": (2, 1)}, r"^depth: must be the blocks of each of 3 stages, got \(2, 1\)$"),
     ],
 )
 def test_what_does_not_exist_is_refused_in_one_line(options, message):
@@ -86,7 +115,7 @@ def test_widths_image_size_channels_and_classes_are_free(model, image):
         jnp.zeros((2, *image)),
     )
     chex.assert_shape(logits, (2, model.num_classes))
-    assert variables["params"]["stem"]["kernel"].shape == (3, 3, image[-1], model.widths[0])
+    assert variables["params"]["stem"]["kernel"].shape == (3, 3, image[-1], model.stage_widths[0])
 
 
 # Training and inference.

@@ -4,6 +4,8 @@ Kim et al. (UAI 2023, Section 3) for the pre-activation ResNet, Chlis (2017) for
 network. Dropout at P6, and after every layer, is there when its rate is above 0.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn.functional import relu
@@ -65,31 +67,36 @@ class Bottleneck(nn.Module):
 
 
 class PreResNet(nn.Module):
-    """A 3x3 stem, stages of equal blocks, average pooling and a classifier.
+    """A stem, stages of blocks, average pooling and a classifier.
 
     Args:
       block: `Basic` or `Bottleneck`.
-      blocks: in each stage.
+      blocks: in each stage, or in every one.
       classes: size of the output.
       widths: of the stages.
       rate: of the dropout at P6.
+      stem: "cifar", a 3x3 convolution, or "imagenet", a 7x7 one and a pooling, 2 pixels a step.
     """
 
     def __init__(
         self,
         block: type[Basic] | type[Bottleneck],
-        blocks: int,
+        blocks: int | Sequence[int],
         classes: int,
         widths: tuple[int, ...] = (16, 32, 64),
         rate: float = 0.0,
+        stem: str = "cifar",
     ) -> None:
         super().__init__()
-        self.conv = _convolution(3, widths[0], 3)
+        is_large = stem == "imagenet"
+        self.conv = _convolution(3, widths[0], 7, 2) if is_large else _convolution(3, widths[0], 3)
+        self.pool = nn.MaxPool2d(3, 2, padding=1) if is_large else nn.Identity()
+        sizes = [blocks] * len(widths) if isinstance(blocks, int) else blocks
         self.stages = nn.ModuleList()
         features = widths[0]
         for stage, width in enumerate(widths):
             layers = []
-            for position in range(blocks):
+            for position in range(sizes[stage]):
                 stride = 2 if stage and not position else 1
                 layers.append(block(features, width, stride, rate))
                 features = width * block.expansion
@@ -99,7 +106,7 @@ class PreResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps `[N, 3, H, W]` to logits `[N, classes]`."""
-        x = self.conv(x)
+        x = self.pool(self.conv(x))
         for stage in self.stages:
             x = stage(x)
         return self.fc(relu(self.bn(x)).mean(dim=(2, 3)))
