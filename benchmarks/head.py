@@ -75,8 +75,7 @@ class HeadSettings(Settings):
         if self.network == "densenet":
             return DenseNet(self.depth, classes, self.growth, self.stem, dtype=self.dtype)
         block = "basic" if self.stem == "cifar" else "bottleneck"
-        own = {"block": block, "widths": self.widths, "stem": self.stem}
-        return PreResNet(self.depth, classes, **own, dtype=self.dtype)
+        return PreResNet(self.depth, classes, block, self.widths, self.stem, dtype=self.dtype)
 
 
 def variants(settings: HeadSettings, classes: int) -> Mapping[str, Variant]:

@@ -90,8 +90,8 @@ class PreResNetSettings(Settings):
 
     def network(self, classes: int) -> PreResNet:
         """The network that all variants share."""
-        own = {"block": self.block, "widths": self.widths, "stem": self.stem}
-        return PreResNet(self.depth, classes, **own, dtype=self.dtype)
+        form = self.block, self.widths, self.stem
+        return PreResNet(self.depth, classes, *form, dtype=self.dtype)
 
 
 def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]:
