@@ -126,15 +126,13 @@ def _ledger(folder: pathlib.Path, job: Job) -> pathlib.Path:
 
 
 def _rows(folder: pathlib.Path, job: Job) -> list[Row]:
-    path = _ledger(folder, job)
-    stat = path.stat() if path.exists() else None
-    return _read(path, stat and (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return _reader(_ledger(folder, job)).read()[0]
 
 
-@functools.lru_cache(maxsize=64)
-def _read(path: pathlib.Path, _: tuple[int, int, int] | None) -> list[Row]:
-    """The rows of a ledger, read once as long as it stays as it is."""
-    return ledger.read(path)[0]
+@functools.cache
+def _reader(path: pathlib.Path) -> ledger.Reader:
+    """Of a ledger: each of its lines is read once a process."""
+    return ledger.Reader(path)
 
 
 def chosen(jobs: Sequence[Job], only: str) -> list[Job]:

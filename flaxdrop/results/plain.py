@@ -1,47 +1,55 @@
 """Values of a row made plain: scalars of NumPy and JAX, tuples, what is not finite."""
 
+import functools
 import json
 import math
 import operator
+import sys
+from array import array
+from collections.abc import Callable
 from typing import Any
 
 CURVES = ("train_loss", "train_accuracy", "test_accuracy", "test_nll", "test_ece")
 
+_ENCODER = json.JSONEncoder(allow_nan=False)
 
-def plain(name: str, kind: Any, value: Any) -> Any:
-    """The value of a field as Python has it in plain JSON.
+
+def plain(name: str, kind: Any) -> Callable[[Any], Any]:
+    """What makes the values of a field as Python has them in plain JSON.
+
+    Texts, configs and versions that are equal become one object: a ledger has very many.
 
     Args:
       name: of the field.
       kind: its type.
-      value: as it was given.
 
-    Raises:
-      ValueError: it is of another type.
+    Returns:
+      A function of a value. It raises a ValueError where the value is of another type.
     """
-    if name == "config":
-        return _plain_config(value)
-    if name == "curve":
-        return _plain_curve(value)
-    if name == "right":
-        if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
-            raise ValueError(f"right: a {type(value).__name__}, must be a list of texts")
-        return value
-    if name == "measured":
-        if not isinstance(value, dict):
-            raise ValueError(f"measured: a {type(value).__name__}, must be a dict")
-        return {key: _plain_float(f"measured {key}", number) for key, number in value.items()}
-    if name == "versions":
-        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-            raise ValueError(f"versions: {value!r}, must map names to version strings")
-        return value
+    whole = {
+        "config": _plain_config,
+        "curve": _plain_curve,
+        "measured": _plain_measured,
+        "right": _plain_right,
+        "versions": _plain_versions,
+    }
+    if name in whole:
+        return whole[name]
     if kind is float:
-        return _plain_float(name, value)
+        return functools.partial(_plain_float, name)
     if kind is str:
-        if not isinstance(value, str):
-            raise ValueError(f"{name}: {value!r}, must be a string")
-        return value
-    if value is None and kind == int | None:
+        return functools.partial(_plain_text, name)
+    return functools.partial(_plain_integer, name, kind == int | None)
+
+
+def _plain_text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: {value!r}, must be a string")
+    return sys.intern(str(value))  # of a subclass, too
+
+
+def _plain_integer(name: str, optional: bool, value: Any) -> int | None:
+    if value is None and optional:
         return None
     try:
         if not isinstance(value, bool):
@@ -52,10 +60,9 @@ def plain(name: str, kind: Any, value: Any) -> Any:
 
 
 def _plain_float(name: str, value: Any) -> float:
-    # Nearly all: a ledger of a hundred thousand rows has ten million of them.
+    # Nearly all: a ledger of a hundred thousand rows has millions of them.
     if type(value) is float and -math.inf < value < math.inf:
         return value
-    # math.nan itself, always: NaNs that are one object compare equal inside rows and lists.
     if value is None:
         return math.nan
     try:
@@ -67,27 +74,24 @@ def _plain_float(name: str, value: Any) -> float:
     raise ValueError(f"{name}: {value!r}, must be a number")
 
 
-def _plain_floats(name: str, values: Any) -> list[float]:
-    if (
-        type(values) is list
-        and all(type(v) is float for v in values)
-        and math.isfinite(sum(values))
-    ):
-        return list(values)
-    return [_plain_float(name, value) for value in values]
+def _plain_floats(name: str, values: Any) -> "array[float]":
+    if type(values) is list and {float}.issuperset(map(type, values)):
+        numbers = array("d", values)
+        if math.isfinite(sum(numbers)):
+            return numbers
+    return array("d", [_plain_float(name, value) for value in values])
 
 
 def _plain_config(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"config: a {type(value).__name__}, must be a dict")
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+        return _shared(_ENCODER.encode(value))
     except (TypeError, ValueError) as error:
         raise ValueError(f"config: {error}, must be plain JSON") from None
-    return plain
 
 
-def _plain_curve(value: Any) -> dict[str, list[float]]:
+def _plain_curve(value: Any) -> dict[str, "array[float]"]:
     if not isinstance(value, dict) or value.keys() != set(CURVES):
         raise ValueError(f"curve: must be a dict of {', '.join(CURVES)}")
     try:
@@ -98,3 +102,28 @@ def _plain_curve(value: Any) -> dict[str, list[float]]:
         lengths = ", ".join(f"{name} {len(entries)}" for name, entries in curve.items())
         raise ValueError(f"curve: lengths differ ({lengths}), must be one entry an epoch")
     return curve
+
+
+def _plain_measured(value: Any) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise ValueError(f"measured: a {type(value).__name__}, must be a dict")
+    return {name: _plain_float(f"measured {name}", number) for name, number in value.items()}
+
+
+def _plain_right(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+        raise ValueError(f"right: a {type(value).__name__}, must be a list of texts")
+    return value
+
+
+def _plain_versions(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        raise ValueError(f"versions: {value!r}, must map names to version strings")
+    return _shared(_ENCODER.encode(value))
+
+
+@functools.lru_cache(maxsize=1000)
+def _shared(text: str) -> dict[str, Any]:
+    """The object of a text of JSON."""
+    found: dict[str, Any] = json.loads(text)
+    return found

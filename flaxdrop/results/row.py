@@ -42,7 +42,7 @@ A number that is not finite is `null` in the file and NaN in memory. Schema 4, f
 | compile_seconds | number, null | compilation before the cell's first step, s |
 | images_per_second | number, null | training images a second of this cell |
 | finished_at | string | ISO 8601, UTC |
-| row_digest | string | of all other fields, SHA-256, hex: a row that was edited does not fit it |
+| row_digest | string | SHA-256 of the line without it, hex: a row that was edited does not fit it |
 
 A field is added, removed or redefined only together with a new schema number. Schema 1 lacked
 `measured`: its rows are read as having measured nothing. Schema 2 lacked `numerics`, `data`,
@@ -50,15 +50,22 @@ A field is added, removed or redefined only together with a new schema number. S
 before versions were counted, with the others unknown. Schema 3 lacked `row_digest`. Config,
 numerics, data and weights are the content of a cell: what differs in any of them is another cell,
 and in no table with this one.
+
+The fields of a line are in the order of their names, so that `row_digest` is of the line's own
+bytes and need not be written anew to be checked. Up to 0.2.0 they were not; their digests are the
+same.
 """
 
 import base64
+import binascii
 import dataclasses
 import functools
 import hashlib
 import json
 import math
 import re
+from array import array
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -91,12 +98,13 @@ class NewerSchemaError(ValueError):
     """A row that a newer flaxdrop wrote."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Row:
     """One finished cell; fields and units in the table of this module.
 
     Values are made plain on construction (scalars of NumPy and JAX to Python's, tuples to lists,
-    None and infinities of a float field to NaN), so that `Row.from_json(row.to_json()) == row`.
+    curves to arrays, None and infinities of a float field to NaN), so that
+    `Row.from_json(row.to_json()) == row`. Rows of one config share it: do not change it.
 
     Raises:
       ValueError: a value of the wrong type or out of range, a curve missing or of another length.
@@ -119,7 +127,7 @@ class Row:
     last_nll: float
     last_ece: float
     chance: float
-    curve: dict[str, list[float]]
+    curve: dict[str, "array[float]"]
     right: list[str]
     train_examples: int
     test_examples: int
@@ -137,9 +145,8 @@ class Row:
     finished_at: str
 
     def __post_init__(self) -> None:
-        own = vars(self)
-        for name, kind in _kinds():
-            own[name] = plain(name, kind, own[name])
+        for name, make_plain in _fields():
+            object.__setattr__(self, name, make_plain(getattr(self, name)))
         if self.schema != SCHEMA:
             raise ValueError(f"schema: {self.schema}, must be {SCHEMA}")
         if self.status not in STATUSES:
@@ -191,14 +198,16 @@ class Row:
         judged = self.curve["test_accuracy"][len(self.curve["test_accuracy"]) - len(self.right) :]
         if len(judged) < len(self.right):
             raise ValueError(f"right: {len(self.right)} epochs, must be at most {len(judged)}")
-        for accuracy, right in zip(judged, self.right_examples, strict=True):
-            if not math.isclose(accuracy, right.mean(), abs_tol=1e-6):
-                raise ValueError(f"right: {right.mean()} of the examples, must be {accuracy}")
+        for accuracy, line in zip(judged, self.right, strict=True):
+            # The bits after the last example are 0.
+            right = int.from_bytes(_unpack(line, self.test_examples)).bit_count()
+            if not math.isclose(accuracy, right / self.test_examples, abs_tol=1e-6):
+                raise ValueError(
+                    f"right: {right} of {self.test_examples} examples, must be {accuracy}"
+                )
 
     def __eq__(self, other: object) -> bool:
-        # Of dicts, which take one NaN object to be equal to itself: dataclasses do so only
-        # before Python 3.13.
-        return isinstance(other, Row) and vars(self) == vars(other)
+        return isinstance(other, Row) and self.to_json() == other.to_json()
 
     @property
     def content(self) -> Content:
@@ -216,9 +225,9 @@ class Row:
     @property
     def right_examples(self) -> np.ndarray:
         """Which test examples were right in the last epochs, bool `[epochs, test examples]`."""
-        packed = [np.frombuffer(base64.b64decode(line), np.uint8) for line in self.right]
-        if not packed:
+        if not self.right:
             return np.zeros((0, self.test_examples), bool)
+        packed = [np.frombuffer(_unpack(line, self.test_examples), np.uint8) for line in self.right]
         return np.unpackbits(np.stack(packed), axis=1, count=self.test_examples).astype(bool)
 
     @property
@@ -229,13 +238,13 @@ class Row:
 
     def to_json(self) -> str:
         """One line of strict JSON without its newline."""
-        fields = dataclasses.asdict(self)
+        fields = {name: getattr(self, name) for name, _ in _fields()}
         for name, value in fields.items():
             if isinstance(value, float):
                 fields[name] = _null(value)
         fields["curve"] = {name: [_null(v) for v in self.curve[name]] for name in CURVES}
         fields["measured"] = {name: _null(value) for name, value in self.measured.items()}
-        return json.dumps({**fields, _DIGEST: _digest(fields)}, allow_nan=False)
+        return _canonical({**fields, _DIGEST: _sha256(_canonical(fields))})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -266,12 +275,14 @@ class Row:
             later = [added for version, added in _LATER.items() if version >= schema]
             fields = {k: v for added in later for k, v in added.items()} | fields
             fields |= {"schema": SCHEMA, _DIGEST: None}
-        known = {name for name, _ in _kinds()} | {_DIGEST}
-        if fields.keys() != known:
-            names = ", ".join(sorted(fields.keys() ^ known))
+        if fields.keys() != _names():
+            names = ", ".join(sorted(fields.keys() ^ _names()))
             raise ValueError(f"fields missing or unknown: {names}")
         digest = fields.pop(_DIGEST)
-        if schema == SCHEMA and digest != _digest(fields):
+        if schema == SCHEMA and not (
+            digest == _sha256(text.strip().replace(f'"{_DIGEST}": "{digest}", ', "", 1))
+            or digest == _sha256(_canonical(fields))  # other orders and spaces are no edit
+        ):
             raise ValueError(f"{_DIGEST}: must be that of the row, which was edited")
         return cls(**fields)
 
@@ -286,13 +297,37 @@ def pack_right(right: np.ndarray) -> list[str]:
 
 
 @functools.cache
-def _kinds() -> list[tuple[str, Any]]:
-    """The fields of a row with their types."""
-    return [(field.name, field.type) for field in dataclasses.fields(Row)]
+def _fields() -> list[tuple[str, Callable[[Any], Any]]]:
+    """The fields of a row, and what makes their values plain."""
+    return [(field.name, plain(field.name, field.type)) for field in dataclasses.fields(Row)]
 
 
-def _digest(fields: dict[str, Any]) -> str:
-    text = json.dumps(fields, sort_keys=True, allow_nan=False)
+@functools.cache
+def _names() -> set[str]:
+    """The fields of a line."""
+    return {name for name, _ in _fields()} | {_DIGEST}
+
+
+def _unpack(line: str, examples: int) -> bytes:
+    """The packed bits of an epoch of `right`.
+
+    Raises:
+      ValueError: they are damaged, or of another number of examples.
+    """
+    try:
+        packed = base64.b64decode(line, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"right: {error}") from None
+    if not packed or len(packed) != -(-examples // 8) or packed[-1] & 0xFF >> (examples % 8 or 8):
+        raise ValueError(f"right: {8 * len(packed)} bits, must be of {examples} examples")
+    return packed
+
+
+def _canonical(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True, allow_nan=False)
+
+
+def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 

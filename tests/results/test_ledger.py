@@ -5,6 +5,8 @@ import math
 import os
 import subprocess
 import sys
+import time
+import tracemalloc
 
 import jax.numpy as jnp
 import numpy as np
@@ -53,9 +55,9 @@ def test_a_line_is_strict_json_with_every_documented_field(make_row):
     documented = [
         line.split("|")[1].strip() for line in row_module.__doc__.splitlines() if "|" in line
     ]
-    assert [*fields, *(f"curve.{name}" for name in fields["curve"])] == sorted(
-        documented[2:], key=lambda name: name.startswith("curve.")
-    )
+    found = [*fields, *(f"curve.{name}" for name in fields["curve"])]
+    assert sorted(found) == sorted(documented[2:])
+    assert list(fields) == sorted(fields)
 
 
 def test_numbers_that_are_not_finite_are_null_in_the_file_and_nan_in_memory(make_row):
@@ -388,3 +390,83 @@ def test_a_line_of_a_hundred_thousand_brackets_is_left_out(tmp_path):
     rows, [warning] = ledger.read(path)
     assert not rows
     assert "line 1: left out" in warning
+
+
+def test_the_order_of_the_fields_and_spaces_are_no_edit(make_row):
+    fields = json.loads(make_row().to_json())
+    other = dict(reversed(fields.items()))
+    for text in (json.dumps(other), json.dumps(fields, indent=1), f" {make_row().to_json()}\n"):
+        assert Row.from_json(text) == make_row()
+
+
+@pytest.mark.parametrize(
+    "right", ["!", "", "////", "//8="], ids=["no base64", "none", "too many", "bits of no example"]
+)
+def test_packed_bits_that_are_damaged_are_refused(make_row, right):
+    # Nine examples are two bytes, the last seven bits of which are 0.
+    fields = {"accuracy": 1.0, "test_examples": 9}
+    assert make_row(right=["/4A="], **fields).right_examples.all()
+    with pytest.raises(ValueError, match="^right: "):
+        make_row(right=[right], **fields)
+
+
+def test_a_reader_reads_what_was_added_since(path, make_row, monkeypatch):
+    parsed = []
+    from_json = Row.from_json
+    monkeypatch.setattr(Row, "from_json", lambda text: parsed.append(text) or from_json(text))
+    reader = ledger.Reader(path)
+    assert reader.read() == ([], [])
+    rows = [make_row(seed=seed) for seed in range(4)]
+    ledger.append(path, rows[0])
+    assert reader.read() == (rows[:1], [])
+    assert reader.read() == (rows[:1], [])
+    assert len(parsed) == 1
+    line = rows[1].to_json().encode()
+    with path.open("ab") as file:
+        file.write(line[:100])
+    assert (len(reader.read()[0]), len(reader.read()[1])) == (1, 1)
+    with path.open("ab") as file:
+        file.write(line[100:])
+    assert reader.read() == (rows[:2], [])
+    ledger.append(path, rows[0])
+    found, [warning] = reader.read()
+    assert found == rows[:2]
+    assert "line 3: left out" in warning
+    path.write_bytes(b"")
+    ledger.append(path, rows[3])
+    assert reader.read() == (rows[3:], [])
+
+
+def test_rows_share_what_they_have_in_common(path, make_row):
+    for seed in range(2):
+        ledger.append(path, make_row(seed=seed, config={"rate": 1.0}))
+    ledger.append(path, make_row(seed=2, config={"rate": 1}))
+    (a, b, c), _ = ledger.read(path)
+    assert a.config is b.config
+    assert a.versions is c.versions
+    assert type(c.config["rate"]) is int
+
+
+def test_many_rows_are_read_in_little_time_and_memory(path, make_row):
+    """A hundred thousand rows in seconds and less than their file: held in terms of that."""
+    right = np.arange(10_000) < 9000
+    fields = {"right": pack_right(np.packbits(right[None], axis=1)), "test_examples": 10_000}
+    lines = [make_row(seed=seed, epochs=40, **fields).to_json() + "\n" for seed in range(300)]
+    path.write_text("".join(lines))
+    ledger.read(path)
+    seconds = {"read": [], "parse": []}
+    for _ in range(5):
+        began = time.process_time()
+        ledger.read(path)
+        middle = time.process_time()
+        for line in lines:
+            json.loads(line)
+        seconds["read"].append(middle - began)
+        seconds["parse"].append(time.process_time() - middle)
+    assert min(seconds["read"]) < 4 * min(seconds["parse"])
+    tracemalloc.start()
+    rows = ledger.read(path)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(rows[0]) == 300
+    assert kept < path.stat().st_size
