@@ -79,7 +79,7 @@ def rows_of(
         others = known.get(experiment(job, name), ())
         for there, variant in [(job, name), *others]:
             for row in rows.get(there.study.name, ()):
-                if row.content == there.content and row.variant == variant:
+                if row.variant == variant and row.content == there.content:
                     own = dataclasses.replace(row, study=job.study.name, variant=name)
                     found.setdefault((name, row.seed), own)
     return list(found.values())

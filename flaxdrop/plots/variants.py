@@ -212,7 +212,7 @@ def _by_epoch(cells: Sequence[Row], curve: str) -> np.ndarray:
     """`[seeds, epochs]` in percent; cells of fewer epochs end in NaN."""
     epochs = max(len(row.curve[curve]) for row in cells)
     return 100 * np.array(
-        [row.curve[curve] + [math.nan] * (epochs - len(row.curve[curve])) for row in cells]
+        [[*row.curve[curve], *[math.nan] * (epochs - len(row.curve[curve]))] for row in cells]
     )
 
 
