@@ -8,7 +8,7 @@ import errno
 import fcntl
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from flaxdrop.results.row import NewerSchemaError, Row
 from flaxdrop.training.content import Content
@@ -85,23 +85,24 @@ class Reader:
         Raises:
           NewerSchemaError: a row that a newer flaxdrop wrote.
         """
-        try:
-            file = open(self._path, "rb")
-        except FileNotFoundError:
-            return [], []
-        with file, _without_collection():
+        with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
             stat = os.fstat(file.fileno())
             if stat.st_ino != self._inode or stat.st_size < self._end:  # another file
                 self._begin(stat.st_ino)
             file.seek(self._end)
-            for line in file:
-                if not line.endswith(b"\n"):  # it may go on: it is read again
-                    rows, warnings = dict(self._rows), list(self._warnings)
-                    self._add(line, rows, warnings)
-                    return list(rows.values()), warnings
-                self._add(line, self._rows, self._warnings)
-                self._lines += 1
-                self._end += len(line)
+            with _without_collection():
+                return self._go_on(file)
+        return [], []
+
+    def _go_on(self, file: Iterable[bytes]) -> tuple[list[Row], list[str]]:
+        for line in file:
+            if not line.endswith(b"\n"):  # it may go on: it is read again
+                rows, warnings = dict(self._rows), list(self._warnings)
+                self._add(line, rows, warnings)
+                return list(rows.values()), warnings
+            self._add(line, self._rows, self._warnings)
+            self._lines += 1
+            self._end += len(line)
         return list(self._rows.values()), list(self._warnings)
 
     def _begin(self, inode: int) -> None:

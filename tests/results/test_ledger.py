@@ -406,7 +406,7 @@ def test_packed_bits_that_are_damaged_are_refused(make_row, right):
     # Nine examples are two bytes, the last seven bits of which are 0.
     fields = {"accuracy": 1.0, "test_examples": 9}
     assert make_row(right=["/4A="], **fields).right_examples.all()
-    with pytest.raises(ValueError, match="^right: "):
+    with pytest.raises(ValueError, match=r"^right: "):
         make_row(right=[right], **fields)
 
 
