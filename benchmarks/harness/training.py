@@ -6,6 +6,7 @@ import datetime
 import functools
 import pathlib
 import sys
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -172,7 +173,7 @@ def _row(
         last_nll=last["test_nll"],
         last_ece=last["test_ece"],
         chance=chance_level(plan.dataset.y_test),
-        curve={name: list(curve[:, i]) for i, name in enumerate(METRICS)},
+        curve={name: array("d", curve[:, i]) for i, name in enumerate(METRICS)},
         right=[] if lost else pack_right(np.asarray(state.right)),
         train_examples=task.examples,
         test_examples=len(plan.dataset.y_test),
