@@ -78,10 +78,15 @@ def load_study(name: str, source: str = "") -> "Study[Any]":
     Raises:
       ValueError: it is not in the list, or its file is gone or is no study any more.
     """
+    if not source and name not in (*STUDIES, TEMPLATE):
+        raise ValueError(f"study: must be one of {', '.join(STUDIES)}, got {name!r}")
+    return import_study(name, source)
+
+
+def import_study(name: str, source: str = "") -> "Study[Any]":
+    """As `load_study`, of a study or a tool that has one."""
     if source:
         return _study_in(pathlib.Path(source))
-    if name not in (*STUDIES, TEMPLATE):
-        raise ValueError(f"study: must be one of {', '.join(STUDIES)}, got {name!r}")
     study: Study[Any] = importlib.import_module(f"benchmarks.{name}").STUDY
     return study
 

@@ -53,6 +53,12 @@ def execute(
     flags.DEFINE_bool(
         "tensorboard", False, "write the curves of each cell while it trains", flag_values=values
     )
+    flags.DEFINE_string(
+        "cluster",
+        "",
+        "train on a cluster of Ray: auto, or HOST:PORT of its head",
+        flag_values=values,
+    )
     for name, meaning in study.short.items():
         flags.DEFINE_string(name, None, meaning, flag_values=values)
     if HELP & set(arguments[1:]):
@@ -92,7 +98,7 @@ def execute(
     if status := exit_status(read):
         return status
     logging.getLogger("absl").setLevel(logging.ERROR)
-    known = ("workdir", "dry_run", "tensorboard")
+    known = ("workdir", "dry_run", "tensorboard", "cluster")
     options: dict[str, Any] = {name: values[name].value for name in known}
     # An exception of another kind is a fault of the program: its traceback is shown.
     start = runner or run
@@ -126,6 +132,7 @@ def _help(study: Study[Any]) -> str:
   --workdir DIR          where results go (default: a folder of its own under runs/)
   --dry_run              print cells, cost and an estimate, train nothing
   --tensorboard          write the curves of each cell to DIR/tensorboard while it trains
+  --cluster auto|ADDRESS train on the hosts of a cluster of Ray, see docs/cluster.md
 
 The same command goes on where a run was stopped. Fields:
 

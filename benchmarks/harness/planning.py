@@ -38,6 +38,7 @@ def make_plan(
     *,
     without_data: bool = False,
     dataset: Dataset | None = None,
+    elsewhere: bool = False,
 ) -> Plan[S]:
     """Loads the data and checks everything that can be wrong, writing nothing.
 
@@ -48,6 +49,7 @@ def make_plan(
       shared_ledger: where finished cells go instead.
       without_data: where CIFAR cannot be had, plan with noise of its size; a warning says so.
       dataset: that of the settings, if it is loaded already.
+      elsewhere: other machines train, whose devices count.
 
     Raises:
       ValueError, OSError: what the user got wrong.
@@ -60,8 +62,8 @@ def make_plan(
             )
     configure_jax()
     set_matmul_precision(settings.precision)
-    devices = choose_devices(settings.devices)
-    if len(devices) % settings.devices_per_cell:
+    devices = choose_devices(1 if elsewhere else settings.devices)
+    if len(devices) % settings.devices_per_cell and not elsewhere:
         raise ValueError(
             f"devices_per_cell: must be a divisor of the number of devices, {len(devices)},"
             f" got {settings.devices_per_cell}"

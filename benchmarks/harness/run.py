@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
 from benchmarks.harness.arguments import UsageError, warn
 from benchmarks.harness.catalog import source_of
+from benchmarks.harness.cluster import Cluster, joined
 from benchmarks.harness.decide import undecided
 from benchmarks.harness.estimate import describe_plan
 from benchmarks.harness.plan import Plan, S, cell_name
@@ -30,6 +32,7 @@ def run(
     workdir: str | None,
     dry_run: bool,
     tensorboard: bool = False,
+    cluster: str = "",
 ) -> int:
     """Trains what is missing and reports.
 
@@ -39,6 +42,7 @@ def run(
       workdir: where results go; None: a folder of the config's own.
       dry_run: only say what would be done.
       tensorboard: write the curves of each cell for TensorBoard, while it trains.
+      cluster: "auto" or the address of a cluster whose hosts train; empty: this machine does.
 
     Returns:
       The exit status.
@@ -48,11 +52,13 @@ def run(
     """
     stop = Stop(settings.budget_seconds)
     with contextlib.ExitStack() as stack:
+        hosts = stack.enter_context(joined(cluster))  # it takes signals, before they are ours
         stack.enter_context(stop.listening())
+        elsewhere = hosts is not None
         try:
             if tensorboard:
                 check_tensorboard()
-            plan = make_plan(study, settings, workdir, without_data=dry_run)
+            plan = make_plan(study, settings, workdir, without_data=dry_run, elsewhere=elsewhere)
             if dry_run:
                 plan.folder.check(study.name, plan.identity)
                 print(describe_plan(study, plan))
@@ -69,11 +75,11 @@ def run(
         warn(warnings)
         with naming_ledger(plan.folder):
             curves = CurveWriter(plan.folder.path / "tensorboard") if tensorboard else None
-            rows, interrupted = train(study, plan, rows, stop, curves)
+            rows, interrupted = train(study, plan, rows, stop, curves, hosts)
             while not interrupted and _needs_seeds(study, plan, rows):
                 more = dataclasses.replace(plan.settings, seeds=plan.settings.seeds + 1)
-                plan = make_plan(study, more, workdir)
-                rows, interrupted = train(study, plan, rows, stop, curves)
+                plan = make_plan(study, more, workdir, elsewhere=elsewhere)
+                rows, interrupted = train(study, plan, rows, stop, curves, hosts)
             report(study, plan, rows, complete=not interrupted)
     if not interrupted:
         return stop.exit_status  # a signal may have come while the report was drawn
@@ -100,6 +106,7 @@ def train(
     rows: list[ledger.Row],
     stop: Stop,
     after_epoch: AfterEpoch | None = None,
+    cluster: Cluster | None = None,
 ) -> tuple[list[ledger.Row], bool]:
     """Trains the pending cells of a plan whose folder is claimed.
 
@@ -109,6 +116,7 @@ def train(
       rows: what its ledger holds of it (`plan.recorded`), read after the folder was claimed.
       stop: asked between steps.
       after_epoch: as in `train_cells`.
+      cluster: whose hosts train; None: this machine does.
 
     Returns:
       All rows, and whether it was stopped before the end.
@@ -120,11 +128,11 @@ def train(
     recipe = plan.settings
     pending = {i: plan.pending(family, rows) for i, family in enumerate(plan.families)}
     left = sum(map(len, pending.values()))
+    where = cluster.describe() if cluster else _devices(plan)
     print(
         f"{plan.name} on {plan.dataset.name}: {left} cells to train,"
         f" {len(plan.finished(rows))} finished before,"
-        f" {plan.cells_in_parallel} at a time on"
-        f" {plan.devices[0].device_kind}; results in {plan.folder.path}",
+        f" {where}; results in {plan.folder.path}",
         flush=True,
     )
     if not left:
@@ -135,16 +143,38 @@ def train(
         if (name := cell_name(*cell)) in under_way:
             steps -= max(plan.checkpoints.steps(name), default=0)
     with progress_bar(steps * recipe.batch) as bar:
-        for i, family in enumerate(plan.families):
-            if not pending[i]:
-                continue
-            try:
-                for row in _train_family(study, plan, family, pending[i], stop, bar, after_epoch):
-                    rows = [*rows, row]
-                    bar.write(row_line(row, len(plan.finished(rows)), plan.total))
-            except TrainingStopped:
-                return rows, True
+        try:
+            for row in _trained(study, plan, pending, stop, bar, after_epoch, cluster):
+                rows = [*rows, row]
+                bar.write(row_line(row, len(plan.finished(rows)), plan.total))
+        except TrainingStopped:
+            return rows, True
     return rows, False
+
+
+def _devices(plan: Plan[Any]) -> str:
+    return f"{plan.cells_in_parallel} at a time on {plan.devices[0].device_kind}"
+
+
+def _trained(
+    study: Study[S],
+    plan: Plan[S],
+    pending: Mapping[int, Sequence[tuple[str, int]]],
+    stop: Stop,
+    bar: tqdm,
+    after_epoch: AfterEpoch | None,
+    cluster: Cluster | None,
+) -> Iterator[ledger.Row]:
+    """Trains cells, (variant, seed) by the number of their family."""
+    if cluster:
+        from benchmarks.harness.cluster_run import train_on  # it imports ray
+
+        yield from train_on(cluster, study, plan, pending, stop, bar, after_epoch)
+        return
+    for number, cells in pending.items():
+        if cells:
+            family = plan.families[number]
+            yield from _train_family(study, plan, family, cells, stop, bar, after_epoch)
 
 
 def _train_family(

@@ -8,13 +8,13 @@ import pathlib
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from benchmarks.harness.arguments import UsageError
-from benchmarks.harness.plan import Jobs, Plan, S
+from benchmarks.harness.plan import Jobs, Plan, S, cell_name
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Family, parameter_count
 from benchmarks.harness.workfolder import WorkFolder
@@ -23,6 +23,7 @@ from flaxdrop.results import ledger, provenance
 from flaxdrop.results.row import pack_right
 from flaxdrop.results.statistics import chance_level
 from flaxdrop.training.cells import Programs, compile_programs
+from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.loop import AfterEpoch, Finished, train_cells
 from flaxdrop.training.steps import METRICS, Task
 from flaxdrop.training.stopping import Stop
@@ -117,12 +118,56 @@ def train_family(
       TrainingStopped: `stop` gave a reason.
       OSError: a row or a checkpoint could not be written.
     """
+    own = plan.checkpoints
+    for cell in finish_cells(study, plan, compiled, pending, own, stop, advance, after_epoch):
+        record(plan, cell)
+        yield cell.row
+
+
+class FinishedCell(NamedTuple):
+    """A cell that was trained to its end; its last state is saved.
+
+    Attributes:
+      row: of the ledger, which it is not in yet.
+      step: its last one.
+    """
+
+    row: ledger.Row
+    step: int
+
+
+def finish_cells(
+    study: Study[S],
+    plan: Plan[S],
+    compiled: Compiled,
+    pending: Sequence[tuple[str, int]],
+    checkpoints: Checkpoints,
+    stop: Stop,
+    advance: Callable[[int], Any],
+    after_epoch: AfterEpoch | None = None,
+) -> Iterator[FinishedCell]:
+    """Trains cells as `train_family`, and leaves the ledger alone.
+
+    Args:
+      study: as in `train_family`, and so are those below that are not named here.
+      plan: its folder need not be claimed.
+      compiled: the programs of the family.
+      pending: (variant, seed) of the cells.
+      checkpoints: of the plan, where the cells are kept.
+      stop: asked between steps.
+      advance: called with the number of training images done since the last call.
+      after_epoch: as in `train_cells`.
+
+    Raises:
+      TrainingStopped: `stop` gave a reason.
+      OSError: a checkpoint could not be written.
+    """
     jobs = Jobs(plan, pending)
     for finished in train_cells(
         compiled.task,
         compiled.programs,
         jobs,
-        plan.checkpoints,
+        checkpoints,
         stop=stop,
         checkpoint_seconds=plan.settings.checkpoint_seconds,
         advance=advance,
@@ -130,9 +175,17 @@ def train_family(
     ):
         variant, seed = jobs.named[finished.name]
         row = _row(study, plan, compiled.task, variant, seed, finished, compiled.provenance)
-        ledger.append(plan.folder.ledger, row)
-        plan.checkpoints.forget(finished.name, int(finished.state.step))
-        yield row
+        yield FinishedCell(row, int(finished.state.step))
+
+
+def record(plan: Plan[S], cell: FinishedCell) -> None:
+    """Writes a finished cell into the ledger, and removes the checkpoints that it began from.
+
+    Raises:
+      OSError: it could not be written.
+    """
+    ledger.append(plan.folder.ledger, cell.row)
+    plan.checkpoints.forget(cell_name(cell.row.variant, cell.row.seed), cell.step)
 
 
 @functools.cache

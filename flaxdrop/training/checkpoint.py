@@ -1,5 +1,8 @@
 """Checkpoints of single cells, by orbax: `<folder>/<cell>/<step>`.
 
+On a cluster, two hosts may train one cell, each not knowing of the other: every attempt then has a
+folder of its own to write to, `<folder>/<cell>/<attempt>/<step>`, and all of them are read.
+
 Each is written aside, sealed and then renamed: the seal names whose it is, and every file that was
 written with its checksum. One whose seal is not right, or of another cell, config or data, is
 passed over for the one before it, and left alone. Files that are not in the seal do not matter.
@@ -25,6 +28,7 @@ import numpy as np
 from flaxdrop.training.content import Content
 from flaxdrop.training.system_files import is_system_file
 
+ATTEMPT = "attempt-"  # the names of attempts begin so
 _KEPT = 2  # the newest, and one to fall back to
 _OVERHEAD = 2  # orbax writes everything twice before it removes the first
 _SLACK = 1 << 20  # bytes, for its metadata
@@ -42,10 +46,13 @@ class Checkpoints:
     Attributes:
       folder: where they are.
       content: of the cells; those of another are passed over.
+      attempt: the name of the folder that it writes to, in that of the cell; it begins with
+        `ATTEMPT`. Empty: nobody else writes, and it writes to that of the cell.
     """
 
     folder: pathlib.Path
     content: Content
+    attempt: str = ""
 
     def cells(self) -> set[str]:
         """The names of the cells that have a folder here."""
@@ -53,8 +60,7 @@ class Checkpoints:
 
     def steps(self, cell: str) -> list[int]:
         """The steps at which a cell was saved, whatever can be read of it, ascending."""
-        there = (self.folder / cell).glob("*")
-        return sorted(int(path.name) for path in there if path.name.isdigit())
+        return sorted({int(path.name) for path in self._every(cell)})
 
     def save(self, states: dict[str, tuple[Any, float]]) -> None:
         """Saves cells and forgets all but the two newest checkpoints of each.
@@ -66,7 +72,7 @@ class Checkpoints:
           OSError: it cannot be written, for example to a full disk.
         """
         for cell, (state, seconds) in states.items():
-            path = (self.folder / cell / str(int(state.step))).absolute()
+            path = self._own(cell).absolute() / str(int(state.step))
             tree = {"state": jax.tree.map(np.asarray, state), "seconds": np.float64(seconds)}
             try:
                 _make_room(path.parent, sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
@@ -74,14 +80,14 @@ class Checkpoints:
                 _write(written, tree)
                 (written / _SEAL).write_text(_seal(written, self._owner(cell)))
                 if path.exists():
-                    (_set_aside if self._fault(path) else shutil.rmtree)(path)
+                    (_set_aside if self._fault(cell, path) else shutil.rmtree)(path)
                 written.rename(path)
             except (OSError, ValueError, RuntimeError) as error:
                 said = str(error).strip().splitlines() or [repr(error)]
                 reason = said[-1].rpartition('": ')[2]  # behind the paths of orbax's own files
                 raise OSError(f"cannot write the checkpoint {path}: {reason}") from error
         for cell, (state, _) in states.items():
-            self._keep(cell, int(state.step), _KEPT)
+            self._keep(cell, _steps_in(self._own(cell)), int(state.step), _KEPT)
 
     def load(self, cell: str, like: Any) -> tuple[Any, float] | None:
         """The newest state of a cell that can be read.
@@ -98,9 +104,8 @@ class Checkpoints:
             "state": jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like),
             "seconds": np.float64(0),
         }
-        for step in reversed(self.steps(cell)):
-            path = (self.folder / cell / str(step)).absolute()
-            if fault := self._fault(path):
+        for path in reversed(self._every(cell)):
+            if fault := self._fault(cell, path):
                 logging.warning("checkpoint %s is %s and passed over", path, fault)
                 continue
             if (written_by := _sealed(path).get("jax", jax.__version__)) != jax.__version__:
@@ -122,18 +127,33 @@ class Checkpoints:
 
     def forget(self, cell: str, step: int) -> None:
         """Removes all but the newest checkpoint of a cell that is finished at `step`."""
-        self._keep(cell, step, 1)
+        self._keep(cell, self._every(cell), step, 1)
+        for attempt in self._attempts(cell):
+            if all(_HALF_WRITTEN in path.name for path in attempt.glob("*")):
+                shutil.rmtree(attempt, ignore_errors=True)
 
-    def _keep(self, cell: str, newest: int, count: int) -> None:
+    def _own(self, cell: str) -> pathlib.Path:
+        return self.folder / cell / self.attempt
+
+    def _attempts(self, cell: str) -> list[pathlib.Path]:
+        return sorted((self.folder / cell).glob(f"{ATTEMPT}*"))
+
+    def _every(self, cell: str) -> list[pathlib.Path]:
+        """The checkpoints of a cell, of all attempts, ascending by step."""
+        folders = [self.folder / cell, *self._attempts(cell)]
+        found = [path.absolute() for folder in folders for path in _steps_in(folder)]
+        return sorted(found, key=lambda path: int(path.name))
+
+    def _keep(self, cell: str, paths: list[pathlib.Path], newest: int, count: int) -> None:
         """Removes those before the last `count` up to `newest`, but none that was passed over."""
-        paths = [self.folder / cell / str(s) for s in self.steps(cell) if s <= newest]
-        for path in [path for path in paths if not self._fault(path)][:-count]:
+        finished = [path for path in paths if int(path.name) <= newest]
+        for path in [path for path in finished if not self._fault(cell, path)][:-count]:
             shutil.rmtree(path, ignore_errors=True)
 
     def _owner(self, cell: str) -> dict[str, Any]:
         return {"cell": cell, **self.content._asdict()}
 
-    def _fault(self, path: pathlib.Path) -> str:
+    def _fault(self, cell: str, path: pathlib.Path) -> str:
         """What is wrong with a checkpoint; empty: nothing."""
         # Orbax itself reads a flipped bit as a number, and says of a damaged file in many lines
         # that it is damaged.
@@ -143,10 +163,16 @@ class Checkpoints:
                 return "damaged"
         except (OSError, ValueError):
             return "of an earlier flaxdrop" if (path / _EARLIER_SEAL).exists() else "damaged"
-        for name, own in self._owner(path.parent.name).items():
+        for name, own in self._owner(cell).items():
             if sealed["of"].get(name) != own:
                 return f"of another {name}"
         return ""
+
+
+def _steps_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The checkpoints in a folder, ascending by step."""
+    there = [path for path in folder.glob("*") if path.name.isdigit()]
+    return sorted(there, key=lambda path: int(path.name))
 
 
 def _orbax() -> Any:

@@ -1,0 +1,257 @@
+"""What a host of a cluster does: it shows that it fits, and trains cells. It writes no row."""
+
+import dataclasses
+import functools
+import hashlib
+import logging
+import os
+import pathlib
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import ray
+
+import flaxdrop
+from benchmarks.harness.catalog import import_study
+from benchmarks.harness.plan import Plan, cell_name
+from benchmarks.harness.planning import make_plan
+from benchmarks.harness.study import Study
+from benchmarks.harness.training import Compiled, FinishedCell, compile_family, finish_cells
+from flaxdrop.data.dataset import Dataset
+from flaxdrop.results import provenance
+from flaxdrop.training.checkpoint import ATTEMPT
+from flaxdrop.training.content import Content
+from flaxdrop.training.environment import processor
+from flaxdrop.training.loop import TrainingStopped
+from flaxdrop.training.stopping import Stop
+
+# What a task returns is plain: a host that does not fit may lack every class of ours.
+FINISHED, STOPPED, UNFIT, MISTAKE, DISK = "finished", "stopped", "unfit", "mistake", "disk"
+Wanted = tuple[Mapping[str, str], str, str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What hosts make the plan of a run from.
+
+    Attributes:
+      study: its name.
+      source: its file, if it is not in the catalog; all hosts have it there.
+      settings: the fields of its settings.
+      folder: of the run, which all hosts see.
+      content: what the cells must be.
+      dataset: of the run: hosts need no copy of their own.
+      kind: of the devices: CPU, GPU or TPU.
+    """
+
+    study: str
+    source: str
+    settings: Mapping[str, Any]
+    folder: pathlib.Path
+    content: Content
+    dataset: Dataset
+    kind: str
+
+
+class Board:
+    """An actor, beside the driver: hosts tell it how far they are, it tells them when to stop."""
+
+    def __init__(self) -> None:
+        self._images: dict[int, int] = {}
+        self._curves: list[tuple[str, int, np.ndarray]] = []
+        self._said: list[str] = []
+        self._reason = ""
+
+    def tell(self, task: int, images: int, curves: Sequence[Any], said: Sequence[str]) -> str:
+        """Takes the state of a task; returns why to stop, empty: go on.
+
+        Args:
+          task: its number.
+          images: that its cells were trained on so far, by whomever.
+          curves: (cell, epoch, values), new lines of curves.
+          said: warnings.
+        """
+        self._images[task] = images
+        self._curves += curves
+        self._said += said
+        return self._reason
+
+    def look(self) -> tuple[dict[int, int], list[tuple[str, int, np.ndarray]], list[str]]:
+        """The images of each task that has begun; the lines and warnings since the last look."""
+        curves, self._curves = self._curves, []
+        said, self._said = self._said, []
+        return self._images, curves, said
+
+    def stop(self, reason: str) -> None:
+        """Makes all tasks stop."""
+        self._reason = reason
+
+
+class _Link(logging.Handler):
+    """A task's link to the board; also the handler of what is logged meanwhile."""
+
+    def __init__(self, board: Any, task: int, images: int) -> None:
+        super().__init__(logging.WARNING)
+        self.images = images
+        self._board, self._task = board, task
+        self._curves: list[tuple[str, int, np.ndarray]] = []
+        self._said: list[str] = []
+        self.answer = board.tell.remote(task, images, [], [])
+
+    def advance(self, images: int) -> None:
+        self.images += images
+        self.answer = self._board.tell.remote(self._task, self.images, self._curves, self._said)
+        self._curves, self._said = [], []
+
+    def after_epoch(self, cell: str, epoch: int, values: np.ndarray) -> None:
+        self._curves.append((cell, epoch, values))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(record.getMessage())
+
+
+class _BoardStop(Stop):
+    """Stops when the board says so; a host that does not reach it goes on."""
+
+    def __init__(self, link: _Link) -> None:
+        super().__init__()
+        self._link, self._known = link, ""
+
+    @property
+    def reason(self) -> str | None:
+        answered, _ = ray.wait([self._link.answer], timeout=0)
+        if answered and not self._known:
+            self._known = ray.get(answered[0])
+        return self._known or None
+
+
+def versions(source: str) -> dict[str, str]:
+    """The versions that all hosts must have in common.
+
+    Args:
+      source: the file of the study, if it is not in the catalog.
+    """
+    return {**provenance.versions(), "sources": _digest_of_sources(source)}
+
+
+@functools.cache
+def _digest_of_sources(source: str) -> str:
+    total = hashlib.sha256()
+    for folder in (pathlib.Path(flaxdrop.__path__[0]), pathlib.Path(__file__).parents[1]):
+        for path in sorted(folder.rglob("*.py")):
+            total.update(f"{path.relative_to(folder.parent)}\n".encode() + path.read_bytes())
+    if source:
+        total.update(pathlib.Path(source).read_bytes())
+    return total.hexdigest()[:12]
+
+
+def show_fit(wanted: Wanted) -> tuple[str, str, str]:
+    """Whether this host may train: (`UNFIT`, its node, what is wrong), or its processor."""
+    fault = _fault(*wanted[1:], tuple(wanted[0].items()))
+    node = ray.get_runtime_context().get_node_id()
+    return (UNFIT, node, fault) if fault else (FINISHED, node, processor())
+
+
+@functools.cache
+def _fault(source: str, folder: str, token: str, wanted: tuple[tuple[str, str], ...]) -> str:
+    try:
+        here = versions(source)
+    except OSError as error:
+        return f"cannot read the study {source}: {error.strerror}"
+    for name, version in wanted:
+        if here.get(name) != version:
+            return f"has {name} {here.get(name)}, not {version}"
+    path = pathlib.Path(folder) / token
+    try:
+        if path.read_text() != token:
+            raise FileNotFoundError
+        path.with_name(f"{token}.{ray.get_runtime_context().get_node_id()}").write_text(token)
+    except FileNotFoundError:
+        return f"does not see the work folder {folder}"
+    except OSError as error:
+        return f"cannot write the work folder {folder}: {error.strerror}"
+    return ""
+
+
+def train(
+    wanted: Wanted,
+    jobs: Sequence[Any],
+    family: int,
+    cells: Sequence[tuple[str, int]],
+    board: Any,
+    task: int,
+) -> tuple[str, Any, str]:
+    """Trains the cells of a task, or goes on with them; nobody need have begun them here.
+
+    Args:
+      wanted: of the run; see `cluster.Run`.
+      jobs: the reference of the `Job`, alone.
+      family: its number in the plan.
+      cells: (variant, seed), as many as a device trains at a time.
+      board: the actor.
+      task: the number of the task.
+
+    Returns:
+      How it ended, the cells that are finished (`UNFIT`: the host's node), and words.
+    """
+    unfit = show_fit(wanted)
+    if unfit[0] == UNFIT:
+        return unfit
+    finished: list[FinishedCell] = []
+    try:
+        study, plan = _plan(jobs[0])
+        checkpoints = dataclasses.replace(
+            plan.checkpoints, attempt=f"{ATTEMPT}{uuid.uuid4().hex[:12]}"
+        )
+        names = [cell_name(*cell) for cell in cells]
+        steps = sum(max(checkpoints.steps(name), default=0) for name in names)
+        link = _Link(board, task, steps * plan.settings.batch)
+        logging.getLogger().addHandler(link)
+        try:
+            if reason := ray.get(link.answer):
+                return STOPPED, finished, reason
+            compiled = _compiled(jobs[0], family)
+            stop = _BoardStop(link)
+            ways = checkpoints, stop, link.advance, link.after_epoch
+            for cell in finish_cells(study, plan, compiled, cells, *ways):
+                finished.append(cell)
+            link.advance(0)
+        finally:
+            logging.getLogger().removeHandler(link)
+    except TrainingStopped as stopped:
+        return STOPPED, finished, str(stopped)
+    except ValueError as error:
+        return MISTAKE, finished, str(error)
+    except OSError as error:
+        return DISK, finished, str(error)
+    return FINISHED, finished, ""
+
+
+@functools.lru_cache(maxsize=1)  # the images of two runs may not fit
+def _plan(job: Any) -> tuple[Study[Any], Plan[Any]]:
+    made: Job = ray.get(job)
+    _bind(made.kind)
+    study = import_study(made.study, made.source)
+    settings = study.settings(**made.settings)
+    plan = make_plan(study, settings, str(made.folder), dataset=made.dataset)
+    if plan.content != made.content:
+        raise ValueError(f"cluster: {ray.util.get_node_ip_address()} plans other cells")
+    return study, plan
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled(job: Any, family: int) -> Compiled:
+    _, plan = _plan(job)
+    return compile_family(plan, plan.families[family])
+
+
+def _bind(kind: str) -> None:
+    """Makes jax take the devices that Ray gives to this process."""
+    if kind == "CPU":
+        jax.config.update("jax_platforms", "cpu")
+    else:
+        # A process that is idle leaves the memory to the one that has its device.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

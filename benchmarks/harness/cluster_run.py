@@ -1,0 +1,324 @@
+"""Trains cells on a cluster: a task trains one, and this process alone writes rows.
+
+Ray begins a task again whose host or process dies, on any host that is there; it goes on from the
+last checkpoint that anyone wrote of its cell.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import pathlib
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.harness.arguments import UsageError
+from benchmarks.harness.catalog import source_of
+from benchmarks.harness.cluster import NODE, Cluster, Host
+from benchmarks.harness.cluster_host import (
+    DISK,
+    FINISHED,
+    MISTAKE,
+    UNFIT,
+    Board,
+    Job,
+    Wanted,
+    versions,
+)
+from benchmarks.harness.plan import Plan, S, cell_name
+from benchmarks.harness.study import Study
+from benchmarks.harness.training import record
+from flaxdrop.results.ledger import Row
+from flaxdrop.training.loop import AfterEpoch, TrainingStopped
+from flaxdrop.training.stopping import Stop
+
+_LOOK_SECONDS = 1.0  # between looks at progress
+_CHECK_SECONDS = 60.0  # in which every host has shown that it fits
+_SEEN_SECONDS = 10.0  # in which a file of another host is seen
+_SAVE_SECONDS = 120.0  # in which all tasks have stopped
+_MOST_TASKS = 1_000  # that wait or train at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """Cells that train together on a device.
+
+    Attributes:
+      number: of the task.
+      family: the number of their family in the plan.
+      cells: (variant, seed) of each.
+      images: that they had been trained on before the run.
+    """
+
+    number: int
+    family: int
+    cells: tuple[tuple[str, int], ...]
+    images: int
+
+
+def train_on(
+    cluster: Cluster,
+    study: Study[S],
+    plan: Plan[S],
+    pending: Mapping[int, Sequence[tuple[str, int]]],
+    stop: Stop,
+    bar: tqdm,
+    after_epoch: AfterEpoch | None = None,
+) -> Iterator[Row]:
+    """Trains cells on a cluster; each is in the ledger before it is yielded.
+
+    Args:
+      cluster: whose hosts train.
+      study: whose plan it is.
+      plan: whose folder is claimed.
+      pending: number of a family -> (variant, seed) of its cells.
+      stop: asked every second.
+      bar: of the images of all cells.
+      after_epoch: as in `train_cells`.
+
+    Raises:
+      TrainingStopped: `stop` gave a reason.
+      OSError: a row or a checkpoint could not be written.
+      UsageError: hosts, or devices, that do not fit.
+    """
+    at_a_time = cluster.tasks_at_a_time(plan.settings)
+    with _marked(plan.folder.path.absolute()) as token:
+        wanted = versions(source_of(study)), source_of(study), str(token.parent), token.name
+        for words in _check_hosts(cluster, wanted, token):
+            bar.write(words)
+        run = _Run(cluster, study, plan, wanted, at_a_time or _MOST_TASKS)
+        try:
+            yield from run.train(collections.deque(_tasks(plan, pending)), stop, bar, after_epoch)
+        finally:
+            run.end()
+
+
+def _tasks(plan: Plan[Any], pending: Mapping[int, Sequence[tuple[str, int]]]) -> Iterator[_Task]:
+    """Cells in groups, as many as a device trains at a time; those under way first."""
+    checkpoints, under_way = plan.checkpoints, plan.checkpoints.cells()
+    together, number = plan.settings.cells_per_device, 0
+    for family, cells in pending.items():
+        names = {cell: cell_name(*cell) for cell in cells}
+        at = {
+            cell: max(checkpoints.steps(name), default=0) if name in under_way else 0
+            for cell, name in names.items()
+        }
+        queue = sorted(cells, key=lambda cell: -at[cell])
+        for first in range(0, len(queue), together):
+            group = tuple(queue[first : first + together])
+            steps = sum(at[cell] for cell in group)
+            yield _Task(number, family, group, steps * plan.settings.batch)
+            number += 1
+
+
+class _Run:
+    """The tasks of one call of `train_on`."""
+
+    def __init__(
+        self, cluster: Cluster, study: Study[S], plan: Plan[S], wanted: Wanted, at_a_time: int
+    ) -> None:
+        self.cluster, self.plan, self.wanted, self.at_a_time = cluster, plan, wanted, at_a_time
+        self.ray = cluster.ray
+        settings = {field: getattr(plan.settings, field) for field in _fields(plan.settings)}
+        settings["devices"] = plan.settings.devices_per_cell
+        own = {NODE: self.ray.get_runtime_context().get_node_id()}
+        self.board = self.ray.remote(num_cpus=0, label_selector=own)(Board).remote()
+        self.job = self.ray.put(
+            Job(
+                study=study.name,
+                source=source_of(study),
+                settings=settings,
+                folder=plan.folder.path.absolute(),
+                content=plan.content,
+                dataset=plan.dataset,
+                kind=cluster.kind,
+            )
+        )
+        self.function = self.ray.remote(**_needs(cluster.kind, plan.settings.devices_per_cell))(
+            _host_function("train")
+        )
+        self.under_way: dict[Any, _Task] = {}
+        self.at: dict[int, int] = {}  # task -> images, since the run began
+        self.rows: set[tuple[str, int]] = set()
+
+    def train(
+        self,
+        waiting: "collections.deque[_Task]",
+        stop: Stop,
+        bar: tqdm,
+        after_epoch: AfterEpoch | None,
+    ) -> Iterator[Row]:
+        stopping: float | None = None
+        hosts: dict[str, Host] = {}
+        while waiting or self.under_way:
+            while waiting and len(self.under_way) < self.at_a_time:
+                self._submit(waiting.popleft())
+            done, _ = self.ray.wait(list(self.under_way), timeout=_LOOK_SECONDS)
+            for reference in done:
+                task = self.under_way.pop(reference)
+                yield from self._finish(task, self.ray.get(reference), waiting, bar)
+            hosts = self._note_hosts(hosts, bar)
+            begun = self._look(bar, after_epoch)
+            if stop.reason and stopping is None:
+                self.ray.get(self.board.stop.remote(stop.reason))
+                waiting.clear()
+                stopping = time.monotonic()
+            if stopping is not None:
+                left = [task for task in self.under_way.values() if task.number in begun]
+                if not left or time.monotonic() - stopping > _SAVE_SECONDS:
+                    raise TrainingStopped(stop.reason)
+
+    def end(self) -> None:
+        """Ends what is still under way."""
+        for reference in self.under_way:
+            self.ray.cancel(reference, force=True)
+        self.ray.kill(self.board)
+
+    def _submit(self, task: _Task) -> None:
+        function = self.function
+        if self.cluster.left_out:
+            others = f"!in({','.join(sorted(self.cluster.left_out))})"
+            function = function.options(label_selector={NODE: others})
+        reference = function.remote(
+            self.wanted, [self.job], task.family, task.cells, self.board, task.number
+        )
+        self.under_way[reference] = task
+
+    def _finish(
+        self,
+        task: _Task,
+        result: tuple[str, Any, str],
+        waiting: "collections.deque[_Task]",
+        bar: tqdm,
+    ) -> Iterator[Row]:
+        how, found, words = result
+        if how == UNFIT:
+            if found not in self.cluster.left_out:
+                self.cluster.left_out.add(found)
+                bar.write(f"a host is left out: it {words}")
+            if not self.cluster.hosts():
+                raise UsageError(f"cluster: no host is left, the last one {words}")
+            waiting.appendleft(task)
+            return
+        for cell in found:
+            key = cell.row.variant, cell.row.seed
+            if key not in self.rows:
+                self.rows.add(key)
+                record(self.plan, cell)
+                yield cell.row
+        if how == FINISHED:
+            images = self.plan.task(self.plan.families[task.family]).steps * len(task.cells)
+            self.at[task.number] = images * self.plan.settings.batch - task.images
+        elif how == MISTAKE:
+            raise UsageError(words)
+        elif how == DISK:
+            raise OSError(words)
+
+    def _look(self, bar: tqdm, after_epoch: AfterEpoch | None) -> set[int]:
+        """Shows what the board knows; returns the tasks that have begun."""
+        images, curves, said = self.ray.get(self.board.look.remote())
+        for task in self.under_way.values():
+            if task.number in images:
+                self.at[task.number] = images[task.number] - task.images
+        bar.update(sum(self.at.values()) - bar.n)
+        for words in dict.fromkeys(said):
+            bar.write(f"warning: {words}")
+        for curve in curves:
+            if after_epoch:
+                after_epoch(*curve)
+        return set(images)
+
+    def _note_hosts(self, before: dict[str, Host], bar: tqdm) -> dict[str, Host]:
+        now = {host.node: host for host in self.cluster.hosts()}
+        for node in before.keys() - now.keys() - self.cluster.left_out:
+            bar.write(f"host {before[node].address} is gone: its cells go on elsewhere")
+        for node in now.keys() - before.keys() if before else ():
+            bar.write(f"host {now[node].address} has joined, with {now[node].devices} devices")
+        return now
+
+
+def _fields(settings: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(settings)]
+
+
+def _needs(kind: str, devices: int) -> dict[str, Any]:
+    """What Ray is to know of a task that trains."""
+    always = {"max_retries": -1, "scheduling_strategy": "SPREAD"}
+    if kind == "CPU":
+        return {**always, "num_cpus": devices}
+    if kind == "GPU":  # without max_calls, every task compiles anew
+        return {**always, "num_cpus": 0, "num_gpus": devices, "max_calls": 0}
+    # A process keeps its TPU until it ends.
+    return {**always, "num_cpus": 0, "resources": {kind: devices}, "max_calls": 1}
+
+
+def _host_function(name: str) -> Callable[..., tuple[str, Any, str]]:
+    """Makes a function of `cluster_host` one that travels whole: a host may lack this package."""
+
+    def on_host(*arguments: Any) -> tuple[str, Any, str]:
+        import ray
+
+        try:
+            from benchmarks.harness import cluster_host
+        except Exception as error:
+            node = ray.get_runtime_context().get_node_id()
+            return "unfit", node, f"cannot import flaxdrop: {type(error).__name__}: {error}"
+        found: tuple[str, Any, str] = getattr(cluster_host, name)(*arguments)
+        return found
+
+    return on_host
+
+
+@contextlib.contextmanager
+def _marked(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A file in a folder by which hosts know that they see the same one."""
+    for old in folder.glob(".storage-*"):
+        old.unlink(missing_ok=True)
+    token = folder / f".storage-{uuid.uuid4().hex}"
+    token.write_text(token.name)
+    try:
+        yield token
+    finally:
+        for path in folder.glob(f"{token.name}*"):
+            path.unlink(missing_ok=True)
+
+
+def _check_hosts(cluster: Cluster, wanted: Wanted, token: pathlib.Path) -> Iterator[str]:
+    """Lets every host show that it fits.
+
+    Yields:
+      Warnings.
+
+    Raises:
+      UsageError: some do not; it names them.
+    """
+    show = cluster.ray.remote(num_cpus=0, max_calls=1)(_host_function("show_fit"))
+    hosts = {host.node: host for host in cluster.hosts()}
+    asked = {
+        show.options(label_selector={NODE: node}).remote(wanted): host
+        for node, host in hosts.items()
+    }
+    answered, silent = cluster.ray.wait(list(asked), num_returns=len(asked), timeout=_CHECK_SECONDS)
+    faults = [f"{asked[reference].address} does not answer" for reference in silent]
+    processors: dict[str, str] = {}
+    end = time.monotonic() + _SEEN_SECONDS
+    for reference in answered:
+        host = asked[reference]
+        how, _, words = cluster.ray.get(reference)
+        mark = token.with_name(f"{token.name}.{host.node}")
+        while how != UNFIT and not mark.exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        if how == UNFIT:
+            faults.append(f"{host.address} {words}")
+        elif not mark.exists():
+            faults.append(f"{host.address} has another folder at {token.parent}")
+        else:
+            processors.setdefault(words, host.address)
+    if faults:
+        raise UsageError(f"cluster: hosts must fit, {'; '.join(sorted(faults))}")
+    if len(processors) > 1 and cluster.kind == "CPU":
+        each = ", ".join(f"{name} ({address})" for name, address in processors.items())
+        yield f"warning: the processors of the hosts differ, and results in rounding: {each}"
