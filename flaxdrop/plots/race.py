@@ -50,8 +50,8 @@ def draw_race(
             for kind in (_GAIN, _LOSS, _LEFT, _OPEN)
             if kind in verdicts
         ],
-        note="Lines: intervals that hold at once, after every round, with a probability of 95 %."
-        f" Dashed: the margin, {margin:g}.",
+        note="Lines: intervals that hold at once, after every round, with a probability of 95 %;"
+        f" with an arrow they go on. Dashed: the margin, {margin:g}.",
     )
     [[axis]] = style.panels(figure, 1, 1)
     axis.axvline(0, color=style.INK, linewidth=0.9)
@@ -60,13 +60,17 @@ def draw_race(
     # An interval of two seeds may be far wider than all effects.
     low, high = style.widen(min([0.0, *effects]), max([margin, *effects]), least=1.0)
     room = 0.5 * (high - low)
-    axis.set_xlim(low - room, high + room)
+    edges = (low - room, high + room)
+    axis.set_xlim(*edges)
     for row, (i, verdict) in enumerate(zip(shown, verdicts, strict=True)):
         if row % 2:
             axis.axhspan(row - 0.5, row + 0.5, color=style.ZEBRA, linewidth=0, zorder=0)
         ends = (float(standing.low[i]), float(standing.high[i]))
         if np.isfinite(ends).all():
-            axis.plot(ends, [row, row], color=verdict.colour, linewidth=1.6)
+            axis.plot(np.clip(ends, *edges), [row, row], color=verdict.colour, linewidth=1.6)
+            for end, edge, marker in zip(ends, edges, "<>", strict=True):
+                if np.clip(end, *edges) != end:
+                    axis.plot([edge], [row], marker, color=verdict.colour, clip_on=False)
         axis.plot([effects[row]], [row], zorder=3, gid=names[i], **_style(verdict))
         words = signed(effects[row], 1)
         if np.isfinite(ends).all():

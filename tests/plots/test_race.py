@@ -38,3 +38,16 @@ def test_arms_without_an_interval_are_drawn(tmp_path):
     figure = draw_race(found, ["a", "b"], tmp_path / "race.png", margin=1.0)
     assert found.status[1] == race.DIVERGED
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a"]
+
+
+def test_an_interval_that_does_not_fit_ends_in_an_arrow_at_the_edge(tmp_path):
+    found = begin(2)
+    for values in ([90.0, 91.0, 92.0], [90.0, 93.0, 91.5], [90.0, 91.0, 92.0]):
+        found = advance(found, np.array(values), 1.0)
+    axis = draw_race(found, ["a", "b"], tmp_path / "race.png", margin=1.0).axes[0]
+    left, right = axis.get_xlim()
+    arrows = [line.get_xdata()[0] for line in axis.lines if line.get_marker() in ("<", ">")]
+    outside = np.concatenate([found.low[found.low < left], found.high[found.high > right]])
+    assert len(arrows) == len(outside) > 0
+    assert set(arrows) <= {left, right}
+    assert all(left <= x <= right for line in axis.lines for x in line.get_xdata())
