@@ -17,7 +17,6 @@ from benchmarks.harness.finished_run import FinishedRun, open_run
 from flaxdrop.analysis import Probe, advise, probe, variance_shift
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.plots.shift import draw_prediction, draw_shift
-from flaxdrop.results.comparison import CONFIDENCE
 from flaxdrop.results.correlation import rank_correlation
 from flaxdrop.results.statistics import paired
 from flaxdrop.table import Table
@@ -72,9 +71,7 @@ def probe_table(run: FinishedRun, batch: jax.Array, masks: int) -> None:
         )
     shifts = _predict(run, batch, differences, masks)
     found = {when: rank_correlation(shifts[when], differences) for when in _WHEN}
-    effects = {
-        name: paired(own, dict.fromkeys(own, 0.0), CONFIDENCE) for name, own in differences.items()
-    }
+    effects = {name: paired(accuracy[name], base) for name in differences}
     cells = tuple(
         (
             name,

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.harness.plan import Plan
 from flaxdrop.analysis import recalibrator
 from flaxdrop.data.augment import normalise
-from flaxdrop.results.comparison import CONFIDENCE, Comparison
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.statistics import BySeed, Paired, paired
 from flaxdrop.table import Table
 from flaxdrop.training import steps
@@ -77,7 +77,7 @@ def harm_table(
         for measure in (0, 1):
             told.append(_difference(_of(after[variant], measure), _of(before[variant], measure)))
         harms = [
-            paired(_of(accuracies[variant], 0), _of(accuracies[baseline], 0), CONFIDENCE)
+            paired(_of(accuracies[variant], 0), _of(accuracies[baseline], 0))
             for accuracies in (before, after)
             if variant != baseline and baseline in accuracies
         ]
@@ -109,7 +109,7 @@ def _of(cells: dict[int, tuple[float, float]], measure: int) -> BySeed:
 
 
 def _difference(after: BySeed, before: BySeed) -> str:
-    return f"{paired(after, before, CONFIDENCE):+.2f}"
+    return f"{paired(after, before):+.2f}"
 
 
 def _share(before: Paired, after: Paired) -> str:

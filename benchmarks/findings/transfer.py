@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from flaxdrop.results.comparison import UNITS, Comparison, Effect
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.effect import UNITS, Effect
 from flaxdrop.results.outcome import Outcome
 from flaxdrop.results.statistics import BySeed, summary
 from flaxdrop.table import Table

@@ -1,7 +1,8 @@
 """Pictures of the results, and of the theory beside what was measured.
 
-What draws one takes `path`, of the PNG that it writes, `title`, the question, and `subtitle`, on
-what it was measured. It returns the figure, and raises OSError where `path` cannot be written.
+What draws one takes `path`, of the PNG that it writes, `title`, the question, and, if need be,
+`subtitle`, on what it was measured. It returns the figure, and raises OSError where `path` cannot
+be written.
 """
 
 import contextlib

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch
@@ -71,7 +72,7 @@ def draw_block(
                 around = [start, start, x, x], [_Y, _SKIP, _SKIP, _Y]
                 axis.plot(*around, color=BEHIND, linewidth=1.2, zorder=1)
             axis.add_patch(Circle((x, _Y), 0.09, facecolor="white", edgecolor=INK, zorder=2))
-            _write(axis, x, part)
+            _write(axis, x, part, color=INK, va="center_baseline")
         else:
             corner, wide = (x - _width(part) / 2, _Y - _LAYER / 2), _width(part)
             axis.add_patch(
@@ -85,7 +86,7 @@ def draw_block(
                     zorder=2,
                 )
             )
-            _write(axis, x, part)
+            _write(axis, x, part, color=INK, va="center_baseline")
         at += _width(part) + gap
 
 
@@ -96,20 +97,11 @@ def _width(part: str) -> float:
     return sizes[part] if part in sizes else text_width(part, SMALL) + 0.16
 
 
-def _write(axis: Axes, x: float, words: str) -> None:
-    axis.text(x, _Y, words, fontsize=SMALL, color=INK, ha="center", va="center_baseline", zorder=3)
+def _write(axis: Axes, x: float, words: str, y: float = _Y, **style: Any) -> None:
+    axis.text(x, y, words, fontsize=SMALL, ha="center", parse_math=False, **style)
 
 
 def _draw_slot(axis: Axes, x: float, name: str, verdict: Verdict | None) -> None:
     style = verdict.style if verdict else {"color": INK, "marker": "o", "markersize": 5.0}
     axis.plot([x], [_Y], zorder=3, **style)
-    axis.text(
-        x,
-        _Y - 0.12,
-        name,
-        fontsize=SMALL,
-        ha="center",
-        va="top",
-        color=style["color"],
-        parse_math=False,
-    )
+    _write(axis, x, name, _Y - 0.12, color=style["color"], va="top")

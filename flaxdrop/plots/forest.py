@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from flaxdrop.plots.style import BAND, INK, SMALL, ZEBRA, widen
-from flaxdrop.plots.text import balance, signed
+from flaxdrop.plots.text import balance
 from flaxdrop.plots.verdict import ends, verdict
-from flaxdrop.results.comparison import Comparison, Effect
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.effect import Effect
 
 PUBLISHED: dict[str, Any] = {
     "color": INK,
@@ -128,14 +129,13 @@ def draw_effects(
         axis.text(
             1.03,
             y,
-            numbers(effect),
+            str(effect).replace("-", "\N{MINUS SIGN}"),
             transform=axis.get_yaxis_transform(),
             fontsize=SMALL,
             color=style.colour,
             va="center_baseline",
         )
-    nats = any(effect.measure == "nll" for effect in shown.values())
-    axis.set_xlim(*widen(min(values), max(values), least=0.02 if nats else 0.2))
+    axis.set_xlim(*widen(min(values), max(values), least=0.2))
     axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     rows.shade(axis)
 
@@ -143,16 +143,6 @@ def draw_effects(
 def line(colour: str) -> dict[str, Any]:
     """The style of an interval."""
     return {"color": colour, "linewidth": 1.6, "solid_capstyle": "butt"}
-
-
-def numbers(effect: Effect) -> str:
-    """The mean and its interval, in a line."""
-    digits = 3 if effect.measure == "nll" else 2
-    low, high = effect.interval()
-    mean = signed(effect.mean, digits)
-    if np.isnan(low):
-        return mean
-    return f"{mean} [{signed(low, digits)}, {signed(high, digits)}]"
 
 
 def covered(effects: Sequence[Effect]) -> str:
@@ -167,8 +157,7 @@ def note(comparison: Comparison, effects: Sequence[Effect]) -> str:
     """What the lines and the verdicts are, and which variants are one network."""
     words = []
     if any(not np.isnan(effect.error) for effect in effects):
-        covers = covered(effects)
-        words.append(f"Lines: 95 % intervals; they cover {covers}.")
+        words.append(f"Lines: 95 % intervals; they cover {covered(effects)}.")
     if any(not np.isnan(effect.corrected) for effect in effects):
         words.append("Significant: p < 0.05 after Holm's correction for all networks.")
     if comparison.merged:

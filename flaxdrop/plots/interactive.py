@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.plots.style import BAND, COLOURS, FAINT, INK
 from flaxdrop.plots.verdict import verdict
-from flaxdrop.results.comparison import CONFIDENCE, Comparison
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.plain import CURVES
 
 _LINES = ("solid", "dash", "dot")  # with the colours, fifteen lines can be told apart
@@ -42,7 +42,7 @@ def draw_differences(comparison: Comparison) -> go.Figure:
             mode="markers",
             marker={"color": BAND, "size": 7, "line": {"color": FAINT, "width": 1}},
         )
-        kind, (low, high) = verdict(effect), effect.interval(CONFIDENCE)
+        kind, (low, high) = verdict(effect), effect.interval()
         known = not math.isnan(low)
         figure.add_scatter(
             x=[effect.mean],

@@ -11,7 +11,7 @@ from flaxdrop.plots.forest import line
 from flaxdrop.plots.labels import LineEnd
 from flaxdrop.plots.style import INK, kind
 from flaxdrop.plots.verdict import ends
-from flaxdrop.results.comparison import Effect
+from flaxdrop.results.effect import Effect
 
 FULL = "Full marks are significant, hollow ones are not."
 _MARK: dict[str, Any] = {

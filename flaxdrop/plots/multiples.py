@@ -70,7 +70,7 @@ def finish(
     """
     columns = columns_for(len(shown))
     lines = math.ceil(len(shown) / columns)
-    apart = set_scales(shown, columns, least=1.0, **scales)
+    apart = set_scales(shown, columns, **scales)
     for i, (axis, name, other) in enumerate(zip(shown, names, apart, strict=True)):
         colour = colours[name] if colours else style.INK
         words = name + (_OTHER_SCALE if other else "")
@@ -104,7 +104,6 @@ def set_scales(
     shown: Mapping[Axes, tuple[float, float]],
     columns: int,
     *,
-    least: float,
     percent: bool = False,
     most: float = 0.5,
 ) -> list[bool]:
@@ -113,8 +112,7 @@ def set_scales(
     Args:
       shown: panel -> the smallest and the largest value in it; in the order of the page.
       columns: of the page.
-      least: as of `widen`.
-      percent: likewise.
+      percent: as of `widen`.
       most: as of `outliers`.
 
     Returns:
@@ -126,7 +124,7 @@ def set_scales(
         if not own:
             continue
         low, high = min(low for low, _ in own), max(high for _, high in own)
-        limits = style.widen(low, high, least=least, percent=percent)
+        limits = style.widen(low, high, least=1.0, percent=percent)
         rows: set[int] = set()
         for i, (axis, out) in enumerate(zip(shown, apart, strict=True)):
             if out is other:

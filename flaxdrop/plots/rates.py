@@ -12,7 +12,8 @@ from flaxdrop.plots.forest import covered, line, note
 from flaxdrop.plots.labels import name_lines
 from flaxdrop.plots.lines import FULL, draw_lines
 from flaxdrop.plots.verdict import ends, verdict, verdict_key
-from flaxdrop.results.comparison import UNITS, Comparison, Effect
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.effect import UNITS, Effect
 from flaxdrop.results.rates import RateComparison, at_rate
 
 _HEIGHT = 3.8  # of the panels of `draw_rates`, inches
@@ -49,7 +50,7 @@ def draw_rates(
         }
         for measure in _NAMES
     }
-    every = [e for of_all in lines.values() for own in of_all.values() for e in own if e]
+    every = [e for by_place in lines.values() for own in by_place.values() for e in own if e]
     words = f"{note(comparison, every)} {FULL}" if every else ""
     figure = style.new_figure(style.WIDTH, _HEIGHT, title, subtitle, note=words)
     [axes] = style.panels(figure, 1, len(_NAMES) if every else 1, grid="y")

@@ -11,7 +11,7 @@ from scipy import stats
 
 from flaxdrop.metrics import BINS, Reliability
 from flaxdrop.plots import style
-from flaxdrop.results.comparison import CONFIDENCE
+from flaxdrop.results.statistics import CONFIDENCE
 
 _WIDTH = 0.8 / BINS
 

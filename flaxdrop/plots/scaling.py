@@ -71,7 +71,6 @@ def draw_scale(
     *,
     what: str,
     title: str,
-    subtitle: str = "",
 ) -> Figure:
     """Writes a PNG with a panel for every quantity, its straight line and the deviation from it.
 
@@ -79,7 +78,7 @@ def draw_scale(
       costs: by size; at least one.
       what: grows.
     """
-    figure = style.new_figure(style.WIDTH, 3.2, title, subtitle)
+    figure = style.new_figure(style.WIDTH, 3.2, title)
     [axes] = style.panels(figure, 1, len(QUANTITIES), grid="both")
     sizes = [cost.size for cost in costs]
     for axis, (name, unit, quantity) in zip(axes, QUANTITIES, strict=True):

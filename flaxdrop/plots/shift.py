@@ -20,9 +20,7 @@ _DECADES = 30  # from where on the axis is marked by powers of ten
 _NAMED = 24  # norms that have room for their names
 
 
-def draw_shift(
-    shift: Shift, path: str | os.PathLike[str], *, title: str, subtitle: str = ""
-) -> Figure:
+def draw_shift(shift: Shift, path: str | os.PathLike[str], *, title: str) -> Figure:
     """Writes a PNG of the variance ratio over the depth of the network.
 
     A mark a norm, at the geometric mean over its channels, with the range from the 5th to the 95th
@@ -39,7 +37,6 @@ def draw_shift(
         style.WIDTH,
         4.8 if named else 3.8,
         title,
-        subtitle,
         key=[style.Entry(*one) for one in zip(kinds, marks, strict=True)] if len(kinds) > 1 else (),
         note="Marks: geometric mean over the channels. Lines: their 5th to 95th percentile.",
     )
@@ -94,7 +91,6 @@ def draw_prediction(
     *,
     baseline: str,
     title: str,
-    subtitle: str = "",
 ) -> Figure:
     """Writes a PNG of accuracy differences over predicted shifts, a named mark a variant.
 
@@ -107,24 +103,23 @@ def draw_prediction(
         style.WIDTH if len(by_time) > 1 else 6.0,
         4.2,
         title,
-        subtitle,
         note="Lines: 95 % intervals of the difference.",
     )
     [axes] = style.panels(figure, 1, len(by_time), grid="both", sharey=True)
     hollow = {"linestyle": "none", "markersize": 6, "markerfacecolor": "white"}
+    points = {}
     for axis, (when, (shifts, correlation)) in zip(axes, by_time.items(), strict=True):
         style.head(axis, f"{when}: rank correlation {correlation}", width=4.2)
         axis.set_xlabel("shift of the network, mean |log ratio|")
         axis.axhline(0, color=style.INK, linewidth=0.8)
-        for variant, shift in shifts.items():
-            mean, low = differences[variant].mean, differences[variant].low
-            half = np.nan_to_num([mean - low])
-            axis.errorbar([shift], [mean], yerr=half, elinewidth=1.2, **style.kind(0, **hollow))
+        points[axis] = {name: _point(shift, differences[name]) for name, shift in shifts.items()}
+        for at in points[axis].values():
+            looks = style.kind(0, **hollow)
+            axis.errorbar([at.x], [at.y], yerr=[at.y - at.low], elinewidth=1.2, **looks)
         axis.set_xlim(left=0, right=1.12 * max(shifts.values(), default=1.0) or 1.0)
     style.label_axis(axes[0].yaxis, f"accuracy minus that of {baseline}, points")
-    for axis, (shifts, _) in zip(axes, by_time.values(), strict=True):
-        points = {name: _point(shift, differences[name]) for name, shift in shifts.items()}
-        name_points(figure, axis, points)
+    for axis, own in points.items():
+        name_points(figure, axis, own)
     return style.save(figure, path)
 
 

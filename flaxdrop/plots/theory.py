@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from flaxdrop.plots import style
 from flaxdrop.plots.labels import LineEnd, name_lines
-from flaxdrop.results.comparison import CONFIDENCE
+from flaxdrop.results.statistics import CONFIDENCE, quantile
 from flaxdrop.theory.simulation import Estimate
 
 
@@ -35,7 +34,6 @@ def module_test(
     *,
     label: str,
     title: str,
-    subtitle: str = "",
 ) -> Figure:
     """Writes a PNG with a panel of series beside the other; lines are the closed forms.
 
@@ -47,7 +45,6 @@ def module_test(
         style.WIDTH if len(by_panel) > 1 else 7.0,
         3.8,
         title,
-        subtitle,
         note="Lines: closed forms. Marks: simulated, with 95 % intervals.",
     )
     [axes] = style.panels(figure, 1, len(by_panel), grid="both", sharey=True)
@@ -70,7 +67,7 @@ def _draw(axis: Axes, series: Series, name: str, style: dict[str, Any]) -> LineE
     curve = [series.closed_form(at) for at in grid]
     axis.plot(grid, curve, color=style["color"], linewidth=1.2)
     found = list(series.points.values())
-    half = [stats.t.ppf((1 + CONFIDENCE) / 2, one.draws - 1) * one.error for one in found]
+    half = [quantile(CONFIDENCE, one.draws - 1) * one.error for one in found]
     style |= {"linestyle": "none", "markersize": 6, "markerfacecolor": "white", "zorder": 3}
     axis.errorbar(x, [one.ratio for one in found], yerr=half, **style)
     return LineEnd((float(grid[-1]), curve[-1]), name, style["color"])

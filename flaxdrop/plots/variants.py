@@ -15,7 +15,7 @@ from flaxdrop.plots import multiples, style
 from flaxdrop.plots.block import HEIGHT, block_parts, draw_block
 from flaxdrop.plots.forest import Rows, draw_effects, line, make_rows, note
 from flaxdrop.plots.verdict import LEVEL, SEED, verdict, verdict_key
-from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison
+from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.outcome import Outcome
 from flaxdrop.results.statistics import summary
@@ -33,7 +33,6 @@ def draw_positions(
     *,
     title: str,
     subtitle: str = "",
-    measure: str = "accuracy",
     labels: Mapping[str, str] | None = None,
     layout: str = "",
 ) -> Figure:
@@ -44,12 +43,11 @@ def draw_positions(
 
     Args:
       comparison: of the rows.
-      measure: "accuracy", "best" or "nll".
       labels: variant -> what it is, in few words; they are written behind its name.
       layout: of a block, as of `flaxdrop.plots.block.block_parts`, where variants are called as
         their slots; a strip shows it where there is room.
     """
-    effects = comparison.effects[measure]
+    effects = comparison.effects["accuracy"]
     words = {o.variant: _name(o, labels or {}) for o in comparison.outcomes}
     rows = make_rows(comparison, words, width=_NAME)
     key = [style.Entry("mean of a variant", LEVEL), style.Entry("a seed", SEED)]
@@ -66,13 +64,10 @@ def draw_positions(
         strip=HEIGHT if parts else 0.0,
     )
     [axes] = style.panels(figure, 1, 2 if effects else 1, grid="x", sharey=True)
-    _draw_levels(axes[0], rows, comparison, measure)
+    _draw_levels(axes[0], rows, comparison)
     if effects:
         draw_effects(axes[1], rows, effects)
-        better = " (below 0: better)" if measure == "nll" else ""
-        style.label_axis(
-            axes[1].xaxis, f"difference to {comparison.baseline}, {UNITS[measure]}{better}"
-        )
+        style.label_axis(axes[1].xaxis, f"difference to {comparison.baseline}, points")
     if parts:
         own = {variant: effects.get(comparison.network(variant)) for variant in rows.variants}
         verdicts = {variant: verdict(effect) for variant, effect in own.items() if effect}
@@ -95,7 +90,10 @@ def draw_curves(
     Test accuracy by epoch, mean over the seeds with its 95 % interval, and training accuracy, with
     dropout; behind them, the baseline's. The steep first fifth of the training is left out.
     """
-    cells = {o.variant: _finished(comparison, o.variant) for o in comparison.outcomes if o.n}
+    cells: dict[str, list[Row]] = {o.variant: [] for o in comparison.outcomes if o.n}
+    for row in comparison.rows:
+        if row.status == "finished":
+            cells[row.variant].append(row)
     base = cells.get(comparison.baseline)
     shown = [name for name in cells if name != comparison.baseline] or list(cells)
     effects = comparison.effects["accuracy"]
@@ -144,40 +142,27 @@ def _name(outcome: Outcome, labels: Mapping[str, str]) -> str:
     return words + (f" ({', '.join(parts)})" if parts else "")
 
 
-def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison, measure: str) -> None:
-    percent = UNITS[measure] == "points"
-    style.label_axis(axis.xaxis, _level_label(comparison, measure))
+def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison) -> None:
+    when = measure_name(comparison, "accuracy")
+    when = when if " " in when else f"{when} epoch"
+    style.label_axis(axis.xaxis, f"test accuracy, {when}, %")
     values: list[float] = []
     for variant, y in rows.middle.items():
-        seeds = list(comparison.by_variant[variant].values[measure].values())
+        seeds = list(comparison.by_variant[variant].values["accuracy"].values())
         if not seeds:
             continue
-        level = comparison.level(variant, measure)
+        level = comparison.level(variant)
         low, high = (x if math.isfinite(x) else level.mean for x in (level.low, level.high))
         values += [low, high, *seeds]
         axis.plot(seeds, [y + 0.06] * len(seeds), clip_on=False, **SEED)
         axis.plot([low, high], [y - 0.04] * 2, clip_on=False, **line(style.INK))
         axis.plot([level.mean], [y - 0.04], clip_on=False, zorder=3, gid=variant, **LEVEL)
     if values:
-        least = 0.5 if percent else 0.02
-        axis.set_xlim(*style.widen(min(values), max(values), least=least, percent=percent))
+        axis.set_xlim(*style.widen(min(values), max(values), least=0.5, percent=True))
         axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     else:
         style.say(axis, "no finished cell")
     rows.shade(axis)
-
-
-def _level_label(comparison: Comparison, measure: str) -> str:
-    when = measure_name(comparison, measure)
-    if measure == "nll":
-        return "negative log-likelihood of the test set, nats"
-    if measure == "best":
-        return "best test accuracy over the epochs, %"
-    return f"test accuracy, {when if ' ' in when else f'{when} epoch'}, %"
-
-
-def _finished(comparison: Comparison, variant: str) -> list[Row]:
-    return [r for r in comparison.rows if r.variant == variant and r.status == "finished"]
 
 
 def _curve_key(
@@ -229,10 +214,7 @@ def _draw_curves(
         values = _by_epoch(cells, curve)
         epoch = np.arange(first, values.shape[1] + 1)
         # Rounded, so that the axis of a constant does not show the floating point.
-        points = [
-            summary(column[np.isfinite(column)].round(6), CONFIDENCE)
-            for column in values.T[first - 1 :]
-        ]
+        points = [summary(at[np.isfinite(at)].round(6)) for at in values.T[first - 1 :]]
         mean = np.array([point.mean for point in points])
         look = {"color": colour, "zorder": 1.5 if behind else 2, "clip_on": False, **look}
         axis.plot(epoch, mean, marker="o" if len(epoch) == 1 else "", markersize=4, **look)

@@ -7,7 +7,7 @@ from typing import Any
 
 from flaxdrop.plots.style import FAINT, INK, Entry
 from flaxdrop.results.claims import MARGIN
-from flaxdrop.results.comparison import UNITS, Effect
+from flaxdrop.results.effect import Effect, in_points
 
 _LARGEST = 100.0  # points: no difference of accuracies is larger, and no interval goes on beyond
 
@@ -56,7 +56,7 @@ def verdict(effect: Effect) -> Verdict:
     """
     if effect.significant:
         return GAIN if (effect.mean < 0) == (effect.measure == "nll") else LOSS
-    same = UNITS.get(effect.measure) == "points" and effect.same(MARGIN)
+    same = in_points(effect.measure) and effect.same(MARGIN)
     return SAME if same else UNDECIDED
 
 
@@ -65,7 +65,7 @@ def ends(effect: Effect) -> tuple[float, float]:
     low, high = effect.interval()
     if math.isnan(low):
         return effect.mean, effect.mean
-    if UNITS.get(effect.measure) == "points":
+    if in_points(effect.measure):
         low, high = max(low, -_LARGEST), min(high, _LARGEST)
     return low, high
 

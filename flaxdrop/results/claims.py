@@ -11,11 +11,11 @@ A theorem is no question for statistics: it is *proved*, by the test that it nam
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
-from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison, Effect
-from flaxdrop.results.statistics import quantile
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.effect import Effect, Estimate, in_points
+from flaxdrop.results.statistics import CONFIDENCE
 
 HOLDS, NOT, SAME, UNDECIDED = "holds", "does not hold", "the same", "undecided"
 PROVED, NOT_RUN = "proved", "not run"
@@ -79,7 +79,7 @@ def judge(claim: Claim, comparison: Comparison, measure: str = "") -> Finding:
         verdict = NOT_RUN
     else:
         sign = -claim.sign if measure == "nll" else claim.sign
-        margin = MARGIN if UNITS.get(measure) == "points" else 0.0
+        margin = MARGIN if in_points(measure) else 0.0
         verdict = _verdict(sign, effects, len(own), margin)
     return Finding(verdict, effects, missing)
 
@@ -101,14 +101,13 @@ def _beyond(effect: Effect, sign: int, confidence: float) -> bool:
     return low > 0 if sign > 0 else high < 0
 
 
-def seeds_needed(effect: Effect, margin: float = MARGIN) -> int | None:
+def seeds_needed(effect: Effect) -> int | None:
     """How many seeds a network would decide a contrast, if its difference stays what it is.
 
-    Decided: the 95 % interval leaves out 0, or the 90 % interval is within the margin.
+    Decided: the 95 % interval leaves out 0, or the 90 % interval is within `MARGIN`.
 
     Args:
       effect: undecided, in points.
-      margin: of "the same".
 
     Returns:
       Seeds for each of the two networks; None: more than a thousand, or the test images alone leave
@@ -122,11 +121,8 @@ def seeds_needed(effect: Effect, margin: float = MARGIN) -> int | None:
     per_seed = effect.seed_freedom / max(1, min(n_a, n_b))
 
     def decided(n: int) -> bool:
-        variance = one / n + (0.0 if math.isnan(effect.image_variance) else effect.image_variance)
-        freedom = max(1.0, per_seed * n) * (variance * n / one) ** 2
-        error = math.sqrt(variance)
-        apart = abs(effect.mean) > quantile(CONFIDENCE, freedom) * error
-        alike = abs(effect.mean) + quantile(2 * CONFIDENCE - 1, freedom) * error < margin
-        return apart or alike
+        found = Estimate(effect.mean, one / n, max(1.0, per_seed * n), effect.image_variance)
+        low, high = found.interval()
+        return low > 0 or high < 0 or found.same(MARGIN)
 
     return next((n for n in range(2, _MOST_SEEDS + 1) if decided(n)), None)

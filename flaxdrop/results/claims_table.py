@@ -13,7 +13,8 @@ from flaxdrop.results.claims import (
     judge,
     seeds_needed,
 )
-from flaxdrop.results.comparison import UNITS, Comparison, Effect
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.effect import UNITS, Effect
 from flaxdrop.results.table import measure_name
 from flaxdrop.table import EMPTY, Table
 

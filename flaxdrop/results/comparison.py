@@ -11,89 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from flaxdrop.results.effect import Effect, Estimate, in_points
 from flaxdrop.results.images import image_variance
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.model import Fit, fit
 from flaxdrop.results.outcome import Outcome, make_outcome
-from flaxdrop.results.statistics import Summary, holm, quantile, two_sided_p
+from flaxdrop.results.statistics import Summary, holm, summary
 
-CONFIDENCE = 0.95
-# What leads, what the sources report, and what separates networks best. What a study measures of a
-# trained network is compared, too, by its logarithm: "ln logit_variance".
 MEASURES = ("accuracy", "best", "nll")
-UNITS = {"accuracy": "points", "best": "points", "nll": "nats"}
 MERGED = "*"  # behind the name of a network that several variants are
-
-
-@dataclasses.dataclass(frozen=True)
-class Effect:
-    """A difference between two networks, with the interval that its chance allows.
-
-    Attributes:
-      a: the first network.
-      b: the second one; the difference is a - b.
-      measure: what is compared.
-      mean: the difference, in the measure's unit.
-      seed_variance: of the mean, through the seeds.
-      seed_freedom: degrees of freedom of it.
-      image_variance: of the mean, through the drawn test images; NaN: not known, not covered.
-      n: cells of each network.
-      corrected: `p_value` after Holm over the networks of the table; NaN: not corrected.
-    """
-
-    a: str
-    b: str
-    measure: str
-    mean: float
-    seed_variance: float
-    seed_freedom: float
-    image_variance: float
-    n: tuple[int, int]
-    corrected: float = math.nan
-
-    @property
-    def name(self) -> str:
-        """As "a - b"."""
-        return f"{self.a} - {self.b}"
-
-    @property
-    def error(self) -> float:
-        """Standard error of the mean; NaN: unknown."""
-        return math.sqrt(self.seed_variance + np.nan_to_num(self.image_variance))
-
-    @property
-    def freedom(self) -> float:
-        """Degrees of freedom of `error` (Welch and Satterthwaite: images are many)."""
-        if not self.seed_variance > 0:
-            return math.nan
-        return self.seed_freedom * (self.error**2 / self.seed_variance) ** 2
-
-    @property
-    def p_value(self) -> float:
-        """Two-sided p of the difference; NaN without an interval."""
-        return two_sided_p(self.mean / self.error, self.freedom) if self.error > 0 else math.nan
-
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Ends of the interval; NaN where nothing is known about chance."""
-        half = quantile(confidence, self.freedom) * self.error if self.error > 0 else math.nan
-        return self.mean - half, self.mean + half
-
-    @property
-    def significant(self) -> bool:
-        """Its corrected p is below .05."""
-        return self.corrected < 1 - CONFIDENCE
-
-    def same(self, margin: float) -> bool:
-        """Both one-sided tests say that the difference is smaller than the margin (TOST, 5 %)."""
-        low, high = self.interval(2 * CONFIDENCE - 1)
-        return low > -margin and high < margin
-
-    def __format__(self, form: str) -> str:
-        """The mean and its interval, as `form` writes a number."""
-        low, high = self.interval()
-        if math.isnan(low):
-            return format(self.mean, form)
-        return f"{self.mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def corrected(effects: Mapping[str, Effect]) -> dict[str, Effect]:
@@ -183,18 +109,9 @@ class Comparison:
         a, b = self.network(a), self.network(b)
         contrast = self.fits[measure].contrast(a, b)
         n_a, n_b = (sum(self.by_variant[v].n for v in self.networks[name]) for name in (a, b))
-        # Which images are right is known of the judged epochs; of the best one it is nearly so.
-        scale = 100.0**2 if UNITS.get(measure) == "points" else math.nan
-        return Effect(
-            a=a,
-            b=b,
-            measure=measure,
-            mean=contrast.estimate,
-            seed_variance=contrast.variance,
-            seed_freedom=contrast.freedom,
-            image_variance=scale * image_variance(self._right(a), self._right(b)),
-            n=(n_a, n_b),
-        )
+        drawn = _image_variance(measure, self._right(a), self._right(b))
+        fields = dataclasses.asdict(contrast) | {"image_variance": drawn}
+        return Effect(a=a, b=b, measure=measure, n=(n_a, n_b), **fields)
 
     def level(self, variant: str, measure: str = "accuracy") -> Summary:
         """A variant's mean with the interval over seeds and images, and its standard deviation.
@@ -202,29 +119,19 @@ class Comparison:
         The spread is that of the table, where the networks share it.
         """
         outcome = self.by_variant[variant]
-        values = np.array(list(outcome.values[measure].values()), float)
-        n = len(values)
-        if not n:
-            return Summary(0, math.nan, math.nan, math.nan, math.nan)
-        mean = float(values.mean())
-        std = float(values.std(ddof=1)) if n > 1 else math.nan
+        level = summary(outcome.values[measure].values())
+        if not level.n:
+            return level
         model = self.fits[measure]
         if model.equal and model.residual > 0:
             spread, freedom = model.residual * (1 + model.seed_ratio), float(model.freedom)
         else:
-            spread, freedom = std**2, n - 1.0
-        drawn = 0.0
-        if UNITS.get(measure) == "points":
-            drawn = 100.0**2 * image_variance(list(outcome.right.values()))
-        seeds = spread / n
-        total = seeds + np.nan_to_num(drawn)
-        if not seeds > 0:
-            return Summary(n, mean, std, math.nan, math.nan)
-        half = quantile(CONFIDENCE, freedom * (total / seeds) ** 2) * math.sqrt(total)
-        low, high = mean - half, mean + half
-        if UNITS.get(measure) == "points":
+            spread, freedom = level.std**2, level.n - 1.0
+        drawn = _image_variance(measure, list(outcome.right.values()))
+        low, high = Estimate(level.mean, spread / level.n, freedom, drawn).interval()
+        if in_points(measure):
             low, high = max(low, 0.0), min(high, 100.0)
-        return Summary(n, mean, std, low, high)
+        return dataclasses.replace(level, low=low, high=high)
 
     @property
     def images_known(self) -> bool:
@@ -249,6 +156,11 @@ class Comparison:
     def _right(self, network: str) -> list[np.ndarray]:
         own = self.networks[network]
         return [right for variant in own for right in self.by_variant[variant].right.values()]
+
+
+def _image_variance(measure: str, a: Sequence[np.ndarray], b: Sequence[np.ndarray] = ()) -> float:
+    # Which images are right is known of the judged epochs; of the best one it is nearly so.
+    return 100.0**2 * image_variance(a, b) if in_points(measure) else math.nan
 
 
 def compare(

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from flaxdrop.results.effect import Estimate
+
 # Of the test for equal spreads. At .05 it misses, with three seeds, spreads that make pooled tests
 # wrong; Levene's test misses them at .25, too (simulated: tests/results/test_model.py).
 _SIGNIFICANCE = 0.1
@@ -18,21 +20,6 @@ _LARGEST_RATIO = 1e3  # of the seeds' variance to the residual one
 
 # Network -> seed -> its values: one for every variant that is this network.
 Values = Mapping[str, Mapping[int, Sequence[float]]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Contrast:
-    """The difference between two networks, as far as the seeds tell it.
-
-    Attributes:
-      estimate: mean of the first minus mean of the second.
-      variance: of the estimate; NaN: unknown.
-      freedom: degrees of freedom of the variance.
-    """
-
-    estimate: float
-    variance: float
-    freedom: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,26 +48,26 @@ class Fit:
     spread_p: float
     own: Mapping[str, tuple[float, float]]
 
-    def contrast(self, a: str, b: str) -> Contrast:
-        """The difference between two networks: pooled, or Welch's where the spreads differ."""
+    def contrast(self, a: str, b: str) -> Estimate:
+        """Network a minus b, as far as seeds tell it: pooled, or Welch's where spreads differ."""
         if not self.equal:
             return self._welch(a, b)
         names = list(self.means)
         weights = np.zeros(len(names))
         weights[names.index(a)], weights[names.index(b)] = 1.0, -1.0
         variance = float(weights @ self.covariance @ weights)
-        return Contrast(self.means[a] - self.means[b], variance, self.freedom)
+        return Estimate(self.means[a] - self.means[b], variance, self.freedom)
 
-    def _welch(self, a: str, b: str) -> Contrast:
+    def _welch(self, a: str, b: str) -> Estimate:
         (mean_a, var_a), (mean_b, var_b) = self.own[a], self.own[b]
         parts = var_a / self.counts[a], var_b / self.counts[b]
         variance = sum(parts)
         if not variance > 0:
-            return Contrast(mean_a - mean_b, math.nan, 0)
+            return Estimate(mean_a - mean_b, math.nan, 0)
         squares = (
             part**2 / (self.counts[name] - 1) for part, name in zip(parts, (a, b), strict=True)
         )
-        return Contrast(mean_a - mean_b, variance, variance**2 / sum(squares))
+        return Estimate(mean_a - mean_b, variance, variance**2 / sum(squares))
 
 
 def fit(values: Values) -> Fit:
@@ -100,7 +87,7 @@ def fit(values: Values) -> Fit:
 
     >>> found = fit({"a": {0: [1.0], 1: [2.0], 2: [3.0]}, "b": {0: [2.0], 1: [3.5], 2: [3.5]}})
     >>> contrast = found.contrast("b", "a")
-    >>> round(contrast.estimate, 6), round(contrast.variance**0.5, 6), contrast.freedom
+    >>> round(contrast.mean, 6), round(contrast.error, 6), contrast.seed_freedom
     (1.0, 0.288675, 2)
     """
     cells = [
@@ -124,22 +111,22 @@ def fit(values: Values) -> Fit:
     spread_p = _spread_test(groups)
     counts = {name: len(group) for name, group in zip(names, groups, strict=True)}
     if freedom < 1:
-        unknown = np.full((len(names), len(names)), math.nan)
-        means = {name: mean for name, (mean, _) in own.items()}
-        return Fit(means, unknown, counts, math.nan, math.nan, 0, True, spread_p, own)
-    ratio = _seed_ratio(y, X, Z, freedom)
-    means_, inverse, residual = _solve(y, X, Z, ratio)
+        ratio = residual = math.nan
+        means, inverse = np.array([mean for mean, _ in own.values()]), np.eye(len(names))
+    else:
+        ratio = _seed_ratio(y, X, Z)
+        means, inverse, residual = _solve(y, X, Z, ratio)
     if residual <= _ROUNDING * float(np.mean(y**2)):
         # Accuracies are of few images and often agree by chance: that tells no spread.
         residual = math.nan
     return Fit(
-        means=dict(zip(names, map(float, means_), strict=True)),
+        means=dict(zip(names, means.tolist(), strict=True)),
         covariance=residual * inverse,
         counts=counts,
         residual=residual,
         seed_ratio=ratio,
-        freedom=freedom,
-        equal=not spread_p < _SIGNIFICANCE,
+        freedom=max(0, freedom),
+        equal=freedom < 1 or not spread_p < _SIGNIFICANCE,
         spread_p=spread_p,
         own=own,
     )
@@ -160,9 +147,9 @@ def _solve(
     return means, inverse, square / (len(y) - X.shape[1])
 
 
-def _seed_ratio(y: np.ndarray, X: np.ndarray, Z: np.ndarray, freedom: int) -> float:
+def _seed_ratio(y: np.ndarray, X: np.ndarray, Z: np.ndarray) -> float:
     """Variance of the seeds' effect over the residual one: the likeliest, 0 at least."""
-    if Z.shape[1] < 2 or freedom < 1 or np.ptp(y) == 0:
+    if Z.shape[1] < 2 or np.ptp(y) == 0:
         return 0.0
 
     def deviance(log_ratio: float) -> float:

@@ -4,7 +4,8 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 
-from flaxdrop.results.comparison import Comparison, Effect, compare, corrected
+from flaxdrop.results.comparison import Comparison, compare, corrected
+from flaxdrop.results.effect import Effect
 from flaxdrop.results.ledger import Row
 from flaxdrop.table import EMPTY, Table
 

@@ -52,13 +52,12 @@ def anytime_interval(differences: Sequence[float], confidence: float = 0.95) -> 
     return mean - half, mean + half
 
 
-def is_decided(differences: Sequence[float], margin: float, confidence: float = 0.95) -> bool:
+def is_decided(differences: Sequence[float], margin: float) -> bool:
     """Whether a difference is told from 0, or within the margin, at any time it may be asked.
 
     Args:
       differences: one for every seed, in the order they came.
       margin: a difference that is smaller is no difference.
-      confidence: of the sequence.
     """
-    low, high = anytime_interval(differences, confidence)
+    low, high = anytime_interval(differences)
     return low > 0 or high < 0 or (low > -margin and high < margin)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy import special
 
+CONFIDENCE = 0.95  # of every interval, if nothing else is said
 BySeed = Mapping[int, float]
 _ROUNDING = 4 * float(np.finfo(float).eps)  # of two differences, relative to what they are of
 
@@ -23,10 +24,10 @@ class Summary:
     """
 
     n: int
-    mean: float
-    std: float
-    low: float
-    high: float
+    mean: float = math.nan
+    std: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
 
     def __format__(self, form: str) -> str:
         """The mean and its interval, if it has one, as `form` writes a number; - without values.
@@ -34,25 +35,21 @@ class Summary:
         >>> f"{summary([1.0, 2.0, 3.0]):+.2f}", f"{summary([1.0]):+.2f}", f"{summary([]):+.2f}"
         ('+2.00 [-0.48, +4.48]', '+1.00', '-')
         """
-        if not self.n:
-            return "-"
-        if math.isnan(self.low):
-            return format(self.mean, form)
-        return f"{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]"
+        return with_interval(self.mean, self.low, self.high, form) if self.n else "-"
 
 
 @dataclasses.dataclass(frozen=True)
 class Paired(Summary):
     """`Summary` of the differences of `n` pairs, with the two-sided p of the paired t test."""
 
-    p_value: float
+    p_value: float = math.nan
 
 
-def summary(values: Iterable[float], confidence: float = 0.95) -> Summary:
-    """Mean, standard deviation and t interval of `values`.
+def summary(values: Iterable[float]) -> Summary:
+    """Mean, standard deviation and 95 % t interval of `values`.
 
     Raises:
-      ValueError: a value that is not finite, or a confidence outside (0, 1).
+      ValueError: a value that is not finite.
 
     >>> s = summary([1.0, 2.0, 3.0])
     >>> s.mean, s.std, round(s.low, 3), round(s.high, 3)
@@ -61,23 +58,19 @@ def summary(values: Iterable[float], confidence: float = 0.95) -> Summary:
     x = np.asarray(list(values), float)
     if not np.isfinite(x).all():
         raise ValueError(f"values: {x[~np.isfinite(x)][0]}, must be finite")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence: {confidence}, must be in (0, 1)")
     n = len(x)
-    if n == 0:
-        return Summary(0, math.nan, math.nan, math.nan, math.nan)
-    if n == 1:
-        return Summary(1, float(x[0]), math.nan, math.nan, math.nan)
+    if n < 2:
+        return Summary(n, *x.tolist())
     if np.ptp(x) == 0:
         # The rounded mean of equal values may differ from them: here it must not.
         return Summary(n, float(x[0]), 0.0, float(x[0]), float(x[0]))
     mean, std = float(x.mean()), float(x.std(ddof=1))
-    half = quantile(confidence, n - 1) * std / math.sqrt(n)
+    half = quantile(CONFIDENCE, n - 1) * std / math.sqrt(n)
     return Summary(n, mean, std, mean - half, mean + half)
 
 
-def paired(a: BySeed, b: BySeed, confidence: float = 0.95) -> Paired:
-    """The differences a - b over the seeds that both have, tested against 0.
+def paired(a: BySeed, b: BySeed) -> Paired:
+    """The differences a - b over the seeds that both have, tested against 0; 95 % t interval.
 
     a, b: seed to value. With differences that are all 0, as of one network, p is 1. Fewer than two
     have neither interval nor p, and so have differences that are all equal, to rounding, and not
@@ -90,12 +83,12 @@ def paired(a: BySeed, b: BySeed, confidence: float = 0.95) -> Paired:
     2
     """
     differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-    s = summary(differences, confidence)
+    s = summary(differences)
     largest = max(
         (abs(by_seed[seed]) for seed in a.keys() & b.keys() for by_seed in (a, b)), default=0.0
     )
     if s.n < 2 or (s.mean != 0 and np.ptp(differences) <= _ROUNDING * largest):
-        return Paired(s.n, s.mean, 0.0 if s.n > 1 else s.std, math.nan, math.nan, math.nan)
+        return Paired(s.n, s.mean, 0.0 if s.n > 1 else s.std)
     p_value = two_sided_p(s.mean / (s.std / math.sqrt(s.n)), s.n - 1) if s.std else 1.0
     return Paired(s.n, s.mean, s.std, s.low, s.high, p_value)
 
@@ -117,16 +110,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def chance_level(labels: np.ndarray, confidence: float = 0.975) -> float:
+def chance_level(labels: np.ndarray) -> float:
     """The accuracy that guessing stays within, in [0, 1].
 
     A network that says one class whatever it sees has at most the share of the commonest class. One
     that guesses each image anew, by any rule, has at most this expectation, and goes beyond the
-    result with a chance of 1 - `confidence` or less.
+    result with a chance of 2.5 % or less.
 
     Args:
       labels: int `[M]` of the test set, from 0.
-      confidence: in (0, 1).
 
     >>> chance_level(np.arange(1000) % 10)
     0.119
@@ -134,7 +126,14 @@ def chance_level(labels: np.ndarray, confidence: float = 0.975) -> float:
     n = len(labels)
     share = float(np.bincount(labels).max()) / n
     # The quantile of a binomial distribution, as a real number; it is NaN where the share is 1.
-    return min(n, math.ceil(special.bdtrik(confidence, n, share))) / n if share < 1 else 1.0
+    return min(n, math.ceil(special.bdtrik(0.975, n, share))) / n if share < 1 else 1.0
+
+
+def with_interval(mean: float, low: float, high: float, form: str) -> str:
+    """A mean and its interval, if it has one, as `form` writes a number."""
+    if math.isnan(low):
+        return format(mean, form)
+    return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def quantile(confidence: float, freedom: float) -> float:

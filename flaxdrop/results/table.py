@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping
 
-from flaxdrop.results.comparison import CONFIDENCE, UNITS, Comparison, Effect
+from flaxdrop.results.comparison import Comparison
+from flaxdrop.results.effect import UNITS, Effect
 from flaxdrop.results.outcome import Outcome
 from flaxdrop.results.statistics import Summary, summary
 from flaxdrop.table import EMPTY, Table
@@ -138,16 +139,15 @@ def _level(level: Summary) -> str:
 
 
 def _effect(effect: Effect) -> str:
-    digits = "+.3f" if effect.measure == "nll" else "+.2f"
-    p_value = effect.corrected
-    if math.isnan(p_value):
-        return format(effect, digits)
-    words = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-    return f"{effect:{digits}}, {words}"
+    if math.isnan(effect.corrected):
+        return str(effect)
+    return f"{effect!s}, " + (
+        "p < 0.001" if effect.corrected < 0.001 else f"p = {effect.corrected:.3f}"
+    )
 
 
 def _mean(values: Iterable[float], form: str, scale: float = 1) -> str:
-    mean = summary(values, CONFIDENCE).mean
+    mean = summary(values).mean
     return EMPTY if math.isnan(mean) else form.format(scale * mean)
 
 

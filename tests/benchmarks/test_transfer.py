@@ -14,7 +14,7 @@ from benchmarks import pretrain, transfer
 from benchmarks.findings.transfer import verdict
 from benchmarks.harness.command import execute
 from flaxdrop.models import DenseNet
-from flaxdrop.results.comparison import Effect
+from flaxdrop.results.effect import Effect
 from flaxdrop.weights import load_pretrained
 
 from .conftest import as_in_a_process_of_its_own
@@ -136,5 +136,5 @@ def test_a_dry_run_computes_no_features(run_study, tmp_path, monkeypatch):
     ],
 )
 def test_a_verdict_needs_an_interval_without_zero(mean, variance, sign, word):
-    effect = Effect("a", "b", "accuracy", mean, variance, 4, 0.0, (3, 3))
+    effect = Effect(mean, variance, 4, 0.0, a="a", b="b", measure="accuracy", n=(3, 3))
     assert verdict(effect, sign) == word

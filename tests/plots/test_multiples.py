@@ -24,7 +24,7 @@ def test_panels_of_one_scale_share_their_limits_and_the_first_of_a_row_has_numbe
     figure = new_figure(10, 4, "")
     flat = [axis for row in panels(figure, 2, 3) for axis in row]
     shown = dict.fromkeys(flat, (0.0, 1.0)) | {flat[1]: (-90.0, 1.0)}
-    assert set_scales(shown, 3, least=0.5) == [False, True, False, False, False, False]
+    assert set_scales(shown, 3) == [False, True, False, False, False, False]
     for axis, (low, high) in shown.items():
         assert axis.get_ylim()[0] < low < high < axis.get_ylim()[1]
     assert len({axis.get_ylim() for axis in flat}) == 2

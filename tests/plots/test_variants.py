@@ -86,18 +86,18 @@ def test_it_can_be_read_and_shows_all_of_its_marks(study, tmp_path, name, draw):
             assert any(text.startswith(outcome.variant) for text in shown), outcome.variant
 
 
-@pytest.mark.parametrize("measure", ["accuracy", "best", "nll"])
-def test_effects_are_coloured_by_their_verdict(study, tmp_path, measure):
+def test_effects_are_coloured_by_their_verdict(study, tmp_path):
     comparison = study("nine")
-    figure = draw_positions(comparison, tmp_path / "p", title="", measure=measure)
+    figure = draw_positions(comparison, tmp_path / "p", title="")
     found = marks(figure)
-    for network, effect in comparison.effects[measure].items():
+    effects = comparison.effects["accuracy"]
+    for network, effect in effects.items():
         own = [line for axis, line in found[network] if axis is figure.axes[1]]
         [mark] = own
         assert mark.get_xdata() == pytest.approx([effect.mean])
         assert to_hex(mark.get_color()) == verdict(effect).colour.lower()
     shown = words(figure)
-    for effect in comparison.effects[measure].values():
+    for effect in effects.values():
         assert verdict(effect).words in shown
 
 

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 from flaxdrop.plots.verdict import GAIN, LOSS, SAME, UNDECIDED, VERDICTS, ends, verdict
-from flaxdrop.results.comparison import Effect
+from flaxdrop.results.effect import Effect
 
-EFFECT = Effect("p6", "none", "accuracy", 2.0, 0.01, 20, 0.01, (5, 5), corrected=0.01)
+EFFECT = Effect(2.0, 0.01, 20, 0.01, a="p6", b="none", measure="accuracy", n=(5, 5), corrected=0.01)
 
 
 def changed(**fields):
