@@ -18,8 +18,14 @@ from flaxdrop.placement import Placement
 from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import Comparison
 
-# Test accuracy of PreResNet-110 in the paper; its position and rate are not stated.
-SCORES = {"cifar10": 0.944367, "cifar100": 0.7398}
+# Test accuracy in the paper of PreResNet-110, and of PreResNet-101 on photos; their position and
+# rate are not stated.
+SCORES = {
+    "cifar10": 0.944367,
+    "cifar100": 0.7398,
+    "oxford_iiit_pet": 0.855897,
+    "caltech101": 0.841964,
+}
 
 POSITIONS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7")
 
@@ -108,9 +114,11 @@ def stated(settings: PreResNetSettings) -> str:
     """The paper's score on the dataset, and what is not known about it."""
     if settings.dataset not in SCORES:
         return ""
+    score, is_photo = SCORES[settings.dataset], settings.augmentation == "photo"
     return (
-        f"Published for PreResNet-110 with dropout: {100 * SCORES[settings.dataset]:.6g} %,"
-        " position and rate not stated; inferred: the best epoch, a mean over 3 seeds"
+        f"Published for PreResNet-{101 if is_photo else 110} with dropout: {100 * score:.6g} %,"
+        f" {'chosen by validation images, ' if is_photo else ''}position and rate not stated;"
+        f" inferred: {'' if is_photo else 'the best epoch, '}a mean over 3 seeds"
     )
 
 

@@ -11,27 +11,31 @@ the index before them, the other between them.
 import functools
 import math
 import zlib
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: separates inputs that differ by small integers
 
+Words = TypeVar("Words", jax.Array, np.ndarray)
 
-def mix(word: jax.Array, between: jax.Array | int = 0) -> jax.Array:
+
+def mix(word: Words, between: Words | int = 0) -> Words:
     """Hashes 32-bit words one to one (lowbias32).
 
     Args:
-      word: uint32, any shape.
+      word: uint32, any shape, of jax or NumPy.
       between: uint32, joins between the two multiplications: of another value, another hash.
 
     Returns:
       uint32 of the same shape; a bijection, so distinct words stay distinct.
     """
     word = word ^ (word >> 16)
-    word = word * jnp.uint32(0x7FEB352D)
+    word = word * np.uint32(0x7FEB352D)
     word = word ^ (word >> 15)
-    word = (word ^ jnp.uint32(between)) * jnp.uint32(0x846CA68B)
+    word = (word ^ between) * np.uint32(0x846CA68B)
     return word ^ (word >> 16)
 
 

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 
+import jax
 import numpy as np
 
 import flaxdrop.data
@@ -20,7 +21,8 @@ from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant, families, parameter_count
 from benchmarks.harness.workfolder import WorkFolder, default_folder
 from flaxdrop.data.dataset import Dataset
-from flaxdrop.memory import check_fits
+from flaxdrop.data.file_images import FileImages
+from flaxdrop.memory import check_fits, host_bytes
 from flaxdrop.results.provenance import config_hash
 from flaxdrop.training.cells import choose_devices, to_images
 from flaxdrop.training.content import NUMERICS, Content
@@ -69,6 +71,8 @@ def make_plan(
             f" got {settings.devices_per_cell}"
         )
     dataset = dataset or load_data(settings, without_data=without_data)
+    if isinstance(dataset.x_train, FileImages):
+        _check_streamed(study, settings)
     settings.steps_per_epoch(settings.train_examples or len(dataset.x_train))
     pixels, subset = _draw(to_images(dataset, settings.mean, settings.std), dataset, settings)
     frozen = study.frozen(settings) if study.frozen else None
@@ -129,6 +133,32 @@ def _blaming_settings() -> Iterator[None]:
         ) from error
 
 
+def _check_streamed(study: Study[S], settings: S) -> None:
+    """Refuses what needs all images at once, where they are read while training."""
+    if importlib.util.find_spec("grain") is None:
+        raise ValueError(
+            'grain: must be installed to read images while training; pip install ".[images]"'
+        )
+    if not settings.mean:
+        raise ValueError(
+            "mean: must be given, with std, where images are read while training, got none"
+        )
+    if study.frozen:
+        raise ValueError(
+            "dataset: must fit the device for features that are computed once, got"
+            f" {settings.dataset} of {settings.image_size} pixels"
+        )
+
+
+def image_bytes(device: jax.Device) -> float:
+    """How many bytes of decoded images may be on a device: a quarter of its memory.
+
+    The rest is for what networks compute. A CPU device has the memory of the host.
+    """
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    return ((stats or {}).get("bytes_limit") or host_bytes()) / 4
+
+
 def load_data(settings: Settings, *, without_data: bool) -> Dataset:
     """Loads the data of a run.
 
@@ -145,6 +175,8 @@ def load_data(settings: Settings, *, without_data: bool) -> Dataset:
             image_size=settings.image_size or None,
             data_dir=settings.data_dir or None,
             test_examples=settings.test_examples or None,
+            most_bytes=image_bytes(choose_devices(settings.devices)[0]),
+            form="photo" if settings.augmentation == "photo" else "square",
         )
     except ValueError as error:
         if not (without_data and settings.dataset in PUBLISHED):

@@ -23,6 +23,7 @@ _LARGEST = {
     "seeds": 1_000_000,
     "decide": 1_000_000,
     "cells_per_device": 1_000,
+    "workers": 1_000,
     "depth": 2_000,
     "widths": 100_000,
     "layers": 1_000,
@@ -30,7 +31,8 @@ _LARGEST = {
     "units": 1_000_000,
 }
 _LEAST = {
-    **dict.fromkeys(("image_size", "train_examples", "test_examples", "decide", "devices"), 0),
+    **dict.fromkeys(("image_size", "train_examples", "test_examples", "decide"), 0),
+    **dict.fromkeys(("devices", "workers"), 0),
     **dict.fromkeys(("seeds", "cells_per_device", "devices_per_cell", "growth", "units"), 1),
 }
 _LONGEST = 1_000  # numbers in a tuple
@@ -45,7 +47,7 @@ class Settings(Recipe):
     rates, dense_rate.
 
     Attributes:
-      dataset: "digits", "cifar10", "cifar100", "npz:FILE" or "folder:DIR".
+      dataset: "digits", "cifar10", "cifar100", "npz:FILE", "folder:DIR" or "split:DIR".
       data_dir: of tensorflow-datasets, or a folder with `cifar10.npz`, `cifar100.npz`; empty:
         the default of tensorflow-datasets.
       image_size: side in pixels to resize to; 0: as they are (those of a folder must be of one
@@ -61,6 +63,8 @@ class Settings(Recipe):
       cells_per_device: how many cells train on a device at a time, vectorised.
       devices_per_cell: how many devices the batch of a cell is split over; results are the same
         but for rounding.
+      workers: processes that read images for each seed, where they are read while training; 0:
+        threads.
       checkpoint_seconds: between two checkpoints of a cell in training.
       time_budget: for example "90s", "8m", "2h"; empty: none.
 
@@ -78,6 +82,7 @@ class Settings(Recipe):
     devices: int = 0
     cells_per_device: int = 1
     devices_per_cell: int = 1
+    workers: int = 0
     checkpoint_seconds: float = 60.0
     time_budget: str = ""
 
@@ -164,12 +169,13 @@ _NOT_IDENTITY = (
     "decide",
     "devices",
     "devices_per_cell",
+    "workers",
     "checkpoint_seconds",
     "time_budget",
 )
 
 # Fields that came after rows were recorded: at their default, a config is the one that it was.
-_LATER = ("stem",)
+_LATER = ("stem", "augmentation")
 
 
 def budget_seconds(text: str) -> float | None:

@@ -27,6 +27,7 @@ from flaxdrop.training.checkpoint import Checkpoints
 from flaxdrop.training.loop import AfterEpoch, Finished, train_cells
 from flaxdrop.training.steps import METRICS, Task
 from flaxdrop.training.stopping import Stop
+from flaxdrop.training.streaming import compile_streamed_programs, is_streamed
 
 # What runs write into the repository, from its top: no change of the sources.
 RESULTS = ("benchmarks/ledger", "BENCHMARKS.md", "docs/benchmarks")
@@ -78,7 +79,13 @@ def compile_family(plan: Plan[S], family: Family) -> Compiled:
     task = plan.task(family)
     example = plan.cell(next(iter(family.placements)), 0)
     split = plan.settings.cells_per_device, plan.settings.devices_per_cell
-    programs = compile_programs(task, plan.images, example, plan.devices, *split)
+    if is_streamed(plan.images):
+        workers = plan.settings.workers
+        programs = compile_streamed_programs(
+            task, plan.images, example, plan.devices, *split, workers
+        )
+    else:
+        programs = compile_programs(task, plan.images, example, plan.devices, *split)
     if plan.devices[0].platform == "cpu":  # an accelerator says itself that it has too little
         needed = len(plan.devices) * programs.temporary_bytes
         check_fits("batch, depth or cells_per_device", needed, "training's temporary arrays")
@@ -211,7 +218,11 @@ def _row(
     accuracy = curve[:, METRICS.index("test_accuracy")]
     last = dict(zip(METRICS, curve[-1], strict=True))
     trained = {"params": state.params, "batch_stats": state.batch_stats}
-    measure = None if lost else study.measure
+    measured = (
+        {} if lost or not study.measure else dict(study.measure(plan, variant, seed, trained))
+    )
+    if is_streamed(plan.pixels):
+        measured["waited_share"] = finished.waited_share
     return ledger.Row(
         study=plan.name,
         config=plan.settings.identity(),
@@ -230,7 +241,7 @@ def _row(
         right=[] if lost else pack_right(np.asarray(state.right)),
         train_examples=task.examples,
         test_examples=len(plan.dataset.y_test),
-        measured=dict(measure(plan, variant, seed, trained)) if measure else {},
+        measured=measured,
         digest=provenance.digest(trained),
         device_kind=device.device_kind,
         platform=device.platform,

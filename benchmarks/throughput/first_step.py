@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
     settings = load_settings(STUDY, "configs/cifar100.py", dataset=dataset)
     began = time.perf_counter()
     plan = make_plan(STUDY, settings, None)
-    images = jax.block_until_ready(on_every_device(make_mesh(plan.devices), plan.images))
+    images = jax.block_until_ready(on_every_device(make_mesh(plan.devices), plan.images.as_rows()))
     data = time.perf_counter() - began
     (family,) = plan.families
     task, cell = plan.task(family), plan.cell("p6", 0)

@@ -17,7 +17,8 @@ class Dataset:
 
     Attributes:
       name: what the dataset is called in messages.
-      x_train: uint8 [N, H, W, C], pixels 0..255.
+      x_train: uint8 [N, H, W, C], pixels 0..255; or what stands where such an array does, images
+        that are read when they are used (`flaxdrop.data.file_images`).
       y_train: int32 [N], labels 0..num_classes-1.
       x_test: uint8 [M, H, W, C], of the same image shape.
       y_test: int32 [M].
@@ -97,13 +98,16 @@ class Dataset:
           drawn: how many of the training examples a network sees.
         """
         part = "" if drawn == len(self.x_train) else f"{drawn:,} of "
-        smallest = min(int(x.min()) for x in (self.x_train, self.x_test))
-        largest = max(int(x.max()) for x in (self.x_train, self.x_test))
+        pixels = "read while training"
+        if isinstance(self.x_train, np.ndarray):
+            smallest = min(int(x.min()) for x in (self.x_train, self.x_test))
+            largest = max(int(x.max()) for x in (self.x_train, self.x_test))
+            pixels = f"pixels {smallest}..{largest}"
         return (
             f"{self.name}: {part}{len(self.x_train):,} examples to train,"
             f" {len(self.x_test):,} to test,"
             f" {self.num_classes} classes, {'x'.join(map(str, self.image_shape))},"
-            f" pixels {smallest}..{largest}"
+            f" {pixels}"
         )
 
     @property

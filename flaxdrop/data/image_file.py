@@ -1,11 +1,10 @@
 """One image file as an array of RGB pixels, as a viewer would show it."""
 
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-
-from flaxdrop.data.resize import square
 
 # Pillow knows their names, and reads them only with a program of the user's.
 _WITHOUT_DECODER = frozenset(("BUFR", "GRIB", "HDF5", "MPEG", "WMF"))
@@ -24,7 +23,9 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in names.items() if name in readable)
 
 
-def read(path: pathlib.Path, size: int | None) -> np.ndarray:
+def read(
+    path: pathlib.Path, shape: Callable[[Image.Image], Image.Image] | None = None
+) -> np.ndarray:
     """Decodes an image: upright, on white where it is transparent, its first frame.
 
     A grey value v of a file whose largest is m becomes round(255 * v / m). Of colours of 16 bits
@@ -32,10 +33,10 @@ def read(path: pathlib.Path, size: int | None) -> np.ndarray:
 
     Args:
       path: the file.
-      size: pixels: the shorter side is brought to it, the centre is kept. None: as it is.
+      shape: brings the image, in RGB, to its size; None: it stays as it is.
 
     Returns:
-      uint8 [H, W, 3], of `size` x `size` pixels where it is given.
+      uint8 [H, W, 3].
 
     Raises:
       ValueError: why it cannot be read, in words, without the file's name.
@@ -45,7 +46,7 @@ def read(path: pathlib.Path, size: int | None) -> np.ndarray:
             raise ValueError("it is empty")
         with Image.open(path) as image:
             pixels = _rgb(image)
-            return np.asarray(pixels if size is None else square(pixels, size))
+            return np.asarray(pixels if shape is None else shape(pixels))
     except UnidentifiedImageError:
         raise ValueError("it is no image, or one that is damaged at its beginning") from None
     except Image.DecompressionBombError:

@@ -1,13 +1,16 @@
 """The order in which the training examples are seen.
 
 A keyed bijection of the index takes the place of a sorted array of random numbers: an example's
-place is computed alone, where it is needed, and there is no sort to compile or to run.
+place is computed alone, where it is needed, and there is no sort to compile or to run. On the
+host, where images are read while a network trains, the order is the same.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from flaxdrop import hashing
+from flaxdrop.hashing import Words
 
 _ROUNDS = 24  # of 5 examples, 8 rounds have some orders too often, and 16 have none
 
@@ -35,28 +38,76 @@ def permuted(words: jax.Array, index: jax.Array, size: int) -> jax.Array:
     >>> sorted(permuted(words, jnp.arange(5), 5).tolist())
     [0, 1, 2, 3, 4]
     """
-    bits = max(2, (size - 1).bit_length())
-    low, high = bits // 2, bits - bits // 2
-    keys = jax.vmap(lambda i: hashing.fold_in(words, i))(jnp.arange(_ROUNDS, dtype=jnp.uint32))
-
-    def once(index: jax.Array) -> jax.Array:
-        # Rounds alone are even permutations, half of all: 0 and 1 change places, or do not.
-        index = jnp.where(index < 2, index ^ (words[0] & 1), index)
-        left, right = index >> low, index & ((1 << low) - 1)
-        for i in range(0, _ROUNDS, 2):
-            left ^= hashing.mix(right ^ keys[i, 0], keys[i, 1]) >> (32 - high)
-            right ^= hashing.mix(left ^ keys[i + 1, 0], keys[i + 1, 1]) >> (32 - low)
-        return (left << low) | right
+    keys = _round_keys(words)
 
     def walk(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         index, outside = state
-        index = jnp.where(outside, once(index), index)
+        index = jnp.where(outside, _once(words[0], keys, index, size), index)
         return index, index >= size
 
     index = jnp.asarray(index, jnp.uint32)
     start = index, jnp.ones(index.shape, bool)
     inside, _ = jax.lax.while_loop(lambda state: jnp.any(state[1]), walk, start)
     return inside.astype(jnp.int32)
+
+
+def _round_keys(words: jax.Array) -> jax.Array:
+    return jax.vmap(lambda i: hashing.fold_in(words, i))(jnp.arange(_ROUNDS, dtype=jnp.uint32))
+
+
+def _once(word: Words, keys: Words, index: Words, size: int) -> Words:
+    """The Feistel network, over the next power of two."""
+    bits = max(2, (size - 1).bit_length())
+    low, high = bits // 2, bits - bits // 2
+    # Rounds alone are even permutations, half of all: 0 and 1 change places, or do not.
+    index = index ^ ((word & 1) * (index < 2))
+    left, right = index >> low, index & ((1 << low) - 1)
+    for i in range(0, _ROUNDS, 2):
+        left = left ^ (hashing.mix(right ^ keys[i, 0], keys[i, 1]) >> (32 - high))
+        right = right ^ (hashing.mix(left ^ keys[i + 1, 0], keys[i + 1, 1]) >> (32 - low))
+    return (left << low) | right
+
+
+class HostOrder:
+    """The order of `batch_indices`, computed by NumPy for all epochs of a training.
+
+    It holds no array of jax: it may go to another process.
+
+    Args:
+      key: of the data order.
+      epochs: of the training.
+      size: examples in the training set.
+
+    >>> on_host = HostOrder(jax.random.key(0), epochs=4, size=50).examples(3, np.arange(8))
+    >>> on_host.tolist() == batch_indices(jax.random.key(0), 3, 0, 8, 50).tolist()
+    True
+    """
+
+    def __init__(self, key: jax.Array, epochs: int, size: int) -> None:
+        own = hashing.key_to_words(key)
+        each = jax.vmap(lambda epoch: hashing.fold_in(own, epoch))(jnp.arange(epochs))
+        self._words = np.asarray(each)
+        self._keys = np.asarray(jax.vmap(_round_keys)(each))
+        self._size = size
+
+    def examples(self, epoch: int, places: np.ndarray) -> np.ndarray:
+        """The examples at some places of an epoch.
+
+        Args:
+          epoch: counted from 0.
+          places: int `[n]`, each in 0..size-1.
+
+        Returns:
+          int64 `[n]`.
+        """
+        index = np.asarray(places, np.uint32)
+        outside = np.ones(index.shape, bool)
+        while outside.any():
+            inner = _once(self._words[epoch, :1], self._keys[epoch], index[outside], self._size)
+            index = index.copy()
+            index[outside] = inner
+            outside = index >= self._size
+        return index.astype(np.int64)
 
 
 def batch_indices(

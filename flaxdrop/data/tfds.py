@@ -34,19 +34,24 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
       ValueError: tensorflow-datasets is not installed, or the dataset can be neither prepared nor
         read; the message says what to do.
     """
-    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    root = pathlib.Path(data_dir).expanduser()
-    if (file := root / f"{name}.npz").is_file():
+    where = root(data_dir)
+    if (file := where / f"{name}.npz").is_file():
         return npz.load(file, name).in_own_order()
-    folder = prepared(root, name)
+    folder = prepared(where, name)
     if folder is None:
-        prepare.prepare(name, root)
-        folder = prepared(root, name)
+        prepare.prepare(name, where)
+        folder = prepared(where, name)
         assert folder is not None
     files = sorted(folder.iterdir())
     with prepare.as_value_error(name, f"{folder} cannot be read"):
         key = f"{name}-{folder.name}-{cache.DECODER}-{source_digest(folder, files)}"
     return cache.cached(key, name, lambda: _decode(name, folder).in_own_order())
+
+
+def root(data_dir: str | None) -> pathlib.Path:
+    """The folder of datasets: as given, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return pathlib.Path(data_dir).expanduser()
 
 
 def prepared(root: pathlib.Path, name: str) -> pathlib.Path | None:

@@ -88,6 +88,7 @@ class Programs:
       temporary_bytes: what a device needs for training, besides data and states.
       compile_seconds: what compiling `train` and `start` took.
       training_text: the compiled program of `train` (HLO), for profiles.
+      waited_seconds: that the devices had nothing to do so far, because images were being read.
     """
 
     start: Callable[[Cell], State]
@@ -100,6 +101,7 @@ class Programs:
     temporary_bytes: int
     compile_seconds: float
     training_text: Callable[[], str]
+    waited_seconds: Callable[[], float] = lambda: 0.0
 
 
 def compile_programs(
@@ -124,7 +126,7 @@ def compile_programs(
     """
     began = time.perf_counter()
     mesh = make_mesh(devices, devices_per_cell)
-    data = on_every_device(mesh, images)
+    data = on_every_device(mesh, images.as_rows())
     lowered = lower(task, data, example, mesh, cells_per_device)
     place = jax.jit(stack, out_shardings=lowered.one_each)
     # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all;

@@ -26,11 +26,14 @@ class Finished:
       state: its last one, as NumPy arrays; of a cell that diverged, that after the epoch
         `state.diverged`.
       seconds: of training and evaluation, without compilation, over all its runs.
+      waited_share: of the time of its last run, in which its device had nothing to do because
+        images were being read, in [0, 1].
     """
 
     name: str
     state: State
     seconds: float
+    waited_share: float
 
 
 class TrainingStopped(Exception):
@@ -117,6 +120,7 @@ class _Group:
         after_epoch: AfterEpoch | None,
     ) -> Iterator[Finished]:
         last_saved = time.monotonic()
+        began_waiting, ran = self.programs.waited_seconds(), 0.0
         pace = _DISPATCH_SECONDS  # seconds a step; not known yet: one step at first
         while self._alive and self.step < self.task.steps:
             began = time.perf_counter()
@@ -135,6 +139,7 @@ class _Group:
                 self.states = self.programs.evaluate(self.states)
                 jax.block_until_ready(self.states.step)
                 seconds += time.perf_counter() - began
+            ran += seconds
             alive = self._alive
             for name in alive:
                 self.seconds[name] += seconds
@@ -155,8 +160,9 @@ class _Group:
                 last_saved = time.monotonic()
             if reason:
                 raise TrainingStopped(reason)
+        waited = self.programs.waited_seconds() - began_waiting
         yield from (
-            Finished(name, state, self.seconds[name])
+            Finished(name, state, self.seconds[name], waited / ran if ran else 0.0)
             for name, state in self._save(checkpoints).items()
         )
 

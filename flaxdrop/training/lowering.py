@@ -16,7 +16,7 @@ from jax.extend.core import jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flaxdrop.training import steps
-from flaxdrop.training.task import Cell, Images, Task
+from flaxdrop.training.task import Cell, Images, State, Task
 
 _AXIS, _BATCH = "cells", "batch"
 
@@ -135,30 +135,147 @@ def lower(
       mesh: of `make_mesh`; its devices need not be here.
       cells_per_device: how many train on each at a time.
     """
-    devices_per_cell = mesh.shape.get(_BATCH, 1)
-    cells_in_parallel = mesh.size // devices_per_cell * cells_per_device
-    spread = _over_batch if devices_per_cell > 1 else steps.whole
-    one_each = NamedSharding(mesh, PartitionSpec(_AXIS))
-    over = functools.partial(over_cells, mesh, cells_per_device)
-
-    data = _shapes(images, NamedSharding(mesh, PartitionSpec()))
-    cells = _shapes(jax.eval_shape(stack, [example] * cells_in_parallel), one_each)
-    initial_state = _traced(functools.partial(steps.initial_state, task), data, one_of(cells))
-    starting = over(initial_state, 1).trace(data, cells)
-    states = _shapes(starting.out_info, one_each)
-    train = over(
-        lambda count, data, cell, state: steps.train_steps(task, count, data, cell, state, spread),
+    own = _Traced.of(task, images, example, mesh, cells_per_device)
+    train = own.over(
+        lambda count, data, cell, state: steps.train_steps(
+            task, count, data, cell, state, own.spread
+        ),
         2,
         (3,),
     )
-    evaluate = over(lambda data, state: steps.eval_step(task, data, state, spread), 1, (1,))
+    evaluate = own.over(lambda data, state: steps.eval_step(task, data, state, own.spread), 1, (1,))
     return Lowered(
-        start=starting,
-        train=train.lower(jnp.int32(0), data, cells, states),
-        evaluate=lambda: evaluate.lower(data, states),
-        states=states,
-        one_each=one_each,
+        start=own.start,
+        train=train.lower(jnp.int32(0), own.data, own.cells, own.states),
+        evaluate=lambda: evaluate.lower(own.data, own.states),
+        states=own.states,
+        one_each=own.one_each,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class LoweredStreamed:
+    """The programs of a task whose images come batch by batch.
+
+    Attributes:
+      start: (data, cells) -> states.
+      train: (data, cells, states, x, y) -> (states, their steps).
+      evaluate: lowers (states) -> sums; (data, start, x, y, real, states, sums) -> sums; (states,
+        sums) -> states.
+      states: shapes of what `start` gives, with their leading axis over cells.
+      one_each: where an array with a leading axis over cells lies.
+    """
+
+    start: jax.stages.Traced
+    train: jax.stages.Lowered
+    evaluate: Callable[[], tuple[jax.stages.Lowered, ...]]
+    states: Any
+    one_each: NamedSharding
+
+
+def lower_streamed(
+    task: Task, images: Images, example: Cell, mesh: Mesh, cells_per_device: int = 1
+) -> LoweredStreamed:
+    """Lowers the programs of a task, one step of training or evaluation each.
+
+    Args:
+      task: what is trained.
+      images: the data set, with one training image that has their shape, and all test labels.
+      example: any cell of the task.
+      mesh: of `make_mesh`.
+      cells_per_device: how many train on each at a time.
+    """
+    own = _Traced.of(task, images, example, mesh, cells_per_device)
+    image, examples = images.x_train.shape[1:], len(images.y_test)
+    batches, batch = steps.evaluation_batches(examples)
+
+    def step(data: Images, cell: Cell, state: State, x: jax.Array, y: jax.Array) -> Any:
+        x = own.spread(steps.augmented(task, data, cell, state.step, x))
+        state = steps.update(task, cell, x, own.spread(y), state)
+        return state, state.step
+
+    def add(
+        data: Images,
+        start: jax.Array,
+        x: jax.Array,
+        y: jax.Array,
+        real: jax.Array,
+        state: State,
+        sums: steps.Sums,
+    ) -> steps.Sums:
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return steps.add_batch(task.model, data, variables, start, own.spread(x), y, real, sums)
+
+    def close(state: State, sums: steps.Sums) -> State:
+        return steps.close_epoch(task, state, steps.mean_of(sums, examples))
+
+    def lowered_evaluation() -> tuple[jax.stages.Lowered, ...]:
+        begin = own.over(lambda _: steps.no_sums(batches * batch), 0).trace(own.states)
+        sums = _shapes(begin.out_info, own.one_each)
+        test = jax.ShapeDtypeStruct
+        arrays = (
+            test((), jnp.int32, sharding=own.shared),
+            test((batch, *image), jnp.uint8, sharding=own.shared),
+            test((batch,), jnp.int32, sharding=own.shared),
+            test((batch,), jnp.bool_, sharding=own.shared),
+        )
+        return (
+            begin.lower(),
+            own.over(add, 5, (6,)).lower(own.data, *arrays, own.states, sums),
+            own.over(close, 0, (0,)).lower(own.states, sums),
+        )
+
+    each = (own.cells_in_parallel, task.recipe.batch)
+    x = jax.ShapeDtypeStruct((*each, *image), jnp.uint8, sharding=own.one_each)
+    y = jax.ShapeDtypeStruct(each, jnp.int32, sharding=own.one_each)
+    return LoweredStreamed(
+        start=own.start,
+        train=own.over(step, 1, (2,)).lower(own.data, own.cells, own.states, x, y),
+        evaluate=lowered_evaluation,
+        states=own.states,
+        one_each=own.one_each,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Traced:
+    """What the programs of a task have in common."""
+
+    data: Images
+    cells: Cell
+    start: jax.stages.Traced
+    states: State
+    cells_in_parallel: int
+    spread: steps.Spread
+    over: Callable[..., Any]
+    one_each: NamedSharding
+    shared: NamedSharding
+
+    @classmethod
+    def of(
+        cls, task: Task, images: Images, example: Cell, mesh: Mesh, cells_per_device: int
+    ) -> "_Traced":
+        devices_per_cell = mesh.shape.get(_BATCH, 1)
+        cells_in_parallel = mesh.size // devices_per_cell * cells_per_device
+        one_each = NamedSharding(mesh, PartitionSpec(_AXIS))
+        shared = NamedSharding(mesh, PartitionSpec())
+        over = functools.partial(over_cells, mesh, cells_per_device)
+
+        data = _shapes(images, shared)
+        cells = _shapes(jax.eval_shape(stack, [example] * cells_in_parallel), one_each)
+        initial_state = _traced(functools.partial(steps.initial_state, task), data, one_of(cells))
+        start = over(initial_state, 1).trace(data, cells)
+        return cls(
+            data=data,
+            cells=cells,
+            start=start,
+            states=_shapes(start.out_info, one_each),
+            cells_in_parallel=cells_in_parallel,
+            spread=_over_batch if devices_per_cell > 1 else steps.whole,
+            over=over,
+            one_each=one_each,
+            shared=shared,
+        )
 
 
 def one_of(stacked: Any) -> Any:

@@ -8,6 +8,7 @@ import optax
 from flaxdrop.schedule import DROPOUT_SCHEDULES
 
 OPTIMIZERS = ("sgd", "keras_sgd", "adam")
+AUGMENTATIONS = ("crop", "photo")
 SCHEDULES = ("constant", "step", "cosine", "one_cycle", "inverse_time")
 
 
@@ -32,6 +33,8 @@ class Recipe:
       weight_decay: added to the gradient of every parameter, as in PyTorch; at least 0.
       mean: of the pixels by channel, in [0, 1], subtracted; empty: of the training images.
       std: of the pixels by channel, divided by; empty: of the training images.
+      augmentation: "crop", on the device, as `crop` and `flip` say; "photo", on the host, from
+        image files (`flaxdrop.data.photo`), which mirrors them, too.
       crop: pixels of zeros around the image before it is cropped at random; 0: no crop.
       flip: mirror half of the examples.
       dropout_schedule: of the rate over the training: "constant", "linear", "early", "late" or
@@ -55,6 +58,7 @@ class Recipe:
     weight_decay: float = 1e-4
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    augmentation: str = "crop"
     crop: int = 0
     flip: bool = False
     dropout_schedule: str = "constant"
@@ -66,6 +70,7 @@ class Recipe:
         for name, known in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
+            ("augmentation", AUGMENTATIONS),
             ("dropout_schedule", DROPOUT_SCHEDULES),
         ):
             value = getattr(self, name)
@@ -80,6 +85,9 @@ class Recipe:
         require(ascending and inside, "decay_at", self.decay_at, "ascending fractions in (0, 1)")
         require(0 < self.dropout_switch < 1, "dropout_switch", self.dropout_switch, "in (0, 1)")
         require(self.crop >= 0, "crop", self.crop, "at least 0")
+        if self.augmentation == "photo":
+            require(self.crop == 0, "crop", self.crop, "0 with photos, which are cropped")
+            require(not self.flip, "flip", self.flip, "False with photos, which are mirrored")
         require(len(self.mean) == len(self.std), "std", self.std, "one value for each of mean")
         require(all(0 <= value <= 1 for value in self.mean), "mean", self.mean, "in [0, 1]")
         finite = all(0 < value < math.inf for value in self.std)

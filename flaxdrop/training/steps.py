@@ -31,7 +31,7 @@ def whole(x: jax.Array) -> jax.Array:
 
 
 # What a cell's key is folded with: raise `NUMERICS` with any change.
-_INIT, _ORDER, _AUGMENT, _DROPOUT = range(4)
+INIT, ORDER, AUGMENT, DROPOUT = range(4)
 
 
 @functools.partial(jax.jit, static_argnums=0)  # traced once for all that ask
@@ -42,8 +42,8 @@ def initial_variables(model: nn.Module, key: jax.Array, x: jax.Array) -> Any:
 
 def initial_state(task: Task, data: Images, cell: Cell) -> State:
     """A cell's state before its first step: the same for every placement."""
-    x = augment.normalise(data.x_train[:1], data.mean, data.std)
-    variables = initial_variables(task.model, jax.random.fold_in(cell.key, _INIT), x)
+    x = augment.normalise(data.train_images(slice(1)), data.mean, data.std)
+    variables = initial_variables(task.model, jax.random.fold_in(cell.key, INIT), x)
     return State(
         step=jnp.int32(0),
         params=variables["params"],
@@ -61,7 +61,7 @@ def examples_of_step(task: Task, cell: Cell, step: jax.Array) -> jax.Array:
     """Which training examples a step sees, int32 `[batch]`."""
     epoch, step_in_epoch = step // task.steps_per_epoch, step % task.steps_per_epoch
     with jax.named_scope("order"):
-        key, batch = jax.random.fold_in(cell.key, _ORDER), task.recipe.batch
+        key, batch = jax.random.fold_in(cell.key, ORDER), task.recipe.batch
         rows = order.batch_indices(key, epoch, step_in_epoch, batch, task.examples)
         return rows if cell.subset is None else cell.subset[rows]
 
@@ -74,14 +74,18 @@ def training_batch(
     Returns:
       x f32 `[batch, H, W, C]` and y int32 `[batch]`.
     """
-    recipe = task.recipe
     rows = examples_of_step(task, cell, step)
-    x, y = data.x_train[rows], data.y_train[rows]
-    key = jax.random.fold_in(jax.random.fold_in(cell.key, _AUGMENT), step)
+    return augmented(task, data, cell, step, data.train_images(rows)), data.y_train[rows]
+
+
+def augmented(task: Task, data: Images, cell: Cell, step: jax.Array, x: jax.Array) -> jax.Array:
+    """The examples of a step, uint8 `[batch, H, W, C]`, cropped, flipped and normalised, f32."""
+    recipe = task.recipe
+    key = jax.random.fold_in(jax.random.fold_in(cell.key, AUGMENT), step)
     x = augment.pad_crop(jax.random.fold_in(key, 0), x, recipe.crop)
     if recipe.flip:
         x = augment.flip(jax.random.fold_in(key, 1), x)
-    return augment.normalise(x, data.mean, data.std), y
+    return augment.normalise(x, data.mean, data.std)
 
 
 def train_step(task: Task, data: Images, cell: Cell, state: State, spread: Spread = whole) -> State:
@@ -92,7 +96,7 @@ def train_step(task: Task, data: Images, cell: Cell, state: State, spread: Sprea
 
 def update(task: Task, cell: Cell, x: jax.Array, y: jax.Array, state: State) -> State:
     """One step of the optimiser, on examples f32 `[batch, H, W, C]` with labels int32 `[batch]`."""
-    dropout_key = jax.random.fold_in(jax.random.fold_in(cell.key, _DROPOUT), state.step)
+    dropout_key = jax.random.fold_in(jax.random.fold_in(cell.key, DROPOUT), state.step)
     share = rate_share(cell.schedule, state.step / task.steps, task.recipe.dropout_switch)
     placement = jax.tree.map(lambda rate: rate * share, cell.placement)
 
@@ -144,31 +148,72 @@ def evaluate(
       Accuracy in [0, 1], negative log-likelihood in nats, expected calibration error in [0, 1]
       (`flaxdrop.metrics`): f32 scalars; and which examples were right, bool `[M]`.
     """
-    examples = data.x_test.shape[0]
-    batches = -(-examples // _EVALUATION_BATCH)
-    batch = -(-examples // batches)
+    examples = len(data.y_test)
+    batches, batch = evaluation_batches(examples)
 
-    def add(i: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        right, nll, bins = sums
+    def add(i: jax.Array, sums: Sums) -> Sums:
         rows = i * batch + jnp.arange(batch)
         real = rows < examples
         rows = jnp.minimum(rows, examples - 1)
-        x = spread(augment.normalise(data.x_test[rows], data.mean, data.std))
-        logits: Any = model.apply(variables, x)
-        y = data.y_test[rows]
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-        hit = (jnp.argmax(logits, axis=-1) == y) & real
-        confidence = jnp.max(jax.nn.softmax(logits), axis=-1)
-        in_bin = jax.nn.one_hot(bin_of(confidence), BINS) * real[:, None]
-        gaps = jnp.sum((confidence - hit)[:, None] * in_bin, axis=0)
-        return (
-            lax.dynamic_update_slice_in_dim(right, hit, i * batch, 0),
-            nll + jnp.sum(jnp.where(real, losses, 0)),
-            bins + gaps,
-        )
+        x, y = spread(data.test_images(rows)), data.y_test[rows]
+        return add_batch(model, data, variables, i * batch, x, y, real, sums)
 
-    zero = (jnp.zeros(batches * batch, bool), jnp.float32(0), jnp.zeros(BINS))
-    right, nll, bins = lax.fori_loop(0, batches, add, zero)
+    return mean_of(lax.fori_loop(0, batches, add, no_sums(batches * batch)), examples)
+
+
+def evaluation_batches(examples: int) -> tuple[int, int]:
+    """How many batches the test set is evaluated in, and of how many examples."""
+    batches = -(-examples // _EVALUATION_BATCH)
+    return batches, -(-examples // batches)
+
+
+Sums = tuple[jax.Array, jax.Array, jax.Array]  # which are right, loss, gaps of calibration
+
+
+def no_sums(places: int) -> Sums:
+    """What `add_batch` adds to, for so many examples, those that are not real among them."""
+    return jnp.zeros(places, bool), jnp.float32(0), jnp.zeros(BINS)
+
+
+def add_batch(
+    model: nn.Module,
+    data: Images,
+    variables: Any,
+    start: jax.Array,
+    x: jax.Array,
+    y: jax.Array,
+    real: jax.Array,
+    sums: Sums,
+) -> Sums:
+    """Evaluates `n` test examples, those that are `real`, the first of which is at `start`.
+
+    Args:
+      model: the network.
+      data: has the mean and standard deviation.
+      variables: of the network.
+      start: int32.
+      x: uint8 `[n, H, W, C]`.
+      y: int32 `[n]`.
+      real: bool `[n]`; the others fill the batch up.
+      sums: of the batches before.
+    """
+    right, nll, bins = sums
+    logits: Any = model.apply(variables, augment.normalise(x, data.mean, data.std))
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
+    hit = (jnp.argmax(logits, axis=-1) == y) & real
+    confidence = jnp.max(jax.nn.softmax(logits), axis=-1)
+    in_bin = jax.nn.one_hot(bin_of(confidence), BINS) * real[:, None]
+    gaps = jnp.sum((confidence - hit)[:, None] * in_bin, axis=0)
+    return (
+        lax.dynamic_update_slice_in_dim(right, hit, start, 0),
+        nll + jnp.sum(jnp.where(real, losses, 0)),
+        bins + gaps,
+    )
+
+
+def mean_of(sums: Sums, examples: int) -> tuple[jax.Array, ...]:
+    """What `evaluate` returns, of all its batches."""
+    right, nll, bins = sums
     accuracy = jnp.sum(right, dtype=jnp.int32) / examples
     return accuracy, nll / examples, jnp.sum(jnp.abs(bins)) / examples, right[:examples]
 
@@ -193,8 +238,14 @@ def all_finite(tree: Any) -> jax.Array:
 def eval_step(task: Task, data: Images, state: State, spread: Spread = whole) -> State:
     """Evaluates on the whole test set, closes the epoch in the curve, notes what diverged."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return close_epoch(task, state, evaluate(task.model, data, variables, spread))
+
+
+def close_epoch(task: Task, state: State, evaluated: tuple[jax.Array, ...]) -> State:
+    """Closes the epoch with what `evaluate` returned of the state's network."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
     seen = task.steps_per_epoch * task.recipe.batch
-    *metrics, right = evaluate(task.model, data, variables, spread)
+    *metrics, right = evaluated
     row = jnp.stack([state.loss_sum / seen, state.correct / seen, *metrics])
     epoch = state.step // task.steps_per_epoch - 1
     # Metrics alone are no proof of health: those of a network of NaN may be finite.

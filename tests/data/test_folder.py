@@ -3,10 +3,11 @@ import pathlib
 import re
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from flaxdrop.data import image_file, load
+from flaxdrop.data import folder, image_file, load
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 
@@ -237,3 +238,30 @@ def test_a_folder_that_may_not_be_read(images, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert error_of(images).endswith(f"{images / 'train'}: Permission denied")
+
+
+def test_a_folder_without_splits_is_split_once_and_for_all(tmp_path):
+    """70 % train, 15 % test, and the two share nothing; of Caltech-101's 9,144 1,371 test."""
+    root = tmp_path / "images"
+    for label in ("ant", "bee"):
+        (root / label).mkdir(parents=True)
+        for i in range(50):
+            grey = i + 100 * (label == "bee")
+            Image.new("RGB", (3, 3), (grey,) * 3).save(root / label / f"{i:02}.png")
+    data = load(f"split:{root}")
+    assert (len(data.x_train), len(data.x_test)) == (70, 15)
+    train, test = (set(x[:, 0, 0, 0].tolist()) for x in (data.x_train, data.x_test))
+    assert len(train) == 70
+    assert not train & test
+    for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
+        np.testing.assert_array_equal(x[:, 0, 0, 0] >= 100, y)
+    again = load(f"split:{root}")
+    np.testing.assert_array_equal(again.x_test, data.x_test)
+    assert int(folder._TEST * 9144) == 1371
+
+
+def test_a_split_without_images_is_refused_in_one_line(tmp_path):
+    root = tmp_path / "images"
+    (root / "ant").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"^dataset split:.*: no images in train/CLASS/$"):
+        load(f"split:{root}")

@@ -1,5 +1,6 @@
 """Pictures of known values, written by Pillow, NumPy or by hand, come out with those values."""
 
+import functools
 import struct
 import zlib
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from flaxdrop.data import image_file
+from flaxdrop.data.resize import square
 
 GREY = np.array([[0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 5], [6, 6, 7, 7]])  # eighths of the range
 
@@ -16,8 +18,12 @@ def eighths(largest, dtype):
     return (GREY * largest // 7).astype(dtype)
 
 
+def to_square(size):
+    return functools.partial(square, size=size)
+
+
 def read(path):
-    return image_file.read(path, 4)
+    return image_file.read(path, to_square(4))
 
 
 def error_of(path):
@@ -83,7 +89,7 @@ def png(width, depth, colour, pixels):
 @pytest.mark.parametrize("value", [0, 300, 30000, 65535])
 def test_16_bits_of_colour_to_a_level(tmp_path, value):
     (tmp_path / "colour.png").write_bytes(png(1, 16, 2, np.full(3, value, ">u2").tobytes()))
-    pixels = image_file.read(tmp_path / "colour.png", 1)
+    pixels = image_file.read(tmp_path / "colour.png", to_square(1))
     assert np.abs(pixels - 255 * value / 65535).max() < 1
 
 
@@ -91,7 +97,7 @@ def test_16_bits_of_colour_to_a_level(tmp_path, value):
 def test_few_bits_of_grey(tmp_path, depth):
     white = bytes([0b11111111])
     (tmp_path / "grey.png").write_bytes(png(1, depth, 0, white))
-    assert (image_file.read(tmp_path / "grey.png", 1) == 255).all()
+    assert (image_file.read(tmp_path / "grey.png", to_square(1)) == 255).all()
 
 
 def tiff(path, values, **stated):
@@ -179,7 +185,7 @@ def test_transparent_colours_of_a_palette(tmp_path, suffix, transparency):
     image.paste(0, (0, 0, 6, 3))
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.save(tmp_path / f"image.{suffix}", transparency=transparency)
-    pixels = image_file.read(tmp_path / f"image.{suffix}", 6)
+    pixels = image_file.read(tmp_path / f"image.{suffix}", to_square(6))
     assert pixels[0, 0].tolist() == [10, 20, 30]
     assert pixels[5, 5].tolist() == [255, 255, 255]
 
@@ -207,7 +213,7 @@ def test_turned_cameras(tmp_path, orientation, suffix):
     exif[0x0112] = orientation
     path = tmp_path / f"image.{suffix}"
     Image.fromarray(pixels).save(path, exif=exif)
-    found = image_file.read(path, 16)[..., 0] > 125
+    found = image_file.read(path, to_square(16))[..., 0] > 125
     assert found[:7, :7].all()
     assert not found[9:].any()
 

@@ -5,12 +5,12 @@ from flaxdrop.data import load
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "mnist", "npz", "npz:", "folder:", "digits:8", "cifar", "CIFAR10"]
+    "spec", ["", "mnist", "npz", "npz:", "folder:", "split:", "digits:8", "cifar", "CIFAR10"]
 )
 def test_unknown_dataset_lists_the_known_ones(spec):
     with pytest.raises(
         ValueError,
-        match=r"^dataset: must be digits, .* or folder:DIR, got ",
+        match=r"^dataset: must be digits, .* or split:DIR, got ",
     ) as caught:
         load(spec)
     assert repr(spec) in str(caught.value)

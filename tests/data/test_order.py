@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from flaxdrop import hashing
-from flaxdrop.data.order import batch_indices, permuted
+from flaxdrop.data.order import HostOrder, batch_indices, permuted
 
 pytestmark = pytest.mark.optimised
 
@@ -116,3 +116,11 @@ def test_batches_of_an_epoch_are_parts_of_one_permutation_traced_or_not():
     key = jax.random.key(3)
     batches = [traced(key, 2, step) for step in range(4)]
     chex.assert_trees_all_equal(jnp.concatenate(batches), batch_indices(key, 2, 0, 32, 35))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 35, 300])
+def test_the_host_has_the_same_order(size):
+    key, order = jax.random.key(5), HostOrder(jax.random.key(5), 3, size)
+    for epoch in range(3):
+        found = order.examples(epoch, np.arange(size))
+        np.testing.assert_array_equal(found, batch_indices(key, epoch, 0, size, size))
