@@ -19,6 +19,7 @@ from typing import Any
 import jax
 
 from benchmarks.harness.arguments import USER_ERROR, Flag, leave, tool
+from benchmarks.harness.cluster import Cluster, joined
 from benchmarks.harness.estimate import cell_flops, flops_per_second, time_in_words
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.planning import make_plan
@@ -34,7 +35,13 @@ from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.stopping import Stop
 
 
-def reproduce(jobs: Sequence[Job], folder: pathlib.Path, stop: Stop, data_dir: str = "") -> int:
+def reproduce(
+    jobs: Sequence[Job],
+    folder: pathlib.Path,
+    stop: Stop,
+    data_dir: str = "",
+    cluster: Cluster | None = None,
+) -> int:
     """Trains what the ledgers lack, one job after the other, until all is there or it must stop.
 
     A job whose work folder another process holds is passed over, and so are all of a dataset that
@@ -45,6 +52,7 @@ def reproduce(jobs: Sequence[Job], folder: pathlib.Path, stop: Stop, data_dir: s
       folder: of the ledgers, a file a study; it is made if missing.
       stop: asked between steps.
       data_dir: as in `Settings`.
+      cluster: whose hosts train; None: this machine does.
 
     Returns:
       The exit status: 2 where nothing could be begun for want of data, else that of `stop`.
@@ -57,13 +65,13 @@ def reproduce(jobs: Sequence[Job], folder: pathlib.Path, stop: Stop, data_dir: s
     begun = False
     while not stop.reason:
         with contextlib.ExitStack() as claims:
-            claimed = _claim_next(jobs, folder, data_dir, unavailable, claims)
+            claimed = _claim_next(jobs, folder, data_dir, unavailable, claims, cluster)
             if claimed is None:
                 break
             begun = True
             job, plan = claimed
             rows = [row for row in _rows(folder, job) if row.content == plan.content]
-            train(job.study, plan, rows, stop)
+            train(job.study, plan, rows, stop, cluster=cluster)
     left = missing(jobs, folder)
     ended = stop.reason or ("nothing more can be begun here" if left else "done")
     print(
@@ -79,6 +87,7 @@ def _claim_next(
     data_dir: str,
     unavailable: dict[str, str],
     claims: contextlib.ExitStack,
+    cluster: Cluster | None,
 ) -> tuple[Job, Plan[Any]] | None:
     """The first job that lacks cells and is free, its folder claimed; None: there is none.
 
@@ -89,7 +98,9 @@ def _claim_next(
             continue
         settings = dataclasses.replace(job.settings, data_dir=data_dir)
         try:
-            plan = make_plan(job.study, settings, None, _ledger(folder, job))
+            elsewhere = cluster is not None
+            ledger_of_study = _ledger(folder, job)
+            plan = make_plan(job.study, settings, None, ledger_of_study, elsewhere=elsewhere)
             _check_data(plan, job)
         except (ValueError, OSError) as error:
             unavailable[settings.dataset] = " ".join(str(error).split())
@@ -196,6 +207,7 @@ FLAGS = (
     Flag("data_dir", "", "the folder of the CIFAR data, as in the studies"),
     Flag("only", "", "CONFIG or CONFIG:form, for example cifar100:small"),
     Flag("dry_run", False, "print what is missing, train nothing"),
+    Flag("cluster", "", "train on a cluster of Ray: auto, or HOST:PORT of its head"),
 )
 
 
@@ -208,8 +220,8 @@ def main(options: SimpleNamespace) -> int:
         _print_missing(missing(jobs, LEDGERS))
         return 0
     stop = Stop(budget_seconds(options.time_budget))
-    with stop.listening():
-        return reproduce(jobs, LEDGERS, stop, options.data_dir)
+    with joined(options.cluster) as cluster, stop.listening():
+        return reproduce(jobs, LEDGERS, stop, options.data_dir, cluster)
 
 
 if __name__ == "__main__":

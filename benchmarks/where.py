@@ -13,8 +13,8 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.findings import where as findings
 from benchmarks.harness.arguments import UsageError, one_line, warn
@@ -24,10 +24,16 @@ from benchmarks.harness.settings import Settings
 from benchmarks.harness.study import Study
 from benchmarks.harness.variants import Variant
 from benchmarks.harness.workfolder import write_whole
+from flaxdrop.data.dataset import Dataset
 from flaxdrop.placement import Placement
 from flaxdrop.results import ledger
 from flaxdrop.results.race import FIRST_LOOK, MOST_SEEDS
 from flaxdrop.training.stopping import Stop
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from benchmarks.harness.cluster import Cluster
 
 _PROBED = 128  # training examples that the shift is measured on
 
@@ -104,6 +110,20 @@ def make_study(network: Any, arms: Sequence[Arm]) -> Study[WhereSettings]:
     return dataclasses.replace(STUDY, variants=variants)
 
 
+def prepare(settings: WhereSettings, dataset: Dataset) -> Study[WhereSettings]:
+    """The study of the network that the settings name and describe.
+
+    Raises:
+      ValueError: it cannot be had, or it is another one.
+    """
+    from benchmarks.harness.factory import digest, find_network
+
+    network = find_network(settings.network, dataset.num_classes, dataset.image_shape)
+    if digest(network, dataset.image_shape) != settings.network_digest:
+        raise ValueError(f"network: {settings.network} must be the same on all hosts")
+    return make_study(network, make_arms(choose_places(network, settings.places), settings.rates))
+
+
 def no_variants(_: WhereSettings, __: int) -> Mapping[str, Variant]:
     """Those of a network are known when it is."""
     return {}
@@ -116,6 +136,7 @@ STUDY = Study(
     settings=WhereSettings,
     variants=no_variants,
     baseline=NONE,
+    prepare=prepare,
     short={
         "network": "package.module:factory, as --config.network",
         "time_budget": "for example 20m, as --config.time_budget",
@@ -130,6 +151,7 @@ def run(
     workdir: str | None,
     dry_run: bool,
     tensorboard: bool = False,
+    cluster: str = "",
 ) -> int:
     """Races the places of a network.
 
@@ -139,6 +161,7 @@ def run(
     Raises:
       UsageError: what the user got wrong, or a disk that is full.
     """
+    from benchmarks.harness.cluster import joined
     from benchmarks.harness.factory import digest, find_network
     from benchmarks.harness.planning import load_data, make_plan
     from benchmarks.harness.tensorboard import CurveWriter, check_tensorboard
@@ -147,6 +170,7 @@ def run(
 
     stop = Stop(settings.budget_seconds)
     with contextlib.ExitStack() as stack:
+        hosts = stack.enter_context(joined(cluster))
         stack.enter_context(stop.listening())
         try:
             if not settings.network:
@@ -164,7 +188,8 @@ def run(
                 raise ValueError(f"places: {one_line(error).removeprefix('placement: ')}") from None
             arms = make_arms(places, settings.rates)
             study = make_study(network, arms)
-            plan = make_plan(study, settings, workdir, dataset=dataset)
+            elsewhere = hosts is not None
+            plan = make_plan(study, settings, workdir, dataset=dataset, elsewhere=elsewhere)
             if dry_run:
                 plan.folder.check(study.name, plan.identity)
             else:
@@ -180,7 +205,7 @@ def run(
         try:
             with naming_ledger(plan.folder):
                 curves = CurveWriter(plan.folder.path / "tensorboard") if tensorboard else None
-                rows, raced = _race(study, plan, network, arms, rows, stop, curves)
+                rows, raced = _race(study, plan, network, arms, rows, stop, curves, hosts)
                 findings.report(plan, raced, rows)
         except ValueError as error:
             raise UsageError(str(error)) from error
@@ -197,6 +222,7 @@ def _race(
     rows: list[ledger.Row],
     stop: Stop,
     curves: Any,
+    hosts: "Cluster | None",
 ) -> tuple[list[ledger.Row], Race]:
     """Trains round after round; returns all rows, and what is known in the end."""
     from benchmarks.harness.run import row_line
@@ -212,15 +238,27 @@ def _race(
     raced = look()
     if not raced.missing:
         return rows, raced
-    print(f"compiling one program for {len(arms)} arms", flush=True)
-    compiled = compile_family(plan, plan.families[0])
-    steps = compiled.task.steps * plan.settings.batch
+    steps = plan.task(plan.families[0]).steps * plan.settings.batch
+    if hosts:
+        from benchmarks.harness.cluster_run import train_on
+
+        print(f"{len(arms)} arms {hosts.describe()}", flush=True)
+
+        def cells(bar: "tqdm") -> Iterator[ledger.Row]:
+            return train_on(hosts, study, plan, {0: raced.missing}, stop, bar, curves)
+
+    else:
+        print(f"compiling one program for {len(arms)} arms", flush=True)
+        compiled = compile_family(plan, plan.families[0])
+
+        def cells(bar: "tqdm") -> Iterator[ledger.Row]:
+            return train_family(study, plan, compiled, raced.missing, stop, bar.update, curves)
+
     while raced.missing:
         print(findings.round_line(raced), flush=True)
         with progress_bar(len(raced.missing) * steps) as bar:
             try:
-                cells = train_family(study, plan, compiled, raced.missing, stop, bar.update, curves)
-                for done, row in enumerate(cells, start=1):
+                for done, row in enumerate(cells(bar), start=1):
                     rows = [*rows, row]
                     bar.write(row_line(row, done, len(raced.missing)))
             except TrainingStopped:

@@ -49,6 +49,7 @@ class Cluster:
       ray: the package.
       kind: of the devices that train, as Ray names them.
       left_out: nodes that do not fit.
+      jobs: what the last run was made from -> what its hosts were given.
     """
 
     def __init__(self, ray: Any) -> None:
@@ -56,6 +57,7 @@ class Cluster:
         there = {kind for node in ray.nodes() if node["Alive"] for kind in node["Resources"]}
         self.kind = next((kind for kind in _KINDS if kind in there), "CPU")
         self.left_out: set[str] = set()
+        self.jobs: dict[Any, list[Any]] = {}
 
     def hosts(self) -> list[Host]:
         """The hosts that are there, have devices, and are not left out."""
@@ -141,7 +143,10 @@ def _check_answers(address: str) -> None:
             link.sendall(_HELLO)
             answer = link.recv(9)
     except (OSError, OverflowError) as error:
-        raise UsageError(f"cluster: must be up, at {address} is none: {one_line(error)}") from error
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise UsageError(
+            f"cluster: must be the address of a head of Ray that is up, got {address} ({reason})"
+        ) from error
     if answer[3:4] != bytes([_SETTINGS]):
         raise UsageError(f"cluster: must be the address of a head of Ray, got {address}")
 

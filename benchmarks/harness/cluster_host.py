@@ -44,7 +44,6 @@ class Job:
       folder: of the run, which all hosts see.
       content: what the cells must be.
       dataset: of the run: hosts need no copy of their own.
-      kind: of the devices: CPU, GPU or TPU.
     """
 
     study: str
@@ -53,7 +52,6 @@ class Job:
     folder: pathlib.Path
     content: Content
     dataset: Dataset
-    kind: str
 
 
 class Board:
@@ -149,7 +147,15 @@ def _digest_of_sources(source: str) -> str:
 
 
 def show_fit(wanted: Wanted) -> tuple[str, str, str]:
-    """Whether this host may train: (`UNFIT`, its node, what is wrong), or its processor."""
+    """Shows whether this host may train.
+
+    Args:
+      wanted: the versions; the file of the study, if it is not in the catalog; the work folder; a
+        file in it, which holds its own name, or nothing: the folder does not matter.
+
+    Returns:
+      `FINISHED`, the node, and its processor; or `UNFIT`, the node, and what is wrong.
+    """
     fault = _fault(*wanted[1:], tuple(wanted[0].items()))
     node = ray.get_runtime_context().get_node_id()
     return (UNFIT, node, fault) if fault else (FINISHED, node, processor())
@@ -164,6 +170,8 @@ def _fault(source: str, folder: str, token: str, wanted: tuple[tuple[str, str], 
     for name, version in wanted:
         if here.get(name) != version:
             return f"has {name} {here.get(name)}, not {version}"
+    if not token:
+        return ""
     path = pathlib.Path(folder) / token
     try:
         if path.read_text() != token:
@@ -178,6 +186,7 @@ def _fault(source: str, folder: str, token: str, wanted: tuple[tuple[str, str], 
 
 def train(
     wanted: Wanted,
+    kind: str,
     jobs: Sequence[Any],
     family: int,
     cells: Sequence[tuple[str, int]],
@@ -187,8 +196,9 @@ def train(
     """Trains the cells of a task, or goes on with them; nobody need have begun them here.
 
     Args:
-      wanted: of the run; see `cluster.Run`.
-      jobs: the reference of the `Job`, alone.
+      wanted: of the run; see `show_fit`.
+      kind: of the devices: CPU, GPU or TPU.
+      jobs: the references of the `Job` and, with a frozen network, of what `features` returns.
       family: its number in the plan.
       cells: (variant, seed), as many as a device trains at a time.
       board: the actor.
@@ -197,15 +207,14 @@ def train(
     Returns:
       How it ended, the cells that are finished (`UNFIT`: the host's node), and words.
     """
-    unfit = show_fit(wanted)
-    if unfit[0] == UNFIT:
-        return unfit
+    fit = _show_fit_to_train(wanted, kind)
+    if fit[0] == UNFIT:
+        return fit
     finished: list[FinishedCell] = []
     try:
-        study, plan = _plan(jobs[0])
-        checkpoints = dataclasses.replace(
-            plan.checkpoints, attempt=f"{ATTEMPT}{uuid.uuid4().hex[:12]}"
-        )
+        study, plan = _plan(*jobs)
+        attempt = f"{ATTEMPT}{ray.util.get_node_ip_address()}-{uuid.uuid4().hex[:8]}"
+        checkpoints = dataclasses.replace(plan.checkpoints, attempt=attempt)
         names = [cell_name(*cell) for cell in cells]
         steps = sum(max(checkpoints.steps(name), default=0) for name in names)
         link = _Link(board, task, steps * plan.settings.batch)
@@ -213,7 +222,7 @@ def train(
         try:
             if reason := ray.get(link.answer):
                 return STOPPED, finished, reason
-            compiled = _compiled(jobs[0], family)
+            compiled = _compiled(family, *jobs)
             stop = _BoardStop(link)
             ways = checkpoints, stop, link.advance, link.after_epoch
             for cell in finish_cells(study, plan, compiled, cells, *ways):
@@ -230,28 +239,53 @@ def train(
     return FINISHED, finished, ""
 
 
+def features(wanted: Wanted, kind: str, jobs: Sequence[Any]) -> tuple[str, Any, str]:
+    """Computes what the frozen network of a run makes of its images, once for all hosts."""
+    fit = _show_fit_to_train(wanted, kind)
+    if fit[0] == UNFIT:
+        return fit
+    return FINISHED, jax.tree.map(np.asarray, _plan(*jobs)[1].images), ""
+
+
 @functools.lru_cache(maxsize=1)  # the images of two runs may not fit
-def _plan(job: Any) -> tuple[Study[Any], Plan[Any]]:
+def _plan(job: Any, computed: Any = None) -> tuple[Study[Any], Plan[Any]]:
     made: Job = ray.get(job)
-    _bind(made.kind)
     study = import_study(made.study, made.source)
     settings = study.settings(**made.settings)
+    if study.prepare:
+        study = study.prepare(settings, made.dataset)
     plan = make_plan(study, settings, str(made.folder), dataset=made.dataset)
     if plan.content != made.content:
         raise ValueError(f"cluster: {ray.util.get_node_ip_address()} plans other cells")
+    if computed:
+        how, images, words = ray.get(computed)
+        if how == UNFIT:
+            raise ValueError(f"cluster: a host {words}")
+        vars(plan)["images"] = images
     return study, plan
 
 
 @functools.lru_cache(maxsize=1)
-def _compiled(job: Any, family: int) -> Compiled:
-    _, plan = _plan(job)
+def _compiled(family: int, *jobs: Any) -> Compiled:
+    plan = _plan(*jobs)[1]
     return compile_family(plan, plan.families[family])
 
 
-def _bind(kind: str) -> None:
-    """Makes jax take the devices that Ray gives to this process."""
+def _show_fit_to_train(wanted: Wanted, kind: str) -> tuple[str, str, str]:
+    """As `show_fit`; before, it makes jax take the devices that Ray gives to this process."""
     if kind == "CPU":
         jax.config.update("jax_platforms", "cpu")
-    else:
-        # A process that is idle leaves the memory to the one that has its device.
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        return show_fit(wanted)
+    held = ray.get_runtime_context().get_accelerator_ids()[kind]
+    if _HELD and held != _HELD:
+        os._exit(1)  # jax keeps its devices; Ray begins the task again in another process
+    _HELD[:] = held
+    # A process that waits for its next task leaves the memory to others.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    fit = show_fit(wanted)
+    if fit[0] != UNFIT and jax.default_backend() == "cpu":
+        return UNFIT, fit[1], f"has a {kind} that its jax does not see"
+    return fit
+
+
+_HELD: list[str] = []

@@ -5,12 +5,9 @@ last checkpoint that anyone wrote of its cell.
 """
 
 import collections
-import contextlib
 import dataclasses
-import pathlib
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -18,6 +15,7 @@ from tqdm import tqdm
 from benchmarks.harness.arguments import UsageError
 from benchmarks.harness.catalog import source_of
 from benchmarks.harness.cluster import NODE, Cluster, Host
+from benchmarks.harness.cluster_fit import check_hosts, host_function, marked
 from benchmarks.harness.cluster_host import (
     DISK,
     FINISHED,
@@ -36,8 +34,6 @@ from flaxdrop.training.loop import AfterEpoch, TrainingStopped
 from flaxdrop.training.stopping import Stop
 
 _LOOK_SECONDS = 1.0  # between looks at progress
-_CHECK_SECONDS = 60.0  # in which every host has shown that it fits
-_SEEN_SECONDS = 10.0  # in which a file of another host is seen
 _SAVE_SECONDS = 120.0  # in which all tasks have stopped
 _MOST_TASKS = 1_000  # that wait or train at a time
 
@@ -85,9 +81,9 @@ def train_on(
       UsageError: hosts, or devices, that do not fit.
     """
     at_a_time = cluster.tasks_at_a_time(plan.settings)
-    with _marked(plan.folder.path.absolute()) as token:
+    with marked(plan.folder.path.absolute()) as token:
         wanted = versions(source_of(study)), source_of(study), str(token.parent), token.name
-        for words in _check_hosts(cluster, wanted, token):
+        for words in check_hosts(cluster, wanted, token):
             bar.write(words)
         run = _Run(cluster, study, plan, wanted, at_a_time or _MOST_TASKS)
         try:
@@ -126,20 +122,27 @@ class _Run:
         settings["devices"] = plan.settings.devices_per_cell
         own = {NODE: self.ray.get_runtime_context().get_node_id()}
         self.board = self.ray.remote(num_cpus=0, label_selector=own)(Board).remote()
-        self.job = self.ray.put(
-            Job(
+        needs = _needs(cluster.kind, plan.settings.devices_per_cell)
+        made = study.name, repr(settings), plan.folder.path, plan.content
+        if cluster.jobs.get(made) is None:  # the hosts keep the plan and programs of the last job
+            job = Job(
                 study=study.name,
                 source=source_of(study),
                 settings=settings,
                 folder=plan.folder.path.absolute(),
                 content=plan.content,
                 dataset=plan.dataset,
-                kind=cluster.kind,
             )
-        )
-        self.function = self.ray.remote(**_needs(cluster.kind, plan.settings.devices_per_cell))(
-            _host_function("train")
-        )
+            references = [self.ray.put(job)]
+            if plan.frozen:
+                compute = self.ray.remote(**needs)(host_function("features"))
+                references.append(
+                    compute.remote((*wanted[:2], "", ""), cluster.kind, references[:1])
+                )
+            cluster.jobs.clear()
+            cluster.jobs[made] = references
+        self.jobs = cluster.jobs[made]
+        self.function = self.ray.remote(**needs)(host_function("train"))
         self.under_way: dict[Any, _Task] = {}
         self.at: dict[int, int] = {}  # task -> images, since the run began
         self.rows: set[tuple[str, int]] = set()
@@ -182,9 +185,8 @@ class _Run:
         if self.cluster.left_out:
             others = f"!in({','.join(sorted(self.cluster.left_out))})"
             function = function.options(label_selector={NODE: others})
-        reference = function.remote(
-            self.wanted, [self.job], task.family, task.cells, self.board, task.number
-        )
+        about = self.wanted, self.cluster.kind, self.jobs
+        reference = function.remote(*about, task.family, task.cells, self.board, task.number)
         self.under_way[reference] = task
 
     def _finish(
@@ -253,72 +255,3 @@ def _needs(kind: str, devices: int) -> dict[str, Any]:
         return {**always, "num_cpus": 0, "num_gpus": devices, "max_calls": 0}
     # A process keeps its TPU until it ends.
     return {**always, "num_cpus": 0, "resources": {kind: devices}, "max_calls": 1}
-
-
-def _host_function(name: str) -> Callable[..., tuple[str, Any, str]]:
-    """Makes a function of `cluster_host` one that travels whole: a host may lack this package."""
-
-    def on_host(*arguments: Any) -> tuple[str, Any, str]:
-        import ray
-
-        try:
-            from benchmarks.harness import cluster_host
-        except Exception as error:
-            node = ray.get_runtime_context().get_node_id()
-            return "unfit", node, f"cannot import flaxdrop: {type(error).__name__}: {error}"
-        found: tuple[str, Any, str] = getattr(cluster_host, name)(*arguments)
-        return found
-
-    return on_host
-
-
-@contextlib.contextmanager
-def _marked(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A file in a folder by which hosts know that they see the same one."""
-    for old in folder.glob(".storage-*"):
-        old.unlink(missing_ok=True)
-    token = folder / f".storage-{uuid.uuid4().hex}"
-    token.write_text(token.name)
-    try:
-        yield token
-    finally:
-        for path in folder.glob(f"{token.name}*"):
-            path.unlink(missing_ok=True)
-
-
-def _check_hosts(cluster: Cluster, wanted: Wanted, token: pathlib.Path) -> Iterator[str]:
-    """Lets every host show that it fits.
-
-    Yields:
-      Warnings.
-
-    Raises:
-      UsageError: some do not; it names them.
-    """
-    show = cluster.ray.remote(num_cpus=0, max_calls=1)(_host_function("show_fit"))
-    hosts = {host.node: host for host in cluster.hosts()}
-    asked = {
-        show.options(label_selector={NODE: node}).remote(wanted): host
-        for node, host in hosts.items()
-    }
-    answered, silent = cluster.ray.wait(list(asked), num_returns=len(asked), timeout=_CHECK_SECONDS)
-    faults = [f"{asked[reference].address} does not answer" for reference in silent]
-    processors: dict[str, str] = {}
-    end = time.monotonic() + _SEEN_SECONDS
-    for reference in answered:
-        host = asked[reference]
-        how, _, words = cluster.ray.get(reference)
-        mark = token.with_name(f"{token.name}.{host.node}")
-        while how != UNFIT and not mark.exists() and time.monotonic() < end:
-            time.sleep(0.1)
-        if how == UNFIT:
-            faults.append(f"{host.address} {words}")
-        elif not mark.exists():
-            faults.append(f"{host.address} has another folder at {token.parent}")
-        else:
-            processors.setdefault(words, host.address)
-    if faults:
-        raise UsageError(f"cluster: hosts must fit, {'; '.join(sorted(faults))}")
-    if len(processors) > 1 and cluster.kind == "CPU":
-        each = ", ".join(f"{name} ({address})" for name, address in processors.items())
-        yield f"warning: the processors of the hosts differ, and results in rounding: {each}"

@@ -86,6 +86,11 @@ def make_plan(
         data=dataset.digest,
         weights=frozen.digest if frozen else "",
     )
+    if workdir and "://" in workdir:
+        raise ValueError(
+            f"workdir: must be a folder, of a disk that all hosts see if there are several, got"
+            f" {workdir}"
+        )
     path = (
         pathlib.Path(workdir)
         if workdir

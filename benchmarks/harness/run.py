@@ -62,6 +62,8 @@ def run(
             if dry_run:
                 plan.folder.check(study.name, plan.identity)
                 print(describe_plan(study, plan))
+                if hosts:
+                    print(f"cluster        trains {hosts.describe()}")
                 return 0
             if plan.folder.read_only:
                 rows, _ = plan.recorded()

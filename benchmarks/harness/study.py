@@ -6,6 +6,7 @@ from typing import Any, Generic
 
 from benchmarks.harness.plan import Plan, S
 from benchmarks.harness.variants import Variant
+from flaxdrop.data.dataset import Dataset
 from flaxdrop.results.claims import Claim
 from flaxdrop.results.comparison import Comparison, compare
 from flaxdrop.results.ledger import Row
@@ -36,6 +37,8 @@ class Study(Generic[S]):
       findings: (plan, comparison) -> lines to print; shows what the tables and the general pictures
         do not, in files of its own if need be (`plan.folder`). None: nothing.
       short: field of the settings that has a flag of its name, too -> what it is.
+      prepare: (settings, dataset) -> the study with its variants, where these depend on the data;
+        None: it is complete.
       needs: optional package -> the extra of flaxdrop that installs it; asked before training.
     """
 
@@ -55,6 +58,7 @@ class Study(Generic[S]):
     measure: Callable[[Plan[S], str, int, Mapping[str, Any]], Mapping[str, float]] | None = None
     findings: Callable[[Plan[S], Comparison], Iterable[str]] | None = None
     short: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    prepare: "Callable[[S, Dataset], Study[S]] | None" = None
     needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def compare(self, rows: Iterable[Row], order: Iterable[str]) -> Comparison:

@@ -1,45 +1,48 @@
-"""A small network of hosts on one machine: network namespaces, each with an address of its own.
+"""A small network of hosts on one machine: Linux namespaces, each with an address of its own.
 
-The hosts are on a bridge in a namespace of its own: nothing reaches the network of the machine.
+The hosts are on a bridge in a namespace of its own: nothing reaches the network of the machine. A
+host has its own processes and its own /dev/shm, and a folder for the sockets of Ray; the other
+folders are those of the machine, as if they were on storage that all hosts see.
 """
 
-import contextlib
 import importlib.util
 import os
 import pathlib
+import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
-from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[3]
 PORT = 6379
-# A host is dead when it was silent for three seconds; without it, for half a minute.
+# Of the head: a host is dead when it was silent for ten seconds; without it, for a minute.
 QUICK = {
-    "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
 }
+# What holds a host: its first process, until the tests end. The kernel then kills all others.
+HOLD = """
+mount -t tmpfs tmpfs "$1" && mount -t tmpfs tmpfs /dev/shm && ip link set lo up && echo up
+cat
+"""
 
 
 def why_not() -> str:
     """Why there can be no lab here; empty: there can."""
     if importlib.util.find_spec("ray") is None:
         return "ray is not installed"
-    if shutil.which("ip") is None:
-        return "there is no program ip"
+    if missing := [name for name in ("ip", "nsenter", "unshare") if not shutil.which(name)]:
+        return f"there is no {missing[0]}"
     tried = subprocess.run(
-        ["ip", "netns", "add", name := f"fd{os.getpid()}try"], capture_output=True, text=True
+        ["unshare", "--net", "--pid", "--fork", "--mount", "--mount-proc", "mount", "-t"]
+        + ["tmpfs", "tmpfs", "/dev/shm"],
+        capture_output=True,
+        text=True,
     )
-    if tried.returncode:
-        return f"network namespaces are not allowed: {tried.stderr.strip()}"
-    _ip("netns", "del", name)
-    return ""
+    return f"namespaces are not allowed: {tried.stderr.strip()}" if tried.returncode else ""
 
 
 class Host:
@@ -47,14 +50,14 @@ class Host:
 
     Args:
       lab: where it is.
-      number: from 1; of its address.
+      number: from 1, in its address.
+      environment: variables of its processes, beside those of the lab.
     """
 
-    def __init__(self, lab: "Lab", number: int) -> None:
-        self.lab, self.number = lab, number
+    def __init__(self, lab: "Lab", number: int, environment: Mapping[str, str]) -> None:
+        self.lab, self.number, self.environment = lab, number, environment
         self.name, self.address = f"{lab.name}h{number}", f"10.77.0.{number}"
         self._port = f"p{number}"
-        self.ray: subprocess.Popen[str] | None = None
         _ip("netns", "add", self.name)
         _ip(
             *("link", "add", "eth0", "netns", self.name, "type", "veth"),
@@ -63,24 +66,27 @@ class Host:
         _ip("-n", lab.bridge, "link", "set", self._port, "master", "bridge", "up")
         _ip("-n", self.name, "addr", "add", f"{self.address}/24", "dev", "eth0")
         _ip("-n", self.name, "link", "set", "eth0", "up")
-        _ip("-n", self.name, "link", "set", "lo", "up")
+        spaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+        self._holder = subprocess.Popen(
+            ["ip", "netns", "exec", self.name, *spaces, "sh", "-c", HOLD, "sh", lab.sockets],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._holder.stdout
+        assert self._holder.stdout.readline() == "up\n"
+        number_of = self._holder.pid
+        children = pathlib.Path(f"/proc/{number_of}/task/{number_of}/children").read_text()
+        self._first = children.split()[0]
+        self._ray: subprocess.Popen[str] | None = None
 
-    def start(
-        self, *command: str, mounts: str = "", environment: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[str]:
-        """Starts a command on the host.
-
-        Args:
-          *command: its words.
-          mounts: what a shell does before, which the command alone sees: to mount things.
-          environment: variables beside those of the lab.
-        """
-        if mounts:
-            command = ("sh", "-c", f'{mounts}; exec "$@"', "sh", *command)
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Starts a command on the host."""
+        inside = ("nsenter", "--target", self._first, "--net", "--mount", "--pid")
         process = subprocess.Popen(
-            ["ip", "netns", "exec", self.name, *command],
-            cwd=self.lab.folder,
-            env={**self.lab.environment, **(environment or {})},
+            [*inside, f"--wdns={self.lab.folder}", *command],
+            env={**self.lab.environment, **self.environment},
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -89,34 +95,27 @@ class Host:
         self.lab.started.append(process)
         return process
 
-    def join(self, *, cpus: int = 1, **options: Any) -> None:
-        """Starts Ray on the host; the first host is the head."""
+    def join(self, cpus: int = 1) -> None:
+        """Starts Ray on the host, and does not wait for it; the first host is the head."""
+        role = [f"--address={self.lab.address}"]
+        if self.number == 1:
+            role = [f"--port={PORT}", "--head", "--include-dashboard=false"]
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *role]
+        limits = [f"--num-cpus={cpus}", f"--object-store-memory={80 << 20}"]
         own = f"--node-ip-address={self.address}"
-        role = (f"--port={PORT}", "--head", "--include-dashboard=false")
-        if self.number > 1:
-            role = (f"--address={self.lab.address}",)
-        limits = (f"--num-cpus={cpus}", f"--object-store-memory={80 << 20}")
-        ray = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block")
-        self.ray = self.start(*ray, own, *role, *limits, "--disable-usage-stats", **options)
+        self._ray = self.start(*ray, own, *limits, "--disable-usage-stats")
 
     def wait(self) -> None:
-        """Returns when Ray has started on the host."""
-        assert self.ray
-        assert self.ray.stdout
-        if not any("Ray runtime started" in line for line in self.ray.stdout):
-            raise AssertionError(self.ray.communicate())
-
-    def processes(self) -> list[int]:
-        """The numbers of the processes on the host."""
-        return [int(pid) for pid in _ip("netns", "pids", self.name).split()]
+        """Returns when Ray has started."""
+        assert self._ray
+        assert self._ray.stdout
+        if not any("Ray runtime started" in line for line in self._ray.stdout):
+            raise AssertionError(self._ray.communicate())
 
     def kill(self) -> None:
-        """Kills all that runs on the host."""
-        while pids := self.processes():
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
+        """Kills all that runs on the host, with signal 9; it does not come up again."""
+        self._holder.kill()
+        self._holder.communicate()
 
     def unplug(self) -> None:
         """Cuts the link of the host."""
@@ -132,34 +131,44 @@ class Lab:
 
     Args:
       folder: where commands run.
+      environment: variables of all hosts, beside those of this process.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, environment: Mapping[str, str] | None = None) -> None:
         self.folder, self.name = folder, f"fd{os.getpid()}"
-        self.bridge = f"{self.name}sw"
+        self.bridge = f"{self.name}bridge"
         self.address = f"10.77.0.1:{PORT}"
         self.hosts: list[Host] = []
         self.started: list[subprocess.Popen[str]] = []
-        self._temporary = tempfile.mkdtemp(prefix="fd", dir="/tmp")  # paths of sockets are short
+        self.sockets = tempfile.mkdtemp(prefix="fd", dir="/tmp")  # paths of sockets are short
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "",  # else each process of Ray compiles all of it
-            "RAY_TMPDIR": self._temporary,
+            "RAY_TMPDIR": self.sockets,
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": os.urandom(16).hex(),
+            "RAY_AUTH_TOKEN": secrets.token_hex(),
             "RAY_USAGE_STATS_ENABLED": "0",
-            **QUICK,
+            **(environment or {}),
         }
         _ip("netns", "add", self.bridge)
         _ip("-n", self.bridge, "link", "add", "name", "bridge", "type", "bridge")
         _ip("-n", self.bridge, "link", "set", "bridge", "up")
 
-    def add(self, count: int = 1) -> list[Host]:
+    def add(self, count: int = 1, **environment: str) -> list[Host]:
         """Adds hosts, which do not run Ray yet."""
-        new = [Host(self, len(self.hosts) + 1 + i) for i in range(count)]
+        new = [Host(self, len(self.hosts) + 1 + i, environment) for i in range(count)]
         self.hosts += new
         return new
+
+    def up(self, count: int) -> list[Host]:
+        """Adds hosts, and starts Ray on them."""
+        hosts = self.add(count)
+        for host in hosts:
+            host.join()
+        for host in hosts:
+            host.wait()
+        return hosts
 
     def study(self, *arguments: object) -> list[str]:
         """The words of a command that trains the position table of `tiny.py` on the cluster."""
@@ -174,9 +183,8 @@ class Lab:
         _ip("netns", "del", self.bridge)
         for process in self.started:
             process.communicate()
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
 
-def _ip(*words: str) -> str:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=True)
-    return done.stdout
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
