@@ -3,7 +3,6 @@
 python -m benchmarks.uncertainty --run runs/FOLDER --variant p6
 """
 
-import dataclasses
 import sys
 from types import SimpleNamespace
 
@@ -22,23 +21,6 @@ from flaxdrop.results.statistics import summary
 from flaxdrop.table import Table
 
 _BATCH = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class Predicted:
-    """What the networks of all seeds say of the test images.
-
-    Attributes:
-      one: `[seeds, N, K]`, probabilities of one pass without dropout.
-      mean: `[seeds, N, K]`, their mean over the masks.
-      entropy: `[seeds, N]`, of that mean, nats.
-      information: `[seeds, N]`, mutual information of prediction and mask, nats.
-    """
-
-    one: np.ndarray
-    mean: np.ndarray
-    entropy: np.ndarray
-    information: np.ndarray
 
 
 def compare(run: FinishedRun, name: str, samples: int) -> None:
@@ -60,16 +42,16 @@ def compare(run: FinishedRun, name: str, samples: int) -> None:
     if not placement.slots:
         raise ValueError(f"variant: must have dropout, got {name!r}: its masks do not differ")
     found = [_predict(run, name, seed, samples) for seed in seeds]
-    predicted = Predicted(*map(np.stack, zip(*found, strict=True)))
+    one, mean, entropy, information = map(np.stack, zip(*found, strict=True))
     y = np.asarray(run.images.y_test)
-    named = {"one pass": predicted.one, f"{samples} masks": predicted.mean}
-    right = predicted.mean.argmax(-1) == y
+    named = {"one pass": one, f"{samples} masks": mean}
+    right = mean.argmax(-1) == y
     notes = [
         f"{len(seeds)} networks, means over seeds [95 % t interval over seeds]. A perfectly"
         " calibrated network of these confidences would seem to have the last column's error, by"
         " chance: bins of few images are never exactly right.",
-        f"Predictive entropy over {samples} masks: {_split(predicted.entropy, right)}.",
-        f"Mutual information over {samples} masks: {_split(predicted.information, right)}.",
+        f"Predictive entropy over {samples} masks: {_split(entropy, right)}.",
+        f"Mutual information over {samples} masks: {_split(information, right)}.",
     ]
     columns = (
         "prediction",
@@ -95,6 +77,12 @@ def compare(run: FinishedRun, name: str, samples: int) -> None:
 
 
 def _predict(run: FinishedRun, name: str, seed: int, samples: int) -> tuple[np.ndarray, ...]:
+    """What the network of a seed says of the test images.
+
+    Returns:
+      `[N, K]`, probabilities of one pass without dropout; `[N, K]`, their mean over the masks;
+      `[N]`, entropy of that mean, nats; `[N]`, mutual information of prediction and mask, nats.
+    """
     model, variables, placement = run.load(cell_name(name, seed))
     images = run.images
     placement = placement.broadcast(model.slots)

@@ -1,7 +1,6 @@
 """What the module tests compare: every simulated ratio with its closed form."""
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -101,16 +100,16 @@ def simulate(batch: int, draws: int) -> Iterator[Result]:
     )
 
 
-def _draws(keys: Sequence[jax.Array], number: int, draw: Callable[..., Any]) -> np.ndarray:
-    return np.array([draw(jax.random.fold_in(key, number)) for key in keys])
+def _draws(
+    keys: Sequence[jax.Array], number: int, draw: Callable[..., jax.Array], **arguments: Any
+) -> np.ndarray:
+    return np.array([draw(jax.random.fold_in(key, number), **arguments) for key in keys])
 
 
 def _simulate_figure1(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, w_mean in enumerate(W_MEANS):
-        draw = functools.partial(
-            simulation.weight_order, w_mean=w_mean, rate=0.5, batch=batch, width=WIDTH
-        )
-        drawn = _draws(keys, i, draw)
+        given = {"w_mean": w_mean, "rate": 0.5, "batch": batch, "width": WIDTH}
+        drawn = _draws(keys, i, simulation.weight_order, **given)
         for column, case in ((1, "before the weight"), (2, "after the weight")):
             form = figure1(w_mean, before=column == 1)
             estimate = jackknife(drawn[:, 0], drawn[:, column])
@@ -119,10 +118,8 @@ def _simulate_figure1(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]
 
 def _simulate_figure2(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, std in enumerate(STDS):
-        draw = functools.partial(
-            simulation.residual_sum, std=std, rates=jnp.array(RATES), batch=batch, width=WIDTH
-        )
-        drawn = _draws(keys, 100 + i, draw)
+        given = {"std": std, "rates": jnp.array(RATES), "batch": batch, "width": WIDTH}
+        drawn = _draws(keys, 100 + i, simulation.residual_sum, **given)
         for column, (test, own) in enumerate(((BRANCH, 0.0), (SUM, std))):
             for r, rate in enumerate(RATES):
                 estimate = jackknife(*drawn[:, r, column].T)
@@ -131,10 +128,8 @@ def _simulate_figure2(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]
 
 def _simulate_slots(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     for i, slot in enumerate(SLOTS):
-        draw = functools.partial(
-            simulation.block, place=i, rate=SLOT_RATE, batch=batch, width=WIDTH
-        )
-        drawn = _draws(keys, 200 + i, draw)
+        given = {"place": i, "rate": SLOT_RATE, "batch": batch, "width": WIDTH}
+        drawn = _draws(keys, 200 + i, simulation.block, **given)
         forms = slot_shifts(SLOT_RATE, batch=batch)[slot]
         for n, norm in enumerate(NORMS):
             estimate = jackknife(*drawn[:, n].T)
@@ -145,10 +140,8 @@ def _simulate_head(keys: Sequence[jax.Array], batch: int) -> Iterator[Result]:
     size = {"batch": batch // (4 * HEAD_SIDE**2), "channels": WIDTH, "side": HEAD_SIDE}
     for i, correlation in enumerate(HEAD_CORRELATIONS):
         for mask in ("element", "channel"):
-            draw = functools.partial(
-                simulation.head, correlation=correlation, rate=HEAD_RATE, mask=mask, **size
-            )
-            drawn = _draws(keys, 300 + i, draw)
+            given = {"correlation": correlation, "rate": HEAD_RATE, "mask": mask, **size}
+            drawn = _draws(keys, 300 + i, simulation.head, **given)
             for column, place in ((1, "before"), (2, "after")):
                 case = f"{mask} mask, {place} pooling"
                 form = head_form(correlation, before=column == 1, mask=mask)

@@ -75,9 +75,10 @@ def harm_table(
     for variant in order:
         told = [variant, f"{len(after[variant])}"]
         for measure in (0, 1):
-            told.append(_difference(_of(after[variant], measure), _of(before[variant], measure)))
+            sides = (_values(side[variant], measure) for side in (after, before))
+            told.append(f"{paired(*sides):+.2f}")
         harms = [
-            paired(_of(accuracies[variant], 0), _of(accuracies[baseline], 0))
+            paired(_values(accuracies[variant], 0), _values(accuracies[baseline], 0))
             for accuracies in (before, after)
             if variant != baseline and baseline in accuracies
         ]
@@ -104,12 +105,8 @@ def harm_table(
     )
 
 
-def _of(cells: dict[int, tuple[float, float]], measure: int) -> BySeed:
+def _values(cells: dict[int, tuple[float, float]], measure: int) -> BySeed:
     return {seed: values[measure] for seed, values in cells.items()}
-
-
-def _difference(after: BySeed, before: BySeed) -> str:
-    return f"{paired(after, before):+.2f}"
 
 
 def _share(before: Paired, after: Paired) -> str:

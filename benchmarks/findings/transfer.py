@@ -9,8 +9,7 @@ from flaxdrop.results.effect import UNITS, Effect
 from flaxdrop.results.outcome import Outcome
 from flaxdrop.results.statistics import BySeed, summary
 from flaxdrop.table import Table
-from flaxdrop.theory.head import pooling_noise
-from flaxdrop.theory.variance import Moments, noise_factor
+from flaxdrop.theory.variance import noise_factor
 
 RATE = 0.5  # of the question
 
@@ -103,14 +102,10 @@ def _explanation(found: Mapping[str, Outcome], features: np.ndarray) -> Iterator
 
 def _noise(features: np.ndarray) -> float:
     """Noise on the pooled features by dropout before the pooling, over that by dropout after it."""
-    pooled = features.mean(axis=(1, 2))
-    square = float(np.mean(np.square(features)))
-    after = noise_factor(RATE) * float(np.mean(np.square(pooled)))
     pixels = features.shape[1] * features.shape[2]
-    # The second moment is all that counts before the pooling.
-    return float(
-        pooling_noise(Moments(square, square), RATE, pixels, before=True, correlation=0.0) / after
-    )
+    pooled = features.mean(axis=(1, 2))
+    # `flaxdrop.theory.head.pooling_noise`: the rate is in both alike.
+    return float(np.mean(np.square(features)) / pixels / np.mean(np.square(pooled)))
 
 
 def _mean(values: BySeed) -> float:

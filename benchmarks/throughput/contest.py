@@ -1,8 +1,8 @@
 """Interleaved benchmarks: contestants take turns, each in its own process.
 
-A contestant is a module that calls `serve`. It prepares itself, then does a round of work for every
-line it is sent, while the others wait. Speeds are compared round by round, so that a machine that
-slows down between two rounds does not favour anyone.
+A contestant is a module that calls `take_part`. It prepares itself, then does a round of work for
+every line it is sent, while the others wait. Speeds are compared round by round, so that a machine
+that slows down between two rounds does not favour anyone.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.harness.arguments import Flag, parse_flags
@@ -168,32 +169,23 @@ def _team(contestant: Contestant) -> Iterator[_Team]:
         yield _Team(processes)
 
 
-Prepare = Callable[[Any], tuple[Callable[[], float], Mapping[str, Any]]]
+Prepared = tuple[Callable[[], float], Mapping[str, Any]]
 
 
-def take_part(known: Sequence[Flag], prepare: Prepare) -> None:
-    """Runs a contestant as its command line says.
-
-    Args:
-      known: its flags.
-      prepare: as of `serve`, of their values.
-    """
-    options = parse_flags(known, sys.argv[1:])
-    serve(lambda: prepare(options))
-
-
-def serve(prepare: Callable[[], tuple[Callable[[], float], Mapping[str, Any]]]) -> None:
+def take_part(known: Sequence[Flag], prepare: Callable[[SimpleNamespace], Prepared]) -> None:
     """Runs a contestant: prepares, then does one round for every line on its standard input.
 
     Args:
-      prepare: returns the function that does a round and says how much work it was, and what there
-        is to say about the contestant.
+      known: the flags of its command line.
+      prepare: of their values; returns the function that does a round and says how much work it
+        was, and what there is to say about the contestant.
     """
+    options = parse_flags(known, sys.argv[1:])
     # Libraries print what they like; the answers must stay alone.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdin.readline()
-    work, about = prepare()
+    work, about = prepare(options)
     print(json.dumps(dict(about)), file=answers)
     for _ in sys.stdin:
         done = work()
@@ -201,41 +193,30 @@ def serve(prepare: Callable[[], tuple[Callable[[], float], Mapping[str, Any]]]) 
         print(json.dumps({"work": done, "peak_bytes": peak}), file=answers)
 
 
-@dataclasses.dataclass(frozen=True)
-class Rounds:
-    """What is done in rounds of about as many seconds as were wished for.
-
-    Attributes:
-      step: does that many steps, and waits for them.
-      count: steps a round.
-      first_seconds: that the first step took, with what it had to compile.
-    """
-
-    step: Callable[[int], Any]
-    count: int
-    first_seconds: float
-
-    def work(self, unit: float = 1.0) -> Callable[[], float]:
-        """A round, which says how much it was: `unit` a step."""
-
-        def work() -> float:
-            self.step(self.count)
-            return self.count * unit
-
-        return work
-
-
-def in_rounds(step: Callable[[int], Any], seconds: float, *, fewest: int = 4) -> Rounds:
+def in_rounds(
+    step: Callable[[int], Any], seconds: float, *, unit: float = 1.0, fewest: int = 4
+) -> tuple[Callable[[], float], float]:
     """Tries two steps, and takes as many for a round as the second tells.
 
     Args:
       step: does that many steps, and waits for them.
       seconds: that a round lasts, about.
+      unit: work of a step.
       fewest: steps a round at least: where contestants take turns, the first step after a pause
         finds its memory cold.
+
+    Returns:
+      What does a round and says how much work it was; seconds that the first step took, with what
+      it had to compile.
     """
     first, second = (_seconds(step) for _ in range(2))
-    return Rounds(step, max(fewest, round(seconds / second)), first)
+    count = max(fewest, round(seconds / second))
+
+    def work() -> float:
+        step(count)
+        return count * unit
+
+    return work, first
 
 
 def _seconds(step: Callable[[int], Any]) -> float:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 import flaxdrop
 from benchmarks.harness.arguments import Flag
-from benchmarks.throughput.contest import in_rounds, take_part
+from benchmarks.throughput.contest import Prepared, in_rounds, take_part
 from flaxdrop.training.environment import compiler_options
 
 SHAPE = (128, 32, 32, 16)
@@ -37,7 +37,7 @@ def _product(key: jax.Array, x: jax.Array) -> jax.Array:
 KINDS: Mapping[str, Function] = {"flaxdrop": _flaxdrop, "flax": _flax, "product": _product}
 
 
-def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> Prepared:
     """Compiles a pass forward and backward; the round does some of them, a unit of work each."""
     dropped = KINDS[options.kind]
     x, g = (jax.random.normal(jax.random.key(i), SHAPE) for i in range(2))
@@ -54,8 +54,8 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
         for i in range(count):
             jax.block_until_ready(both(keys[i % len(keys)], x, g))
 
-    rounds = in_rounds(passes, options.seconds)
-    return rounds.work(), {"compile_seconds": rounds.first_seconds}
+    work, first_seconds = in_rounds(passes, options.seconds)
+    return work, {"compile_seconds": first_seconds}
 
 
 FLAGS = (

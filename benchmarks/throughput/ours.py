@@ -1,6 +1,6 @@
 """Trains as flaxdrop's studies do: the programs of the position table, a cell on every device."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from benchmarks.harness.arguments import Flag
 from benchmarks.harness.precision import activation_dtype, set_matmul_precision
 from benchmarks.throughput import workload
-from benchmarks.throughput.contest import in_rounds, take_part
+from benchmarks.throughput.contest import Prepared, in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 from flaxdrop.data import augment
 from flaxdrop.data.dataset import Dataset
@@ -98,7 +98,7 @@ def steps_of(
     return take
 
 
-def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> Prepared:
     """Compiles the programs; the round takes some steps of every cell."""
     configure_jax()
     set_matmul_precision(options.precision)
@@ -112,12 +112,12 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
     train = programs.train
     if options.fixed_batch:
         train = _on_one_batch(task, images, devices, options.cells_per_device)
-    take = steps_of(programs, own, train)
-    rounds = in_rounds(take, options.seconds)
+    take, batch = steps_of(programs, own, train), task.recipe.batch * cells_in_parallel
+    work, first_seconds = in_rounds(take, options.seconds, unit=batch)
     stats = devices[0].memory_stats() or {}
-    return rounds.work(task.recipe.batch * cells_in_parallel), {
+    return work, {
         "compile_seconds": programs.compile_seconds,
-        "first_step_seconds": rounds.first_seconds,
+        "first_step_seconds": first_seconds,
         "temporary_bytes": programs.temporary_bytes,
         "device_bytes": stats.get("peak_bytes_in_use"),
         "flops_per_image": 3 * flops_per_image(task.model, (32, 32, 3)),

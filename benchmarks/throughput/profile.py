@@ -3,6 +3,7 @@
 python -m benchmarks.throughput.profile --workload preresnet110
 """
 
+import dataclasses
 import glob
 import sys
 import tempfile
@@ -65,13 +66,11 @@ def profile(
     seconds = (time.perf_counter() - began) / steps
     events = trace(lambda: take(steps), devices[0].local_hardware_id or 0)
     table = account(events, paths(programs.training_text()), steps)
-    notes = (
+    note = (
         f"Of {len(devices)} devices ({devices[0].device_kind}), the first; {steps} steps traced;"
-        f" {1e3 * seconds:.2f} ms a step"
-        " without the trace.",
-        *table.notes,
+        f" {1e3 * seconds:.2f} ms a step without the trace."
     )
-    return Table(table.columns, table.cells, notes)
+    return dataclasses.replace(table, notes=(note, *table.notes))
 
 
 FLAGS = (

@@ -6,11 +6,11 @@ from typing import Any
 
 from benchmarks.throughput.contest import Result
 from benchmarks.throughput.contests import Measurement
-from flaxdrop.table import escaped
+from flaxdrop.table import EMPTY, escaped
 
 FILE = "throughput.jsonl"
 _SCHEMA = 1
-_EMPTY = "-"
+_REACHED = {None: EMPTY, True: "yes", False: "**no**"}
 
 
 def record(
@@ -76,8 +76,8 @@ def _run(row: Mapping[str, Any]) -> Iterator[str]:
     yield "| what | measured | asked | reached |"
     yield "| --- | --- | --- | --- |"
     for entry in row["measurements"]:
-        asked = entry["asked"] or _EMPTY
-        yield f"| {entry['what']} | {_value(entry)} | {asked} | {_reached(entry)} |"
+        asked = entry["asked"] or EMPTY
+        yield f"| {entry['what']} | {_value(entry)} | {asked} | {_REACHED[entry['reached']]} |"
     yield ""
     yield "| contest | contestant | a second | GFLOP/s | compiling, s | temporary | peak of host |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
@@ -95,22 +95,16 @@ def _value(measurement: Mapping[str, Any]) -> str:
     return f"{text} ({measurement['note']})" if measurement["note"] else text
 
 
-def _reached(measurement: Mapping[str, Any]) -> str:
-    return (
-        _EMPTY if measurement["reached"] is None else "yes" if measurement["reached"] else "**no**"
-    )
-
-
 def _contestant(contestant: Mapping[str, Any]) -> str:
     result = Result(tuple(contestant["speeds"]), contestant["about"], contestant["failure"])
     if result.failure:
-        return " | ".join([result.failure, *[_EMPTY] * 4])
+        return " | ".join([result.failure, *[EMPTY] * 4])
     flops, about = result.about.get("flops_per_image"), result.about
     return " | ".join(
         [
             f"{result.speed:.4g}",
-            f"{flops * result.speed / 1e9:.0f}" if flops else _EMPTY,
-            f"{about['compile_seconds']:.1f}" if "compile_seconds" in about else _EMPTY,
+            f"{flops * result.speed / 1e9:.0f}" if flops else EMPTY,
+            f"{about['compile_seconds']:.1f}" if "compile_seconds" in about else EMPTY,
             _megabytes(about.get("temporary_bytes")),
             _megabytes(about.get("peak_bytes")),
         ]
@@ -118,4 +112,4 @@ def _contestant(contestant: Mapping[str, Any]) -> str:
 
 
 def _megabytes(count: float | None) -> str:
-    return _EMPTY if count is None else f"{count / 1e6:.0f} MB"
+    return EMPTY if count is None else f"{count / 1e6:.0f} MB"

@@ -19,10 +19,8 @@ The products are those of the forward pass, three times. The speed of both is me
 matrix products, and of adding to a large array in place.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +29,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks.harness.arguments import Flag
 from benchmarks.harness.precision import PRECISIONS, activation_dtype, set_matmul_precision
-from benchmarks.throughput.contest import in_rounds, take_part
+from benchmarks.throughput.contest import Prepared, in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 from flaxdrop.training.cells import choose_devices
 from flaxdrop.training.environment import configure_jax
@@ -73,7 +71,7 @@ def seconds_per_image(flops: float, moved: float, gflops: float, gigabytes: floa
     return max(flops / gflops, moved / gigabytes) / GIGA
 
 
-def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> Prepared:
     """Compiles; the round does some passes on every device, a unit is 1e9 products or bytes."""
     configure_jax()
     set_matmul_precision(options.precision)
@@ -92,11 +90,10 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
             x = run(x)
         jax.block_until_ready(x)
 
-    rounds = in_rounds(passes, options.seconds)
-    work = (
-        2 * math.prod((rows, columns, columns)) if options.kind == "products" else 2 * x[0].nbytes
-    )
-    return rounds.work(len(devices) * work / GIGA), {"compile_seconds": rounds.first_seconds}
+    each = 2 * (rows * columns**2 if options.kind == "products" else x[0].nbytes)
+    unit = len(devices) * each / GIGA
+    work, first_seconds = in_rounds(passes, options.seconds, unit=unit)
+    return work, {"compile_seconds": first_seconds}
 
 
 # On a GPU or TPU, and on a CPU.

@@ -138,12 +138,12 @@ def measure(
     cells = [Cell(jax.random.key(i), placement) for i in range(point.cells)]
     programs = compile_programs(task, images, cells[0], *found)
     take = ours.steps_of(programs, cells, programs.train)
-    count = in_rounds(take, seconds, fewest=1).count
+    work, _ = in_rounds(take, seconds, fewest=1)
     times = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()
-        take(count)
-        times.append((time.perf_counter() - began) / count)
+        steps = work()
+        times.append((time.perf_counter() - began) / steps)
     return statistics.median(times), programs.compile_seconds, programs.temporary_bytes
 
 

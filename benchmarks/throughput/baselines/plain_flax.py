@@ -1,7 +1,7 @@
 """Trains as the Flax documentation would: one network, a jitted step, batches made on the host."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,7 @@ from flax.training.train_state import TrainState
 
 from benchmarks.throughput import workload
 from benchmarks.throughput.baselines import flax_networks
-from benchmarks.throughput.contest import in_rounds, take_part
+from benchmarks.throughput.contest import Prepared, in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 
 
@@ -86,7 +86,7 @@ def batches(task: Workload, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[Any,
             yield (images.astype(np.float32) / 255 - mean) / std, y[rows]
 
 
-def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> Prepared:
     """Compiles the step; the round takes some of them."""
     if options.precision != "bfloat16":
         jax.config.update("jax_default_matmul_precision", options.precision)
@@ -104,9 +104,9 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
     began = time.perf_counter()
     compiled = train_step.lower(state, *fixed).compile()
     seconds = time.perf_counter() - began
-    rounds = in_rounds(steps, options.seconds)
+    work, _ = in_rounds(steps, options.seconds, unit=task.batch)
     memory = compiled.memory_analysis()
-    return rounds.work(task.batch), {
+    return work, {
         "compile_seconds": seconds,
         "temporary_bytes": memory.temp_size_in_bytes if memory else None,
     }

@@ -1,8 +1,7 @@
 """Trains in PyTorch: channels last, data in memory on the device, batches made there at once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +10,7 @@ from torch.nn.functional import cross_entropy, pad
 from benchmarks.harness.arguments import Flag
 from benchmarks.throughput import workload
 from benchmarks.throughput.baselines import torch_networks
-from benchmarks.throughput.contest import in_rounds, take_part
+from benchmarks.throughput.contest import Prepared, in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 
 
@@ -56,7 +55,7 @@ def batches(
             yield images.contiguous(memory_format=torch.channels_last), y[rows]
 
 
-def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str, Any]]:
+def prepare(options: SimpleNamespace) -> Prepared:
     """Compiles the step if asked to; the round takes some of them."""
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -91,8 +90,8 @@ def prepare(options: SimpleNamespace) -> tuple[Callable[[], float], Mapping[str,
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    rounds = in_rounds(steps, options.seconds)
-    return rounds.work(task.batch), {"compile_seconds": rounds.first_seconds}
+    work, first_seconds = in_rounds(steps, options.seconds, unit=task.batch)
+    return work, {"compile_seconds": first_seconds}
 
 
 FLAGS = (
