@@ -12,7 +12,7 @@ from flaxdrop.boundaries import Boundaries, Boundary
 from flaxdrop.groups import group_names
 from flaxdrop.patterns import matcher, near_names
 from flaxdrop.placement import Placement, check_placement
-from flaxdrop.rate import spread_rate
+from flaxdrop.rate import Ramp, spread_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +99,10 @@ class Places:
         found: dict[str, Setting] = {}
         for slot in placement.slots:
             places = self.named(slot)
-            rates = spread_rate(slot, placement.rate(slot), sum(place.count for place in places))
-            done = 0
+            rate, done = placement.rate(slot), 0
+            # A single rate is not cut into parts: all places compute the same with it.
+            one = not isinstance(rate, Ramp) and not jnp.ndim(rate)
+            rates = spread_rate(slot, rate, 1 if one else sum(place.count for place in places))
             for place in places:
                 if place.name in found:
                     raise ValueError(

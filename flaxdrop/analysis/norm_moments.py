@@ -9,7 +9,7 @@ moments of a batch norm in the place of its running statistics, those of other n
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.core
@@ -25,6 +25,7 @@ from flaxdrop.analysis.norm_inputs import (
     widened,
 )
 from flaxdrop.analysis.paths import Path, at
+from flaxdrop.ops.any_network import fast_convolutions
 from flaxdrop.placement import Placement
 from flaxdrop.slots import untraced_collection
 from flaxdrop.slotted import intercept_layers
@@ -77,7 +78,8 @@ def look(
         if isinstance(module, RENORMALISING):
             own = seen.others if module.is_mutable_collection("params") else seen.hidden
             own[module.path] = None
-        out = call(*arguments, **keywords)
+        with _alone(module):
+            out = call(*arguments, **keywords)
         if isinstance(module, nn.Dropout):
             x = arguments[0] if arguments else keywords.get("inputs")
             if out is not x:
@@ -86,6 +88,21 @@ def look(
 
     _apply(model, variables, batch, options, {}, intercept, inference=inference, trace=True)
     return seen
+
+
+@contextlib.contextmanager
+def _alone(module: Any) -> Iterator[None]:
+    """A batch norm does not average over devices: there is one, and no name for an axis of them."""
+    name = module.axis_name if isinstance(module, nn.BatchNorm) else None
+    if name is None:
+        yield
+        return
+    # The field of a module that is bound, by force: Flax lets none be set.
+    object.__setattr__(module, "axis_name", None)
+    try:
+        yield
+    finally:
+        object.__setattr__(module, "axis_name", name)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,15 +162,16 @@ class Program:
                     module.put_variable("params", f":{what}", value)
             return call(*arguments, **keywords)
 
-        changed = _apply(
-            self.model,
-            variables,
-            batch,
-            {**self.options, "placement": placement},
-            {"dropout": key, "params": jax.random.fold_in(key, 1)},
-            intercept,
-            inference=True,
-        )
+        with fast_convolutions():
+            changed = _apply(
+                self.model,
+                variables,
+                batch,
+                {**self.options, "placement": placement},
+                {"dropout": key, "params": jax.random.fold_in(key, 1)},
+                intercept,
+                inference=True,
+            )
         return changed.get(_STATISTICS, {}), _measured(changed.get("params", {}))
 
 

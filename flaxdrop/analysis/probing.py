@@ -28,8 +28,10 @@ import numpy as np
 
 from flaxdrop.analysis.norm_inputs import Caller
 from flaxdrop.analysis.paths import Path, at, beside, name_of
+from flaxdrop.analysis.pieces import InPieces
 from flaxdrop.analysis.shift import Shift, in_order, shifts_of
 from flaxdrop.linen import check_linen
+from flaxdrop.ops.any_network import fast_convolutions
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import check_rate
 from flaxdrop.slots import check_reached, reached_slots
@@ -226,8 +228,13 @@ def make_probe(
             )
 
     def train(variables: Any, batch: Any, placement: Any, active: Any, key: jax.Array) -> Any:
-        caller = in_training(placement, axes)
-        return caller.measure(variables, batch, _keys(key), active=active)
+        with fast_convolutions():
+            caller = in_training(placement, axes)
+            return caller.measure(variables, batch, _keys(key), active=active)
+
+    def infer(variables: Any, batch: Any) -> Any:
+        with fast_convolutions():
+            return at_inference.measure(variables, batch, {})
 
     others = [*seen.weights, *(path for path in seen.norms if path not in found.norms)]
     leaves = beside(variables["batch_stats"], ())
@@ -238,8 +245,8 @@ def make_probe(
         ),
         dropouts=tuple(seen.dropouts),
         placement=placement,
-        train=jax.jit(train),
-        infer=jax.jit(lambda variables, batch: at_inference.measure(variables, batch, {})),
+        train=InPieces(train),
+        infer=InPieces(infer),
         renormalising=frozenset(seen.renormalising),
     )
 

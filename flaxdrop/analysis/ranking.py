@@ -14,6 +14,7 @@ import numpy as np
 
 from flaxdrop.analysis.norm_moments import Program, averages, examples, look
 from flaxdrop.analysis.paths import Path, at, beside, in_calling_order, name_of, paths_with
+from flaxdrop.analysis.pieces import InPieces
 from flaxdrop.analysis.shift import NormShift, Shift, in_order, shifts_of
 from flaxdrop.calling import mode_options
 from flaxdrop.placement import Placement
@@ -142,7 +143,8 @@ def rank_slots(
     """Measures the shift that dropout would cause at every group of places of a network.
 
     What is compared says `flaxdrop.analysis.variance_shift`. Dropout that stands in the network is
-    off. One compilation serves all groups; each takes `masks` + 1 passes.
+    off. One compilation serves all groups, and alike blocks are compiled once; each group takes
+    `masks` + 1 passes.
 
     Args:
       model: any Linen network. One that takes `placement=` and declares `slots` is measured at
@@ -198,7 +200,7 @@ def rank_slots(
                 f" ones; got {inference}"
             )
     frozen_too = [path for path, on in look(model, variables, batch, training).batch.items() if on]
-    program = jax.jit(Program(model, inference, frozenset(frozen_too)))
+    program = InPieces(Program(model, inference, frozenset(frozen_too)))
     slots = dict(model.slots)
     statistics = variables.get("batch_stats", {})
 
@@ -209,8 +211,7 @@ def rank_slots(
         )
 
     def placement(on: str | None) -> Placement:
-        rates = {slot: np.float32(rate * (slot == on)) for slot in slots}
-        return Placement(rates).broadcast(slots)
+        return Placement({slot: np.float32(rate * (slot == on)) for slot in slots})
 
     without = measure(placement(None), True, 0, statistics)
     batch_norms = _paths(found.batch, without[0])

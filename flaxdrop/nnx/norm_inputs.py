@@ -16,6 +16,7 @@ from flax import nnx
 from flaxdrop import hashing
 from flaxdrop.analysis.norm_inputs import MARK, Pass, look
 from flaxdrop.analysis.paths import Path, at, name_of
+from flaxdrop.nnx.any_network import use_fast_convolutions
 from flaxdrop.nnx.drops import drops
 from flaxdrop.nnx.hooks import Hook, HookVariable, call_hooked, modules_of, variables_of
 from flaxdrop.nnx.norm_hooks import RENORMALISING, MeasureNorm, Note, NoteDrop, SwitchDropout
@@ -75,6 +76,7 @@ class Caller:
             state = jax.tree.map(lambda leaf: leaf, variables["network"])  # new Variables, of here
             network = nnx.merge(self.graph, state)
             set_statistics(network, variables["batch_stats"])
+            use_fast_convolutions(network)
             if self.inference:
                 network.eval()
             else:

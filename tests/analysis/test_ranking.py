@@ -214,3 +214,16 @@ def test_a_norm_that_is_called_twice_is_refused(initialise):
     x = jnp.ones((4, 8))
     with pytest.raises(ValueError, match=r"^norm norm: is called twice in a pass, must be once"):
         rank_slots(Twice(), initialise(Twice(), x, train=False), x)
+
+
+def test_norms_may_average_over_devices(initialise):
+    class Synchronised(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            norm = nn.BatchNorm(use_running_average=not train, axis_name="devices", name="norm")
+            return norm(nn.Dense(16)(x))
+
+    x = jnp.asarray(np.random.RandomState(0).randn(512, 8), jnp.float32)
+    ranking = rank_slots(Synchronised(), initialise(Synchronised(), x, train=False), x, rate=0.5)
+    [norm] = ranking["norm:in"].shift.norms
+    assert norm.geometric_mean == pytest.approx(0.5, abs=0.05)
