@@ -22,6 +22,7 @@ from flaxdrop.analysis.shift import Shift
 from flaxdrop.linen import check_linen
 from flaxdrop.placement import NAMED, Placement, check_placement
 from flaxdrop.slots import declared_slots
+from flaxdrop.slotted import SlottedModel
 
 TOLERANCE = 0.05  # of absolute log ratio: a norm within it counts as unshifted
 _TIE = 1.1  # shifts within this factor are one: p5 and p6, say, are one network
@@ -72,7 +73,8 @@ def advise(
     Without a placement, the advice is on the `nn.Dropout` of the network, alike layers together:
     whether they stand in the right place, and at which boundary of the network they would
     (`flaxdrop.with_slots` names these). A network without dropout gets one advice a place,
-    the least shift first (`flaxdrop.analysis.rank_slots`).
+    the least shift first (`flaxdrop.analysis.rank_slots`). One that declares slots gets one for
+    each of these, behind those on the `nn.Dropout` that it has besides.
 
     Arguments and errors are those of `flaxdrop.analysis.variance_shift`. What is on in training is
     measured; each measurement takes `masks` + 1 passes, and so does every slot that is tried. So
@@ -158,12 +160,13 @@ def _as_it_stands(
     model: Any, variables: Any, batch: Any, call: dict[str, Any]
 ) -> tuple[Advice, ...]:
     layers = dropout_layers(model, variables, batch, call["training"])
-    standing: dict[str, tuple[str, ...]] = {}
-    if declared_slots(model) is not None:
-        ranking = rank_slots(model, variables, batch, **call)
-    else:
-        ranking, standing = rank_own(model, variables, batch, layers, **call)
-    return advise_by_ranking(ranking, standing)
+    found: tuple[Advice, ...] = ()
+    declares = declared_slots(model) is not None and not isinstance(model, SlottedModel)
+    if layers or not declares:
+        found = advise_by_ranking(*rank_own(model, variables, batch, layers, **call))
+    if declares:
+        found += advise_by_ranking(rank_slots(model, variables, batch, **call), {})
+    return found
 
 
 def advise_by_ranking(

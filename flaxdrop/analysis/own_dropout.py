@@ -11,6 +11,7 @@ from flaxdrop.analysis.paths import Path
 from flaxdrop.analysis.ranking import NOTHING, TIE, RankedSlot, Ranking, rank_slots
 from flaxdrop.calling import mode_options
 from flaxdrop.groups import has_weights
+from flaxdrop.slotted import SlottedModel, with_slots
 
 _NEARLY = 1.25  # of the least shift: a published place is preferred to one that shifts a bit less
 _SMALL = 0.005  # a network's shift below it counts as none
@@ -30,13 +31,18 @@ def dropout_layers(
 
 
 def rank_own(
-    model: nn.Module, variables: Any, batch: Any, layers: Mapping[Path, float], **call: Any
+    model: nn.Module | SlottedModel,
+    variables: Any,
+    batch: Any,
+    layers: Mapping[Path, float],
+    **call: Any,
 ) -> tuple[Ranking, dict[str, tuple[str, ...]]]:
     """Ranks the places of a network, and says at which of them its dropout stands.
 
     Takes what `rank_slots` takes, and more.
 
     Args:
+      model: also one that declares slots, whose boundaries are ranked nonetheless.
       layers: the dropout layers that are on, as of `dropout_layers`.
 
     Returns:
@@ -45,6 +51,10 @@ def rank_own(
     """
     if layers:
         call = {"rate": max(layers.values()), **call}
+    if not isinstance(model, SlottedModel):
+        training = call.get("training")
+        training = mode_options(model, True) if training is None else training
+        model = with_slots(model, batch, **training)
     ranking = rank_slots(model, variables, batch, **call)
     return ranking, standing_at(ranking.model, ("/".join(path) for path in layers))
 

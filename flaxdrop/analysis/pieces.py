@@ -175,7 +175,9 @@ def _compiled(
         replaced = dict(zip(differ, literals, strict=True))
 
         def operand(value: Any) -> Any:
-            return values[value] if isinstance(value, int) else replaced.get(next(lifted), value.val)
+            return (
+                values[value] if isinstance(value, int) else replaced.get(next(lifted), value.val)
+            )
 
         for equation in group:
             out = equation.primitive.bind(*map(operand, equation.given), **equation.params)

@@ -71,6 +71,7 @@ class Probe:
         *,
         dropouts: Iterable[str] | None = None,
         masks: int = 8,
+        least: int = 2,
     ) -> Shift:
         """Measures the shift with all dropout layers on, or with some.
 
@@ -79,7 +80,8 @@ class Probe:
           batch: a batch, with the shape that the probe was made with.
           placement: the placement that the probe was made with; its rates may differ.
           dropouts: the names, among `dropouts`, that are on; None: all.
-          masks: number of masks to average over, at least 2.
+          masks: number of masks to average over.
+          least: how many they must be; 1 where the errors of the shifts, then NaN, do not count.
 
         Raises:
           ValueError: other slots or masks, a rate outside [0, 1], a dropout layer that the network
@@ -87,9 +89,9 @@ class Probe:
             statistics that change in training and are not of an `nn.BatchNorm`.
         """
         examples = min(np.shape(leaf)[0] for leaf in jax.tree.leaves(batch))
-        for name, value in (("masks", masks), ("batch", examples)):
-            if value < 2:
-                raise ValueError(f"{name}: must be at least 2, got {value}")
+        for name, value, lowest in (("masks", masks, least), ("batch", examples, 2)):
+            if value < lowest:
+                raise ValueError(f"{name}: must be at least {lowest}, got {value}")
         if placement is not None:
             check_placement(placement)
             for slot, rate in placement.rates.items():

@@ -15,7 +15,7 @@ import numpy as np
 from flaxdrop.analysis.norm_moments import Program, averages, examples, look
 from flaxdrop.analysis.paths import Path, at, beside, in_calling_order, name_of, paths_with
 from flaxdrop.analysis.pieces import InPieces
-from flaxdrop.analysis.shift import NormShift, Shift, in_order, shifts_of
+from flaxdrop.analysis.shift import Shift, in_order, shifts_of
 from flaxdrop.calling import mode_options
 from flaxdrop.placement import Placement
 from flaxdrop.rate import check_rate
@@ -229,7 +229,7 @@ def rank_slots(
         both = []
         for part, paths in enumerate((batch_norms, others)):
             shifts = {
-                path: _shifts(
+                path: shifts_of(
                     path, [at(moments[part], path) for moments in trained], at(inferred[part], path)
                 )
                 for path in paths
@@ -244,14 +244,6 @@ def rank_slots(
 
 def _paths(seen: Mapping[Path, Any], measured: Any) -> list[Path]:
     return in_calling_order(list(seen), paths_with("epsilon", measured))
-
-
-def _shifts(path: Path, trained: list[Any], inferred: Any) -> list[NormShift]:
-    if len(trained) > 1:
-        return shifts_of(path, trained, inferred)
-    # The spread of one mask with itself is no error.
-    shifts = shifts_of(path, trained * 2, inferred)
-    return [dataclasses.replace(shift, error=float("nan")) for shift in shifts]
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -159,7 +159,10 @@ def shifts_of(
     variance = np.mean(variances, axis=0)
     ratio = (flat(inferred, "var") + epsilon) / variance
     mean_shift = (flat(inferred, "mean") - means) / np.sqrt(variance)
-    spread = np.std(np.mean(np.log(variances), axis=-1), axis=0, ddof=1) / len(trained) ** 0.5
+    sizes = np.mean(np.log(variances), axis=-1)
+    spread = np.full(len(variance), np.nan)  # one mask does not tell it
+    if len(trained) > 1:
+        spread = np.std(sizes, axis=0, ddof=1) / len(trained) ** 0.5
     labels = [f"[{','.join(map(str, i))}]" if i else "" for i in np.ndindex(*turns)]
     return [
         NormShift(name_of(path) + label, ratio[i], mean_shift[i], float(spread[i]), renormalises)

@@ -72,7 +72,7 @@ def advise(
     *,
     training: Mapping[str, Any] | None = None,
     inference: Mapping[str, Any] | None = None,
-    masks: int = 2,
+    masks: int | None = None,
 ) -> tuple[Advice, ...]:
     """Measures each dropout alone and, where it shifts a norm, looks for a better slot.
 
@@ -102,7 +102,7 @@ def advise(
         own = _probe(slotted, batch, None, **call)[0].dropouts
         layers: dict[str, Any] = {name_of(path): node for path, node in modules_of(slotted)}
         rate = max((layers[name].rate for name in own), default=0.1)
-        ranking = rank_slots(slotted, batch, rate=rate, masks=masks, **call)
+        ranking = rank_slots(slotted, batch, rate=rate, masks=1 if masks is None else masks, **call)
         return advise_by_ranking(ranking, standing_at(slotted, own))
     check_placement(placement)
     variables = variables_for(slotted)
@@ -111,6 +111,7 @@ def advise(
         return _probe(slotted, batch, placement, **call)[0]
 
     name, slots = type(slotted).__name__, _alike(slotted, placement)
+    masks = 2 if masks is None else masks
     return advise_by(probe_of, name, slots, variables, batch, placement, masks)
 
 
@@ -121,7 +122,7 @@ def rank_slots(
     rate: float = 0.1,
     training: Mapping[str, Any] | None = None,
     inference: Mapping[str, Any] | None = None,
-    masks: int = 2,
+    masks: int = 1,
 ) -> Ranking:
     """Measures the shift that dropout would cause at every slot of an NNX network.
 
@@ -151,7 +152,7 @@ def rank_slots(
     ranked = []
     for slot, places in slots.items():
         on = [slot] if slot in made.dropouts else []
-        whole = made.measure(variables, batch, every, dropouts=on, masks=masks)
+        whole = made.measure(variables, batch, every, dropouts=on, masks=masks, least=1)
         shift, renormalised = (
             dataclasses.replace(
                 whole,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxdrop import Placement
+from flaxdrop import Dropout, Placement
 from flaxdrop.analysis import advise
 
 
@@ -113,6 +113,27 @@ def test_a_network_without_dropout_gets_the_ranking(batch, initialise):
     assert "(1 of 5) would shift no batch norm" in found[0].words
     assert "(5 of 5) would shift the network by" in found[-1].words
     assert [a.dropout for a in found if "belongs here" in a.words] == ["Dense_1:in"]
+
+
+def test_a_network_with_slots_and_dropout_has_both_judged(batch, initialise):
+    class Both(Foreign):
+        @property
+        def slots(self):
+            return {"before": 1, "behind": 1}
+
+        @nn.compact
+        def __call__(self, x, deterministic=True, placement=None):
+            x = Dropout("before")(nn.Dense(16)(x), placement)
+            x = nn.Dropout(0.3, deterministic=deterministic, name="wrong")(nn.Dense(16)(x))
+            x = nn.relu(nn.BatchNorm(use_running_average=deterministic, name="bn")(x))
+            return nn.Dense(3)(Dropout("behind")(x, placement))
+
+    model = Both()
+    wrong, *slots = advise(model, initialise(model, batch), batch)
+    assert (wrong.dropout, wrong.move_to) == ("wrong", "Dense_2:in")
+    assert wrong.shift.mean_abs_log_ratio > 0.2
+    assert [advice.dropout for advice in slots] == ["behind", "before"]
+    assert slots[0].size < 1e-4 < slots[1].size
 
 
 def test_other_norms_renormalise(batch, initialise):

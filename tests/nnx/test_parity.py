@@ -90,7 +90,7 @@ def test_predictions_are_those_of_linen(pair):
 
 
 def test_rankings_are_those_of_linen(pair):
-    linen = analysis.rank_slots(pair.linen, pair.variables, pair.x, rate=0.3, masks=2)
+    linen = analysis.rank_slots(pair.linen, pair.variables, pair.x, rate=0.3)
     other = rank_slots(pair.nnx, pair.x, rate=0.3)
     slots = with_slots(pair.nnx, pair.x).slots
     shared = [ranked.slot for ranked in linen.slots if ranked.slot in slots]
