@@ -23,8 +23,8 @@ test-all: $(VENV)/test
 
 # Breaks runs in every way it can for so many minutes: MINUTES=1 in CI, hours at night.
 MINUTES ?= 60
-torture: $(VENV)/demo
-	$(BIN)/python tests/torture.py --minutes $(MINUTES)
+torture: $(VENV)/test
+	$(BIN)/python -m tests.torture --minutes $(MINUTES)
 
 # The site, in build/docs/index.html; warnings are errors, and nothing is fetched.
 docs: $(VENV)/docs

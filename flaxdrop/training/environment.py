@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -42,6 +43,7 @@ _XLA_FLAGS = ("--xla_dump_", "--xla_force_host_platform_device_count=", "--xla_g
 # from two on, their number changes nothing. So a single core works on two parts.
 _FEWEST_PARTS = 2
 _DAMAGED = re.compile(r"Error reading persistent compilation cache entry for '(\w+)'")
+_NOT_WRITTEN = re.compile(r"Error writing persistent compilation cache entry for '\w+': (.*)")
 
 
 def configure_jax() -> None:
@@ -88,11 +90,19 @@ def configure_jax() -> None:
 def _mend_cache() -> None:
     """Removes entries of the cache that jax cannot read: it then writes them anew.
 
-    It tells of them by a warning each, and would at every later start.
+    It tells of them by a warning each, and would at every later start. That there is no room for
+    new ones is said in a line, once.
     """
     before = warnings.showwarning
+    said = False
 
     def show(message: Any, *about: Any, **more: Any) -> None:
+        nonlocal said
+        if problem := _NOT_WRITTEN.match(str(message)):
+            if not said:
+                print(f"warning: compiled programs are not kept: {problem[1]}", file=sys.stderr)
+            said = True
+            return
         if not (damaged := _DAMAGED.match(str(message))):
             before(message, *about, **more)
             return

@@ -77,3 +77,21 @@ print(jax.jit(lambda x: x * 3)(2.0))
         assert done.stdout == "6.0\n"
         assert done.stderr == ""
     assert all(path.stat().st_size > 100 for path in tmp_path.rglob("*-cache"))
+
+
+def test_a_compile_cache_that_has_no_room_is_told_once(tmp_path):
+    program = """
+import resource, jax
+from flaxdrop.training.environment import configure_jax
+configure_jax()
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+print(jax.jit(lambda x: x * 3)(2.0), jax.jit(lambda x: x * 4)(2.0))
+"""
+    environment = {**os.environ, "FLAXDROP_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "6.0 8.0\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: compiled programs are not kept: ")
+    assert "File too large" in line
