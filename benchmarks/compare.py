@@ -74,11 +74,8 @@ def compare(first: Sequence[Row], second: Sequence[Row]) -> Table:
     Raises:
       ValueError: no variant is in both.
     """
-    variants = [
-        name
-        for name in dict.fromkeys(row.variant for row in first)
-        if name in {row.variant for row in second}
-    ]
+    others = {row.variant for row in second}
+    variants = [name for name in dict.fromkeys(row.variant for row in first) if name in others]
     if not variants:
         raise ValueError("run: no variant is in both")
     pairs = [(_cells(first, name), _cells(second, name)) for name in variants]

@@ -6,6 +6,7 @@
 Nothing is trained and no device is asked for.
 """
 
+import itertools
 import json
 import pathlib
 import sys
@@ -119,12 +120,11 @@ def check(text: str, pictures: Sequence[Picture]) -> None:
       ValueError: the first thing that is stale.
     """
     there = PAGE.read_text().splitlines() if PAGE.exists() else []
-    right = text.splitlines()
-    for i in range(max(len(there), len(right))):
-        lines = [page[i] if i < len(page) else "nothing" for page in (there, right)]
-        if lines[0] != lines[1]:
+    lines = itertools.zip_longest(there, text.splitlines(), fillvalue="nothing")
+    for i, (line, right) in enumerate(lines, start=1):
+        if line != right:
             raise ValueError(
-                f"{PAGE} line {i + 1} is stale: {lines[0]!r}, must be {lines[1]!r};"
+                f"{PAGE} line {i} is stale: {line!r}, must be {right!r};"
                 " run python -m benchmarks.report"
             )
     for picture in pictures:

@@ -12,7 +12,7 @@ import functools
 import logging
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,8 +93,8 @@ def _claim_next(
 
     Datasets that cannot be had are said once and added to `unavailable`.
     """
-    for job in _wanted(jobs, folder):
-        if job.settings.dataset in unavailable:
+    for job in jobs:
+        if job.settings.dataset in unavailable or not job.missing(_rows(folder, job)):
             continue
         settings = dataclasses.replace(job.settings, data_dir=data_dir)
         try:
@@ -121,15 +121,6 @@ def _check_data(plan: Plan[Any], job: Job) -> None:
             f"dataset {plan.dataset.name}: must be the published images with their class names"
             f" (digest {right[:12]}), got others ({found[:12]}): their rows would not count"
         )
-
-
-def _wanted(jobs: Sequence[Job], folder: pathlib.Path) -> Iterator[Job]:
-    read: dict[str, list[Row]] = {}
-    for job in jobs:
-        if job.study.name not in read:
-            read[job.study.name] = _rows(folder, job)
-        if job.missing(read[job.study.name]):
-            yield job
 
 
 def _ledger(folder: pathlib.Path, job: Job) -> pathlib.Path:
@@ -163,7 +154,7 @@ def missing(jobs: Sequence[Job], folder: pathlib.Path) -> list[tuple[Job, list[C
     """The jobs that lack cells, and those that no earlier job lacks too."""
     seen: set[tuple[str, str, Cell]] = set()
     found = []
-    for job in _wanted(jobs, folder):
+    for job in jobs:
         run = job.study.name, job.config_hash
         lacking = job.missing(_rows(folder, job))
         cells = [cell for cell in lacking if (*run, cell) not in seen]

@@ -47,12 +47,9 @@ def _grid(claims: Sequence[Claim], runs: Sequence[Progress]) -> Table:
 
 def _entry(claim: Claim, run: Progress) -> str:
     found = judge(claim, run.comparison)
-    words = f"**{verdict_words(claim, found)}**"
-    if found.verdict == NOT_RUN:
-        return words
-    words += f". {differences(found)}" if found.effects else ""
-    if others := other_verdicts(claim, run.comparison):
-        words += f". {others}"
-    if (seeds := needed(found)) != EMPTY:
-        words += f". Seeds to decide: {seeds}"
-    return words
+    words = [f"**{verdict_words(claim, found)}**"]
+    if found.verdict != NOT_RUN:
+        words += [differences(found), other_verdicts(claim, run.comparison)]
+        if (seeds := needed(found)) != EMPTY:
+            words.append(f"Seeds to decide: {seeds}")
+    return ". ".join(filter(None, words))

@@ -98,22 +98,19 @@ def _provenance(rows: Sequence[Row]) -> Iterator[str]:
         for row in rows
     )
     yield "Precision: " + _count(_precision(row) for row in rows)
-    yield "Source: " + _count(_revision(row) + _dirty(row) for row in rows)
+    yield "Source: " + _count(_revision(row) for row in rows)
 
 
 def _revision(row: Row) -> str:
     short = row.git_revision[:12]
-    return f"`{short}`" if short.isalnum() else escaped(short)
+    words = f"`{short}`" if short.isalnum() else escaped(short)
+    return words + (" with changes" if row.git_revision.endswith("-dirty") else "")
 
 
 def _precision(row: Row) -> str:
     # A CPU's products have no less.
     on_cpu = row.platform == "cpu" and row.precision == "tensorfloat32"
     return "float32" if on_cpu else escaped(row.precision)
-
-
-def _dirty(row: Row) -> str:
-    return " with changes" if row.git_revision.endswith("-dirty") else ""
 
 
 def _count(values: Iterator[str]) -> str:

@@ -66,9 +66,7 @@ def run_interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str,
     One that fails drops out, with what it said on its standard error.
     """
     with contextlib.ExitStack() as stack:
-        teams = {
-            contestant.name: stack.enter_context(_team(contestant)) for contestant in contestants
-        }
+        teams = {contestant.name: _Team(contestant, stack) for contestant in contestants}
         for team in teams.values():
             team.get_ready()
         for _ in range(rounds):
@@ -78,10 +76,11 @@ def run_interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str,
 
 
 class _Team:
-    """The processes of a contestant; they work at the same time."""
+    """The processes of a contestant; they work at the same time, and end with the stack."""
 
-    def __init__(self, processes: Sequence["_Process"]) -> None:
-        self.processes = processes
+    def __init__(self, contestant: Contestant, stack: contextlib.ExitStack) -> None:
+        cores = contestant.cores or (None,)
+        self.processes = [_Process(contestant.command, core, stack) for core in cores]
         self.speeds: list[float] = []
         self.about: dict[str, Any] = {}
         self.failure = ""
@@ -115,16 +114,20 @@ class _Team:
 
 
 class _Process:
-    def __init__(self, command: Sequence[str], core: int | None, errors: Any) -> None:
-        self.errors = errors
+    def __init__(
+        self, command: Sequence[str], core: int | None, stack: contextlib.ExitStack
+    ) -> None:
+        self.errors = stack.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115
         with _only(core):  # a child inherits it
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=errors,
+                stderr=self.errors,
                 text=True,
             )
+        stack.enter_context(self.process)
+        stack.callback(self.process.kill)
 
     def send(self, order: str) -> None:
         assert self.process.stdin is not None
@@ -154,19 +157,6 @@ def _only(core: int | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-@contextlib.contextmanager
-def _team(contestant: Contestant) -> Iterator[_Team]:
-    with contextlib.ExitStack() as stack:
-        processes = []
-        for core in contestant.cores or (None,):
-            errors = stack.enter_context(tempfile.TemporaryFile("w+"))
-            process = _Process(contestant.command, core, errors)
-            stack.enter_context(process.process)
-            stack.callback(process.process.kill)
-            processes.append(process)
-        yield _Team(processes)
 
 
 Prepared = tuple[Callable[[], float], Mapping[str, Any]]

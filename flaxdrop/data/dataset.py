@@ -151,8 +151,12 @@ class Dataset:
         """
         if train_examples is None and test_examples is None:
             return self
-        train = self._first_of("train_examples", train_examples, self.y_train)
-        test = self._first_of("test_examples", test_examples, self.y_test)
+        train: np.ndarray | slice = slice(None)
+        test: np.ndarray | slice = slice(None)
+        if train_examples is not None:
+            train = self._part("train_examples", train_examples, self.y_train)
+        if test_examples is not None:
+            test = self._part("test_examples", test_examples, self.y_test)
         return self._taken(train, test, self.digest)
 
     def _taken(self, train: np.ndarray | slice, test: np.ndarray | slice, digest: str) -> "Dataset":
@@ -176,20 +180,14 @@ class Dataset:
         Raises:
           ValueError: fewer than one example, or more than there are.
         """
-        self._check_part("train_examples", examples, self.y_train)
-        return np.sort(stratified_order(self.y_train, seed)[:examples])
+        return self._part("train_examples", examples, self.y_train, seed)
 
-    def _first_of(self, field: str, examples: int | None, labels: np.ndarray) -> np.ndarray | slice:
-        if examples is None:
-            return slice(None)
-        self._check_part(field, examples, labels)
-        return np.sort(stratified_order(labels)[:examples])
-
-    def _check_part(self, field: str, examples: int, labels: np.ndarray) -> None:
+    def _part(self, field: str, examples: int, labels: np.ndarray, *seeds: int) -> np.ndarray:
         if not 1 <= examples <= len(labels):
             raise ValueError(
                 f"{field}: must be 1 to {len(labels)}, the examples of {self.name}, got {examples}"
             )
+        return np.sort(stratified_order(labels, *seeds)[:examples])
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
-from flaxdrop.results.statistics import BySeed
+from flaxdrop.results.statistics import CONFIDENCE, BySeed
 
 _RESAMPLES = 5000
 
@@ -33,17 +33,16 @@ class RankCorrelation:
 
 
 def rank_correlation(
-    predicted: Mapping[str, float], measured: Mapping[str, BySeed], confidence: float = 0.95
+    predicted: Mapping[str, float], measured: Mapping[str, BySeed]
 ) -> RankCorrelation:
     """Spearman's rank correlation of predictions with means over seeds.
 
-    The interval is the percentile bootstrap's. It resamples both what chance gave: the variants,
-    and the seeds, the same ones for every variant of a resample.
+    The 95 % interval is the percentile bootstrap's. It resamples both what chance gave: the
+    variants, and the seeds, the same ones for every variant of a resample.
 
     Args:
       predicted: variant -> number.
       measured: variant -> seed -> number; seeds that not all variants have are left out.
-      confidence: of the interval.
 
     Raises:
       ValueError: the variants differ.
@@ -69,7 +68,7 @@ def rank_correlation(
     means = y[rows[:, :, None], columns[:, None, :]].mean(axis=2)
     rhos = _spearman(x[rows], means)
     rhos = rhos[np.isfinite(rhos)]  # a resample of equal ones has no order
-    tails = (1 - confidence) / 2
+    tails = (1 - CONFIDENCE) / 2
     low, high = np.quantile(rhos, [tails, 1 - tails]) if len(rhos) else (math.nan, math.nan)
     [rho] = _spearman(x[None], y.mean(axis=1)[None])
     return RankCorrelation(float(rho), float(low), float(high), len(names))

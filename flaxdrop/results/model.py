@@ -29,45 +29,39 @@ class Fit:
     Attributes:
       means: network -> its mean.
       covariance: `[networks, networks]`, of the means, in their order.
-      counts: network -> how many values it has.
       residual: variance of a single value beside network and seed; NaN: unknown.
       seed_ratio: variance of the seeds' common effect over the residual one.
       freedom: degrees of freedom of `residual`.
       equal: the networks share the residual variance, as far as Bartlett's test tells.
       spread_p: p of Bartlett's test; NaN: too few values.
-      own: network -> (mean, variance of its values, NaN for a single one).
+      own: network -> (mean, variance of its values, NaN for a single one, number of them).
     """
 
     means: Mapping[str, float]
     covariance: np.ndarray
-    counts: Mapping[str, int]
     residual: float
     seed_ratio: float
     freedom: int
     equal: bool
     spread_p: float
-    own: Mapping[str, tuple[float, float]]
+    own: Mapping[str, tuple[float, float, int]]
 
     def contrast(self, a: str, b: str) -> Estimate:
         """Network a minus b, as far as seeds tell it: pooled, or Welch's where spreads differ."""
         if not self.equal:
             return self._welch(a, b)
-        names = list(self.means)
-        weights = np.zeros(len(names))
-        weights[names.index(a)], weights[names.index(b)] = 1.0, -1.0
+        i, j = (list(self.means).index(name) for name in (a, b))
+        weights = np.eye(len(self.means))[i] - np.eye(len(self.means))[j]
         variance = float(weights @ self.covariance @ weights)
         return Estimate(self.means[a] - self.means[b], variance, self.freedom)
 
     def _welch(self, a: str, b: str) -> Estimate:
-        (mean_a, var_a), (mean_b, var_b) = self.own[a], self.own[b]
-        parts = var_a / self.counts[a], var_b / self.counts[b]
-        variance = sum(parts)
+        (mean_a, variance_a, n_a), (mean_b, variance_b, n_b) = self.own[a], self.own[b]
+        variance = variance_a / n_a + variance_b / n_b
         if not variance > 0:
             return Estimate(mean_a - mean_b, math.nan, 0)
-        squares = (
-            part**2 / (self.counts[name] - 1) for part, name in zip(parts, (a, b), strict=True)
-        )
-        return Estimate(mean_a - mean_b, variance, variance**2 / sum(squares))
+        squares = (variance_a / n_a) ** 2 / (n_a - 1) + (variance_b / n_b) ** 2 / (n_b - 1)
+        return Estimate(mean_a - mean_b, variance, variance**2 / squares)
 
 
 def fit(values: Values) -> Fit:
@@ -104,15 +98,15 @@ def fit(values: Values) -> Fit:
     Z = np.eye(len(seeds))[seed]
     freedom = len(y) - len(names) - (len(seeds) - 1)
     groups = [y[network == i] for i in range(len(names))]
+    variances = [float(group.var(ddof=1)) if len(group) > 1 else math.nan for group in groups]
     own = {
-        name: (float(group.mean()), float(group.var(ddof=1)) if len(group) > 1 else math.nan)
-        for name, group in zip(names, groups, strict=True)
+        name: (float(group.mean()), variance, len(group))
+        for name, group, variance in zip(names, groups, variances, strict=True)
     }
     spread_p = _spread_test(groups)
-    counts = {name: len(group) for name, group in zip(names, groups, strict=True)}
     if freedom < 1:
         ratio = residual = math.nan
-        means, inverse = np.array([mean for mean, _ in own.values()]), np.eye(len(names))
+        means, inverse = np.array([mean for mean, *_ in own.values()]), np.eye(len(names))
     else:
         ratio = _seed_ratio(y, X, Z)
         means, inverse, residual = _solve(y, X, Z, ratio)
@@ -122,7 +116,6 @@ def fit(values: Values) -> Fit:
     return Fit(
         means=dict(zip(names, means.tolist(), strict=True)),
         covariance=residual * inverse,
-        counts=counts,
         residual=residual,
         seed_ratio=ratio,
         freedom=max(0, freedom),

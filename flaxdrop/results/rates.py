@@ -29,14 +29,9 @@ class RateComparison:
     @functools.cached_property
     def effects(self) -> dict[float, dict[str, Effect]]:
         """Rate -> network -> its difference to the baseline, corrected over the networks."""
+        base = self.joint.baseline
         return {
-            rate: self._corrected(
-                {
-                    name: (at_rate(name, rate), self.joint.baseline)
-                    for name in self.networks
-                    if self._has(name, rate)
-                }
-            )
+            rate: self._compared({name: (at_rate(name, rate), base) for name in self.networks})
             for rate in self.rates
         }
 
@@ -47,19 +42,14 @@ class RateComparison:
         The baseline has no part in it.
         """
         low, high = self.rates[0], self.rates[-1]
-        return self._corrected(
-            {
-                name: (at_rate(name, high), at_rate(name, low))
-                for name in self.networks
-                if self._has(name, low) and self._has(name, high)
-            }
+        return self._compared(
+            {name: (at_rate(name, high), at_rate(name, low)) for name in self.networks}
         )
 
-    def _has(self, network: str, rate: float) -> bool:
-        return self.joint.has(at_rate(network, rate)) and self.joint.has(self.joint.baseline)
-
-    def _corrected(self, pairs: Mapping[str, tuple[str, str]]) -> dict[str, Effect]:
-        return corrected({name: self.joint.effect(*pair) for name, pair in pairs.items()})
+    def _compared(self, pairs: Mapping[str, tuple[str, str]]) -> dict[str, Effect]:
+        """The pairs of which both networks have cells."""
+        there = {name: pair for name, pair in pairs.items() if all(map(self.joint.has, pair))}
+        return corrected({name: self.joint.effect(*pair) for name, pair in there.items()})
 
 
 def at_rate(network: str, rate: float) -> str:

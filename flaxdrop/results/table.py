@@ -43,16 +43,16 @@ def accuracy_table(
 
 def effect_table(comparison: Comparison) -> Table:
     """How every network differs from the baseline, by every measure, with corrected p."""
-    columns: dict[str, list[str]] = {"network": [], "n": []}
-    networks = list(comparison.effects["accuracy"])
-    columns["network"] = [
-        f"{name} ({', '.join(comparison.networks[name])})" if name in comparison.merged else name
-        for name in networks
-    ]
-    columns["n"] = [f"{comparison.effects['accuracy'][name].n[0]}" for name in networks]
+    effects, merged = comparison.effects["accuracy"], comparison.merged
+    columns = {
+        "network": [
+            f"{name} ({', '.join(merged[name])})" if name in merged else name for name in effects
+        ],
+        "n": [f"{effect.n[0]}" for effect in effects.values()],
+    }
     for measure in ("accuracy", "best", "nll"):
         title = f"{measure_name(comparison, measure)} - {comparison.baseline}, {UNITS[measure]}"
-        columns[title] = [_effect(comparison.effects[measure][name]) for name in networks]
+        columns[title] = [_effect(comparison.effects[measure][name]) for name in effects]
     return Table(
         tuple(columns),
         tuple(zip(*columns.values(), strict=True)),

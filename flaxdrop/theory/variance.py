@@ -78,7 +78,7 @@ def rectified(skewness: float = 0.0, kurtosis: float = 0.0) -> Moments:
 
     Args:
       skewness: of z.
-      kurtosis: of z, its noise_factor over the normal's.
+      kurtosis: of z, its excess over the normal's.
 
     >>> u = rectified()
     >>> round(u.variance / u.square, 4)
@@ -123,7 +123,7 @@ def hidden(fan_in: int, w_mean: float, w_std: float) -> tuple[Moments, float]:
     """The units x = ReLU(BN(W u)) behind random weights, for independent u = ReLU(N(0, 1)).
 
     The sum z_j = sum_i w_ji u_i, normalised, is normal but for its cumulants, which add up. Those
-    of u, from its moments phi(0), 1/2, 2 phi(0), 3/2, are a skewness of 1.638 and an noise_factor
+    of u, from its moments phi(0), 1/2, 2 phi(0), 3/2, are a skewness of 1.638 and an excess
     kurtosis of 2.41; with n = fan_in and s^2 = E[w^2]
 
         skewness(z) = skewness(u) E[w^3] / (sqrt(n) s^3)

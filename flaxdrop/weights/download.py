@@ -3,27 +3,27 @@
 import pathlib
 
 from flaxdrop.cache_directory import cache_directory
+from flaxdrop.weights.optional import optional
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/densenet/"
 _KERAS_FILE = _KERAS + "densenet{}_weights_tf_dim_ordering_tf_kernels{}.h5"
 
+_MD5 = {
+    (121, ""): "9d60b8095a5708f2dcce2bca79d332c7",
+    (169, ""): "d699b8f76981ab1b30698df4c175e90b",
+    (201, ""): "1ceb130c1ea1b78c3bf6114dbdfd8807",
+    (121, "notop"): "30ee3e1110167f948a6b9946edeeb738",
+    (169, "notop"): "b8c4d4c20dd625c148057b9ff1c1176b",
+    (201, "notop"): "c13680b51ded0fb44dff2d8f86ac8bb1",
+}
+
 # Name -> (URL, hash): the files of keras.applications, with the checksums in its source.
 PUBLISHED = {
-    "keras-densenet121": (_KERAS_FILE.format(121, ""), "md5:9d60b8095a5708f2dcce2bca79d332c7"),
-    "keras-densenet169": (_KERAS_FILE.format(169, ""), "md5:d699b8f76981ab1b30698df4c175e90b"),
-    "keras-densenet201": (_KERAS_FILE.format(201, ""), "md5:1ceb130c1ea1b78c3bf6114dbdfd8807"),
-    "keras-densenet121-notop": (
-        _KERAS_FILE.format(121, "_notop"),
-        "md5:30ee3e1110167f948a6b9946edeeb738",
-    ),
-    "keras-densenet169-notop": (
-        _KERAS_FILE.format(169, "_notop"),
-        "md5:b8c4d4c20dd625c148057b9ff1c1176b",
-    ),
-    "keras-densenet201-notop": (
-        _KERAS_FILE.format(201, "_notop"),
-        "md5:c13680b51ded0fb44dff2d8f86ac8bb1",
-    ),
+    f"keras-densenet{depth}{top and '-' + top}": (
+        _KERAS_FILE.format(depth, top and f"_{top}"),
+        f"md5:{md5}",
+    )
+    for (depth, top), md5 in _MD5.items()
 }
 
 TIMEOUT = 10.0  # seconds without an answer
@@ -51,12 +51,7 @@ def download_pretrained(source: str, known_hash: str | None = None) -> pathlib.P
         raise ValueError(f"weights {source}: a URL needs the SHA-256 of what it gives")
     else:
         url = source
-    try:
-        import pooch  # optional
-    except ImportError:
-        raise ValueError(
-            f'weights {url}: a download needs pooch; pip install "flaxdrop[pretrained]"'
-        ) from None
+    pooch = optional("pooch", f"{url}: a download")
     folder = cache_directory() / "weights"
     downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
     try:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from flaxdrop.memory import check_fits
+from flaxdrop.weights.optional import optional
 
 
 def read_keras(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -23,12 +24,7 @@ def read_keras(path: str | pathlib.Path) -> dict[str, np.ndarray]:
       ValueError: the file cannot be read, is damaged, or has another layout; h5py is not installed.
     """
     path = pathlib.Path(path)
-    try:
-        import h5py  # optional
-    except ImportError:
-        raise ValueError(
-            f'weights {path}: reading .h5 needs h5py; pip install "flaxdrop[pretrained]"'
-        ) from None
+    h5py = optional("h5py", f"{path}: reading .h5")
     try:
         with path.open("rb"), h5py.File(path, "r") as file:
             return _weights(file.get("model_weights", file))

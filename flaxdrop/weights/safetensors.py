@@ -8,6 +8,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from flaxdrop.weights.optional import optional
+
 _DTYPES: dict[str, Any] = {
     "BF16": ml_dtypes.bfloat16,
     "BOOL": np.bool_,
@@ -25,12 +27,10 @@ def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
         weights; safetensors is not installed.
     """
     path = pathlib.Path(path)
+    package = optional("safetensors", f"{path}: .safetensors")
     try:
-        from safetensors import deserialize  # optional; its `numpy.load` knows no bf16
-    except ImportError:
-        raise _missing(path) from None
-    try:
-        return {name: _array(name, **tensor) for name, tensor in deserialize(path.read_bytes())}
+        tensors = package.deserialize(path.read_bytes())  # its `numpy.load` knows no bf16
+        return {name: _array(name, **tensor) for name, tensor in tensors}
     except OSError as error:
         raise ValueError(f"weights {path}: {error.strerror or error}") from error
     except Exception as error:  # the package has a type of its own for damaged files
@@ -46,10 +46,7 @@ def write_safetensors(path: str | pathlib.Path, tensors: Mapping[str, np.ndarray
       OSError: it cannot be written.
     """
     path = pathlib.Path(path)
-    try:
-        from safetensors.numpy import save  # optional
-    except ImportError:
-        raise _missing(path) from None
+    save = optional("safetensors.numpy", f"{path}: .safetensors").save
     aside = path.with_suffix(".partial")
     # The package takes an array's memory as it lies, whatever the strides.
     aside.write_bytes(save({name: np.ascontiguousarray(array) for name, array in tensors.items()}))
@@ -60,9 +57,3 @@ def _array(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
     if dtype not in _DTYPES:
         raise ValueError(f"tensor {name} is {dtype}, must be one of {', '.join(_DTYPES)}")
     return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
-
-
-def _missing(path: pathlib.Path) -> ValueError:
-    return ValueError(
-        f'weights {path}: .safetensors needs safetensors; pip install "flaxdrop[pretrained]"'
-    )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flaxdrop.memory import check_fits
+from flaxdrop.weights.optional import optional
 
 
 def read_torch(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -31,12 +32,7 @@ def read_torch(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise ValueError(f"weights {path}: {error.strerror or error}") from error
     with file:
-        try:
-            import torch  # optional
-        except ImportError:
-            raise ValueError(
-                f'weights {path}: {path.suffix} needs torch; pip install "flaxdrop[torch]"'
-            ) from None
+        torch = optional("torch", f"{path}: {path.suffix}", extra="torch")
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
             found = dict(_state_dicts(content, torch.is_tensor))
