@@ -50,10 +50,10 @@ def get_config(form: str = "full") -> ml_collections.ConfigDict:
     if form == "tiny":
         config.depth = 50
         config.variants = "none,p6"
-        config.image_size = 64
+        config.image_size = 48
         config.train_examples = 1020
         config.test_examples = 510
-        config.epochs = 8
+        config.epochs = 6
         config.batch = 32
         config.seeds = 1
     return config
