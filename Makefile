@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-all docs lint torture clean
+.PHONY: demo test test-all docs lint torture tpu clean
 
 demo: $(VENV)/demo
 	$(BIN)/python -m benchmarks.preresnet --config configs/digits.py
@@ -30,6 +30,13 @@ torture: $(VENV)/test
 docs: $(VENV)/docs
 	rm -rf docs/generated
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+
+# What a TPU's compiler says of the programs, on a host without one: minutes a program.
+NETWORKS ?= preresnet-20,preresnet-110,vgg,densenet-40
+PRECISION ?= bfloat16
+tpu: $(VENV)/demo
+	$(INSTALL) '.[tpu]'
+	$(BIN)/python -m benchmarks.throughput.tpu --networks $(NETWORKS) --precision $(PRECISION)
 
 lint: $(VENV)/test $(VENV)/docs
 	$(BIN)/pre-commit run --all-files

@@ -36,6 +36,7 @@ TOOLS = (
     "throughput",
     "throughput.scale",
     "throughput.profile",
+    "throughput.tpu",
 )
 _FOLDER = pathlib.Path(__file__).parents[1]
 

@@ -16,7 +16,7 @@ from benchmarks.harness.planning import make_plan
 from benchmarks.preresnet import STUDY
 from benchmarks.throughput import workload
 from flaxdrop.training.cells import compile_programs
-from flaxdrop.training.lowering import make_mesh, on_every_device
+from flaxdrop.training.tracing import make_mesh, on_every_device
 
 Seconds = Mapping[str, float]
 

@@ -25,9 +25,9 @@ from flaxdrop.training.cells import (
     to_images,
 )
 from flaxdrop.training.environment import configure_jax
-from flaxdrop.training.lowering import make_mesh, over_cells
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.steps import Cell, Task
+from flaxdrop.training.tracing import make_mesh, over_cells
 
 POSITIONS = tuple(f"p{i}" for i in range(8))
 SLOTS = ("none", "p6", "all")

@@ -33,7 +33,7 @@ from benchmarks.throughput.contest import Prepared, in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 from flaxdrop.training.cells import choose_devices
 from flaxdrop.training.environment import configure_jax
-from flaxdrop.training.lowering import make_mesh
+from flaxdrop.training.tracing import make_mesh
 
 GIGA = 1e9
 _PASSES = 16  # over the activations of a block

@@ -19,8 +19,8 @@ import numpy as np
 from flaxdrop.data.augment import channel_statistics
 from flaxdrop.data.dataset import Dataset
 from flaxdrop.training.environment import compiler_options
-from flaxdrop.training.lowering import lower, make_mesh, on_every_device, one_of, stack
 from flaxdrop.training.task import Cell, Images, State, Task
+from flaxdrop.training.tracing import make_mesh, on_every_device, one_of, stack, trace
 
 
 def choose_devices(count: int) -> list[jax.Device]:
@@ -127,22 +127,22 @@ def compile_programs(
     began = time.perf_counter()
     mesh = make_mesh(devices, devices_per_cell)
     data = on_every_device(mesh, images.as_rows())
-    lowered = lower(task, data, example, mesh, cells_per_device)
-    place = jax.jit(stack, out_shardings=lowered.one_each)
+    traced = trace(task, data, example, mesh, cells_per_device)
+    place = jax.jit(stack, out_shardings=traced.one_each)
     # It runs once: on a CPU, optimising the code of its random numbers costs more than half of all;
     # not at all, and it takes ten times as long to draw them.
     hasty = {"xla_backend_optimization_level": 1} if devices[0].platform == "cpu" else None
     wide = compiler_options(devices[0])
     # One compiles, largely on one core, while the next is traced; the longest first.
     compilers = ThreadPoolExecutor()
-    training = compilers.submit(lowered.train.compile, wide)
-    started = compilers.submit(lowered.start.lower().compile, hasty)
+    training = compilers.submit(traced.train.lower().compile, wide)
+    started = compilers.submit(traced.start.lower().compile, hasty)
     train: Any = training.result()
     start: Any = started.result()
 
     @functools.cache
     def evaluating() -> Future[Callable[..., State]]:
-        return compilers.submit(lambda: lowered.evaluate().compile(wide))
+        return compilers.submit(lambda: traced.evaluate().lower().compile(wide))
 
     return Programs(
         start=lambda cells: start(data, cells),
@@ -151,7 +151,7 @@ def compile_programs(
         evaluate=lambda states: evaluating().result()(data, states),
         temporary_bytes=train.memory_analysis().temp_size_in_bytes,
         cells_in_parallel=len(devices) // devices_per_cell * cells_per_device,
-        like=one_of(lowered.states),
+        like=one_of(traced.states),
         place=place,
         compile_seconds=time.perf_counter() - began,
         training_text=train.as_text,

@@ -21,8 +21,8 @@ from flaxdrop.hashing import key_to_words
 from flaxdrop.training import steps
 from flaxdrop.training.cells import Programs
 from flaxdrop.training.environment import compiler_options, cores
-from flaxdrop.training.lowering import lower_streamed, make_mesh, on_every_device, one_of, stack
 from flaxdrop.training.task import Cell, Images, State, Task
+from flaxdrop.training.tracing import make_mesh, on_every_device, one_of, stack, trace_streamed
 
 
 def is_streamed(images: Images) -> bool:
@@ -53,19 +53,19 @@ def compile_streamed_programs(
     began = time.perf_counter()
     mesh = make_mesh(devices, devices_per_cell)
     on_device = _without_images(images)
-    lowered = lower_streamed(task, on_device, example, mesh, cells_per_device)
+    traced = trace_streamed(task, on_device, example, mesh, cells_per_device)
     data = on_every_device(mesh, on_device)
     wide = compiler_options(devices[0])
     compilers = ThreadPoolExecutor()
-    training = compilers.submit(lowered.train.compile, wide)
-    start: Any = lowered.start.lower().compile()
+    training = compilers.submit(traced.train.lower().compile, wide)
+    start: Any = traced.start.lower().compile()
     step: Any = training.result()
     feed = _Feed(task, images, workers)
 
     def train(count: int, cells: Cell, states: State) -> State:
         batches = feed.batches(cells, int(states.step[0]))
         for _ in range(count):
-            x, y = jax.device_put(next(batches), lowered.one_each)
+            x, y = jax.device_put(next(batches), traced.one_each)
             states, done = step(data, cells, states, x, y)
             feed.watch(done)
         return states
@@ -73,7 +73,7 @@ def compile_streamed_programs(
     @functools.cache
     def evaluating() -> Future[tuple[Any, ...]]:
         return compilers.submit(
-            lambda: tuple(program.compile(wide) for program in lowered.evaluate())
+            lambda: tuple(program.lower().compile(wide) for program in traced.evaluate())
         )
 
     def evaluate(states: State) -> State:
@@ -91,8 +91,8 @@ def compile_streamed_programs(
         evaluate=evaluate,
         temporary_bytes=step.memory_analysis().temp_size_in_bytes,
         cells_in_parallel=len(devices) // devices_per_cell * cells_per_device,
-        like=one_of(lowered.states),
-        place=jax.jit(stack, out_shardings=lowered.one_each),
+        like=one_of(traced.states),
+        place=jax.jit(stack, out_shardings=traced.one_each),
         compile_seconds=time.perf_counter() - began,
         training_text=step.as_text,
         waited_seconds=lambda: feed.waited,

@@ -4,7 +4,7 @@ import pytest
 
 from flaxdrop.cache_directory import cache_directory
 from flaxdrop.data import cache
-from flaxdrop.training.lowering import make_mesh, on_every_device
+from flaxdrop.training.tracing import make_mesh, on_every_device
 
 
 @pytest.fixture

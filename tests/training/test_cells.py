@@ -10,9 +10,9 @@ import flaxdrop
 from flaxdrop.models.preresnet import PreResNet
 from flaxdrop.placement import Placement
 from flaxdrop.training import cells, steps
-from flaxdrop.training.lowering import make_mesh, stack
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.task import Cell, Task
+from flaxdrop.training.tracing import make_mesh, stack
 
 pytestmark = pytest.mark.optimised
 

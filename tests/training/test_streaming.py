@@ -15,9 +15,9 @@ from PIL import Image
 from flaxdrop.data import load, stream
 from flaxdrop.placement import Placement
 from flaxdrop.training import cells, steps, streaming
-from flaxdrop.training.lowering import stack
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.task import Cell, Task
+from flaxdrop.training.tracing import stack
 
 TRAIN, TEST, SIDE, BATCH = 21, 5, 6, 4
 

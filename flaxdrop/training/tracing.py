@@ -1,4 +1,4 @@
-"""The programs of a task, lowered: for the devices that are here, or for others.
+"""The programs of a task, traced: to be compiled for devices that are here, or for others.
 
 With n devices, n cells or a multiple train at a time, each whole on one: no collective runs. Only a
 cell that has several devices splits its batch over them.
@@ -96,7 +96,7 @@ def over_cells(
     return jax.jit(of_all, donate_argnums=donate, out_shardings=whole)
 
 
-def _traced(function: Callable[..., Any], *example: Any) -> Callable[..., Any]:
+def _traced_before(function: Callable[..., Any], *example: Any) -> Callable[..., Any]:
     """The function, traced outside of a mesh: what was traced there before is not once more."""
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), example)
     jaxpr, result = jax.make_jaxpr(function, return_shape=True)(*shapes)
@@ -105,28 +105,28 @@ def _traced(function: Callable[..., Any], *example: Any) -> Callable[..., Any]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Lowered:
-    """The programs of a task, traced or lowered, to be compiled.
+class Traced:
+    """The programs of a task, to be lowered and compiled.
 
     Attributes:
       start: (data, cells) -> states.
       train: (count, data, cells, states) -> states.
-      evaluate: lowers (data, states) -> states.
+      evaluate: traces (data, states) -> states.
       states: shapes of what `start` gives, with their leading axis over cells.
       one_each: where an array with a leading axis over cells lies.
     """
 
     start: jax.stages.Traced
-    train: jax.stages.Lowered
-    evaluate: Callable[[], jax.stages.Lowered]
+    train: jax.stages.Traced
+    evaluate: Callable[[], jax.stages.Traced]
     states: Any
     one_each: NamedSharding
 
 
-def lower(
+def trace(
     task: Task, images: Images, example: Cell, mesh: Mesh, cells_per_device: int = 1
-) -> Lowered:
-    """Lowers the programs of a task, without running anything.
+) -> Traced:
+    """Traces the programs of a task, without running anything.
 
     Args:
       task: what is trained.
@@ -135,7 +135,7 @@ def lower(
       mesh: of `make_mesh`; its devices need not be here.
       cells_per_device: how many train on each at a time.
     """
-    own = _Traced.of(task, images, example, mesh, cells_per_device)
+    own = _Common.of(task, images, example, mesh, cells_per_device)
     train = own.over(
         lambda count, data, cell, state: steps.train_steps(
             task, count, data, cell, state, own.spread
@@ -144,39 +144,39 @@ def lower(
         (3,),
     )
     evaluate = own.over(lambda data, state: steps.eval_step(task, data, state, own.spread), 1, (1,))
-    return Lowered(
+    return Traced(
         start=own.start,
-        train=train.lower(jnp.int32(0), own.data, own.cells, own.states),
-        evaluate=lambda: evaluate.lower(own.data, own.states),
+        train=train.trace(jnp.int32(0), own.data, own.cells, own.states),
+        evaluate=lambda: evaluate.trace(own.data, own.states),
         states=own.states,
         one_each=own.one_each,
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class LoweredStreamed:
+class TracedStreamed:
     """The programs of a task whose images come batch by batch.
 
     Attributes:
       start: (data, cells) -> states.
       train: (data, cells, states, x, y) -> (states, their steps).
-      evaluate: lowers (states) -> sums; (data, start, x, y, real, states, sums) -> sums; (states,
+      evaluate: traces (states) -> sums; (data, start, x, y, real, states, sums) -> sums; (states,
         sums) -> states.
       states: shapes of what `start` gives, with their leading axis over cells.
       one_each: where an array with a leading axis over cells lies.
     """
 
     start: jax.stages.Traced
-    train: jax.stages.Lowered
-    evaluate: Callable[[], tuple[jax.stages.Lowered, ...]]
+    train: jax.stages.Traced
+    evaluate: Callable[[], tuple[jax.stages.Traced, ...]]
     states: Any
     one_each: NamedSharding
 
 
-def lower_streamed(
+def trace_streamed(
     task: Task, images: Images, example: Cell, mesh: Mesh, cells_per_device: int = 1
-) -> LoweredStreamed:
-    """Lowers the programs of a task, one step of training or evaluation each.
+) -> TracedStreamed:
+    """Traces the programs of a task, one step of training or evaluation each.
 
     Args:
       task: what is trained.
@@ -185,7 +185,7 @@ def lower_streamed(
       mesh: of `make_mesh`.
       cells_per_device: how many train on each at a time.
     """
-    own = _Traced.of(task, images, example, mesh, cells_per_device)
+    own = _Common.of(task, images, example, mesh, cells_per_device)
     image, examples = images.x_train.shape[1:], len(images.y_test)
     batches, batch = steps.evaluation_batches(examples)
 
@@ -209,7 +209,7 @@ def lower_streamed(
     def close(state: State, sums: steps.Sums) -> State:
         return steps.close_epoch(task, state, steps.mean_of(sums, examples))
 
-    def lowered_evaluation() -> tuple[jax.stages.Lowered, ...]:
+    def traced_evaluation() -> tuple[jax.stages.Traced, ...]:
         begin = own.over(lambda _: steps.no_sums(batches * batch), 0).trace(own.states)
         sums = _shapes(begin.out_info, own.one_each)
         test = jax.ShapeDtypeStruct
@@ -220,25 +220,25 @@ def lower_streamed(
             test((batch,), jnp.bool_, sharding=own.shared),
         )
         return (
-            begin.lower(),
-            own.over(add, 5, (6,)).lower(own.data, *arrays, own.states, sums),
-            own.over(close, 0, (0,)).lower(own.states, sums),
+            begin,
+            own.over(add, 5, (6,)).trace(own.data, *arrays, own.states, sums),
+            own.over(close, 0, (0,)).trace(own.states, sums),
         )
 
     each = (own.cells_in_parallel, task.recipe.batch)
     x = jax.ShapeDtypeStruct((*each, *image), jnp.uint8, sharding=own.one_each)
     y = jax.ShapeDtypeStruct(each, jnp.int32, sharding=own.one_each)
-    return LoweredStreamed(
+    return TracedStreamed(
         start=own.start,
-        train=own.over(step, 1, (2,)).lower(own.data, own.cells, own.states, x, y),
-        evaluate=lowered_evaluation,
+        train=own.over(step, 1, (2,)).trace(own.data, own.cells, own.states, x, y),
+        evaluate=traced_evaluation,
         states=own.states,
         one_each=own.one_each,
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class _Traced:
+class _Common:
     """What the programs of a task have in common."""
 
     data: Images
@@ -254,7 +254,7 @@ class _Traced:
     @classmethod
     def of(
         cls, task: Task, images: Images, example: Cell, mesh: Mesh, cells_per_device: int
-    ) -> "_Traced":
+    ) -> "_Common":
         devices_per_cell = mesh.shape.get(_BATCH, 1)
         cells_in_parallel = mesh.size // devices_per_cell * cells_per_device
         one_each = NamedSharding(mesh, PartitionSpec(_AXIS))
@@ -263,8 +263,8 @@ class _Traced:
 
         data = _shapes(images, shared)
         cells = _shapes(jax.eval_shape(stack, [example] * cells_in_parallel), one_each)
-        initial_state = _traced(functools.partial(steps.initial_state, task), data, one_of(cells))
-        start = over(initial_state, 1).trace(data, cells)
+        initial_state = functools.partial(steps.initial_state, task)
+        start = over(_traced_before(initial_state, data, one_of(cells)), 1).trace(data, cells)
         return cls(
             data=data,
             cells=cells,
