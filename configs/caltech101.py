@@ -51,9 +51,9 @@ def get_config(form: str = "full") -> ml_collections.ConfigDict:
         config.depth = 50
         config.variants = "none,p6"
         config.image_size = 48
-        config.train_examples = 1020
-        config.test_examples = 510
-        config.epochs = 6
+        config.train_examples = 510
+        config.test_examples = 255
+        config.epochs = 4
         config.batch = 32
         config.seeds = 1
     return config
