@@ -6,7 +6,8 @@ A run is killed at any moment or at a call of the file system that is chosen by 
 fails from such a call on: it is full, has no inodes, or gives EIO. Then the same command goes on,
 until it is finished. It holds if the digests are those of a run that nobody disturbed, no row is
 there twice, and nothing half-written is left. Command lines with fields by chance hold if they end
-with status 0 or 2, in one line, with bounded time and memory.
+with status 0 or 2, in one line, with bounded time and memory. The words of masks go through
+batteries of statistical tests.
 """
 
 import argparse
@@ -24,14 +25,21 @@ def _fuzz(torture: Torture) -> None:
         torture.check("command lines with fields by chance", not words, words)
 
 
+def _count_words(torture: Torture) -> None:
+    torture.words.add(_BLOCKS)
+    torture.counts["words of masks"] = torture.words.words
+
+
 WAYS = {
     "kills": Torture.kills,
     "calls": Torture.kills_at_calls,
     "disks": Torture.bad_disks,
     "files": Torture.small_files,
     "fields": _fuzz,
+    "words": _count_words,
 }
-_CASES = 20  # command lines, for each disturbed run
+_CASES = 20  # command lines a turn
+_BLOCKS = 8  # of the words of each axis
 
 
 def main() -> int:
@@ -52,6 +60,9 @@ def main() -> int:
         while time.monotonic() < end:
             WAYS[ways[turn % len(ways)]](torture)
             turn += 1
+        if torture.words.words:
+            faults = torture.words.faults()
+            torture.check("batteries of tests of the words", not faults, str(faults))
     print(f"seed {options.seed}")
     for words, count in sorted(torture.counts.items()):
         print(f"{count:6} {words}")

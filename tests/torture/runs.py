@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from tests.torture.masks import MaskWords
 from tests.torture.zygote import Ended, Zygote
 
 CONFIG = """
@@ -45,6 +46,7 @@ class Torture:
         self.folder, self.chance = folder, random.Random(seed)
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
+        self.words = MaskWords()
         self.shim = build_shim(folder)
         self.zygote = Zygote(folder, self.shim)
         (folder / "torture.py").write_text(CONFIG)
