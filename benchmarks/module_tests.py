@@ -11,7 +11,7 @@ import functools
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 from tqdm import tqdm
@@ -34,36 +34,34 @@ from benchmarks.harness.arguments import Flag, tool
 from flaxdrop.plots.theory import Series, module_test
 from flaxdrop.results.provenance import versions
 from flaxdrop.table import Table
-from flaxdrop.theory.simulation import NORMS, SLOTS, Estimate
+from flaxdrop.theory.simulation import NORMS, SLOTS
 
 
 def draw(results: Sequence[Result], folder: pathlib.Path) -> list[pathlib.Path]:
     """Writes both figures; returns their paths."""
     paths = [folder / "figure1.png", folder / "figure2.png"]
+
+    def series(test: str, forms: Mapping[str, Callable[[float], float]]) -> dict[str, Series]:
+        own = [result for result in results if result.test == test]
+        points = {case: {one.x: one.estimate for one in own if one.case == case} for case in forms}
+        return {case: Series(points[case], form) for case, form in forms.items()}
+
     orders = {
-        case: Series(
-            _points(results, "figure1", case),
-            functools.partial(figure1, before=before),
-        )
-        for case, before in (("before the weight", True), ("after the weight", False))
+        "before the weight": functools.partial(figure1, before=True),
+        "after the weight": functools.partial(figure1, before=False),
     }
     module_test(
-        {"dropout before or after a weight, p = 0.5": orders},
+        {"dropout before or after a weight, p = 0.5": series("figure1", orders)},
         paths[0],
         label="mean of the weights",
         title="Figure 1: variance shift by the order of dropout and weight",
     )
-    by_rate = {f"p = {rate}": rate for rate in RATES}
+    alone = {f"p = {rate}": functools.partial(_branch, rate) for rate in RATES}
+    sums = {f"p = {rate}": functools.partial(figure2, rate=rate) for rate in RATES}
     module_test(
         {
-            "branch alone: its first norm makes all inputs one": {
-                case: Series(_points(results, BRANCH, case), functools.partial(_branch, rate))
-                for case, rate in by_rate.items()
-            },
-            "residual sum": {
-                case: Series(_points(results, SUM, case), functools.partial(figure2, rate=rate))
-                for case, rate in by_rate.items()
-            },
+            "branch alone: its first norm makes all inputs one": series(BRANCH, alone),
+            "residual sum": series(SUM, sums),
         },
         paths[1],
         label="standard deviation of the input",
@@ -75,10 +73,6 @@ def draw(results: Sequence[Result], folder: pathlib.Path) -> list[pathlib.Path]:
 def _branch(rate: float, std: float) -> float:
     del std
     return figure2(0.0, rate)
-
-
-def _points(results: Sequence[Result], test: str, case: str) -> dict[float, Estimate]:
-    return {one.x: one.estimate for one in results if (one.test, one.case) == (test, case)}
 
 
 def slot_table(results: Sequence[Result]) -> Table:
@@ -107,9 +101,18 @@ def _cell(result: Result) -> str:
     return f"{result.estimate.ratio:.3f}{form}"
 
 
-def run(workdir: str, batch: int, draws: int) -> None:
-    """Simulates, and writes the figures and `module_tests.json` to `workdir`."""
-    folder = pathlib.Path(workdir)
+FLAGS = (
+    Flag("workdir", "runs/module_tests", "the folder that results go to"),
+    Flag("batch", 100_000, "how many examples a draw has"),
+    Flag("draws", 10, "how often inputs, weights and masks are drawn"),
+)
+
+
+@tool(__doc__, FLAGS)
+def main(options: SimpleNamespace) -> None:
+    """Simulates, and writes the figures and `module_tests.json` to the folder."""
+    batch, draws = options.batch, options.draws
+    folder = pathlib.Path(options.workdir)
     folder.mkdir(parents=True, exist_ok=True)
     results = list(tqdm(simulate(batch, draws), total=COUNT, unit="ratio"))
     paths = draw(results, folder)
@@ -135,19 +138,6 @@ def run(workdir: str, batch: int, draws: int) -> None:
         f" of {compared} comparisons over {draws} draws each"
     )
     print(f"pictures  {paths[0]}, {paths[1]}\nresults   {path}")
-
-
-FLAGS = (
-    Flag("workdir", "runs/module_tests", "the folder that results go to"),
-    Flag("batch", 100_000, "how many examples a draw has"),
-    Flag("draws", 10, "how often inputs, weights and masks are drawn"),
-)
-
-
-@tool(__doc__, FLAGS)
-def main(options: SimpleNamespace) -> None:
-    """Runs the tool."""
-    run(options.workdir, options.batch, options.draws)
 
 
 if __name__ == "__main__":

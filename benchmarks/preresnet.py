@@ -27,8 +27,6 @@ SCORES = {
     "caltech101": 0.841964,
 }
 
-POSITIONS = ("p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7")
-
 # Dropout commutes with a ReLU: on both sides of one it is the same network, with other masks.
 SAME = (("p6", "p5"), ("p2", "p3"))
 
@@ -103,7 +101,7 @@ class PreResNetSettings(Settings):
 def variants(settings: PreResNetSettings, classes: int) -> Mapping[str, Variant]:
     """No dropout, and dropout at one place of every block: a variant for each place."""
     model = settings.network(classes)
-    slots = POSITIONS if settings.block == "basic" else BOTTLENECK_SLOTS
+    slots = tuple(LABELS) if settings.block == "basic" else BOTTLENECK_SLOTS
     return {"none": Variant(model, Placement())} | {
         slot: Variant(model, Placement({slot: settings.rate}, {slot: settings.mask}))
         for slot in slots

@@ -31,7 +31,7 @@ PAGE = pathlib.Path("BENCHMARKS.md")
 SECTIONS: Sections = {FILE: section}
 
 
-def read_rows(jobs: Sequence[Job], folder: pathlib.Path) -> dict[str, list[Row]]:
+def read_rows(jobs: Sequence[Job]) -> dict[str, list[Row]]:
     """Study -> the rows of its ledger; those of the present numerics are checked.
 
     Raises:
@@ -39,7 +39,7 @@ def read_rows(jobs: Sequence[Job], folder: pathlib.Path) -> dict[str, list[Row]]
     """
     rows = {}
     for study in dict.fromkeys(job.study.name for job in jobs):
-        path = folder / f"{study}.jsonl"
+        path = LEDGERS / f"{study}.jsonl"
         rows[study], warnings = ledger.read(path)
         if warnings:
             raise ValueError(warnings[0])
@@ -68,26 +68,20 @@ def _fault(row: Row, known: Mapping[str, Job]) -> str:
     return "" if row.placement == placement else f"placement is {row.placement}, not {placement}"
 
 
-def page(
-    jobs: Sequence[Job], folder: pathlib.Path, sections: Sections
-) -> tuple[str, list[Picture]]:
+def page() -> tuple[str, list[Picture]]:
     """The text of BENCHMARKS.md, and its pictures.
-
-    Args:
-      jobs: of the reproduction.
-      folder: of the ledgers.
-      sections: of ledgers that are not of a study.
 
     Raises:
       ValueError: as `read_rows`.
     """
-    rows = read_rows(jobs, folder)
+    jobs = all_jobs()
+    rows = read_rows(jobs)
     runs = progress(jobs, rows)
     other = {study: sum(row.numerics != NUMERICS for row in found) for study, found in rows.items()}
     others = [
         _section(path, render_section)
-        for name, render_section in sections.items()
-        if (path := folder / name).exists()
+        for name, render_section in SECTIONS.items()
+        if (path := LEDGERS / name).exists()
     ]
     return render(runs, others, other), pictures(runs)
 
@@ -139,19 +133,10 @@ def _others(pictures: Sequence[Picture]) -> list[pathlib.Path]:
     return sorted(set(FOLDER.glob("*.png")) - {picture.path for picture in pictures})
 
 
-def main(
-    arguments: Sequence[str] | None = None,
-    jobs: Sequence[Job] | None = None,
-    sections: Sections = SECTIONS,
-) -> int:
-    """Runs it as a command line says; returns the exit status."""
-    found = all_jobs() if jobs is None else jobs
-
-    @tool(__doc__, (Flag("check", False, "write nothing; exit status 2 if the page is stale"),))
-    def run(options: SimpleNamespace) -> None:
-        (check if options.check else write)(*page(found, LEDGERS, sections))
-
-    return run(arguments)
+@tool(__doc__, (Flag("check", False, "write nothing; exit status 2 if the page is stale"),))
+def main(options: SimpleNamespace) -> None:
+    """Writes the page or checks it."""
+    (check if options.check else write)(*page())
 
 
 if __name__ == "__main__":

@@ -89,20 +89,15 @@ def _predict(run: FinishedRun, name: str, seed: int, samples: int) -> tuple[np.n
     key = jax.random.key(seed)
 
     @jax.jit
-    def once(x: jax.Array) -> jax.Array:
-        logits: jax.Array = model.apply(variables, augment.normalise(x, images.mean, images.std))
-        return jax.nn.softmax(logits)
-
-    @jax.jit
-    def many(x: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
+    def predict(x: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
         x = augment.normalise(x, images.mean, images.std)
-        return mc_predict(model, variables, x, placement, key=key, samples=samples)
+        one = jax.nn.softmax(model.apply(variables, x))
+        return one, *mc_predict(model, variables, x, placement, key=key, samples=samples)
 
     starts = range(0, len(images.x_test), _BATCH)
     parts = [images.x_test[first : first + _BATCH] for first in starts]
-    one = np.concatenate([once(x) for x in parts])
-    drawn = [many(x, jax.random.fold_in(key, i)) for i, x in enumerate(parts)]
-    return one, *(np.concatenate(kind) for kind in zip(*drawn, strict=True))
+    found = [predict(x, jax.random.fold_in(key, i)) for i, x in enumerate(parts)]
+    return tuple(np.concatenate(kind) for kind in zip(*found, strict=True))
 
 
 def _scores(p: np.ndarray, y: np.ndarray) -> tuple[str, ...]:

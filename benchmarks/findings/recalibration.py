@@ -73,18 +73,18 @@ def harm_table(
     """
     cells = []
     for variant in order:
-        told = [variant, f"{len(after[variant])}"]
-        for measure in (0, 1):
-            sides = (_values(side[variant], measure) for side in (after, before))
-            told.append(f"{paired(*sides):+.2f}")
+        repairs = [
+            paired(_values(after[variant], measure), _values(before[variant], measure))
+            for measure in (0, 1)
+        ]
         harms = [
             paired(_values(accuracies[variant], 0), _values(accuracies[baseline], 0))
             for accuracies in (before, after)
             if variant != baseline and baseline in accuracies
         ]
-        told += [f"{harm:+.2f}" for harm in harms] or ["-", "-"]
-        told.append(_share(*harms) if harms else "-")
-        cells.append(tuple(told))
+        left = (*(f"{harm:+.2f}" for harm in harms), _share(*harms)) if harms else ("-",) * 3
+        repaired = (f"{repair:+.2f}" for repair in repairs)
+        cells.append((variant, f"{len(after[variant])}", *repaired, *left))
     return Table(
         columns=(
             "variant",

@@ -163,12 +163,20 @@ def table(what: str, costs: Sequence[Cost]) -> Table:
     return Table(columns, tuple(cells), ())
 
 
-def run(sizes: Sizes, folder: pathlib.Path) -> None:
+FLAGS = (
+    Flag("quick", False, "tiny sizes, to see that it runs"),
+    Flag("folder", "docs", "the folder that the pictures go to"),
+)
+
+
+@tool(__doc__, FLAGS)
+def main(options: SimpleNamespace) -> None:
     """Measures, prints and draws.
 
     Raises:
       OSError: the pictures cannot be written.
     """
+    sizes, folder = QUICK if options.quick else Sizes(), pathlib.Path(options.folder)
     if not folder.is_dir():
         raise OSError(f"folder: {folder} is not there; name one that is")
     configure_jax()
@@ -187,18 +195,6 @@ def run(sizes: Sizes, folder: pathlib.Path) -> None:
         draw_scale(costs, path, what=sweep.what, title=f"Cost by {sweep.what}: {sweep.title}")
         print(f"{sweep.title}:\n\n{table(sweep.what, costs).markdown()}", end="")
         print(f"picture   {path}\n", flush=True)
-
-
-FLAGS = (
-    Flag("quick", False, "tiny sizes, to see that it runs"),
-    Flag("folder", "docs", "the folder that the pictures go to"),
-)
-
-
-@tool(__doc__, FLAGS)
-def main(options: SimpleNamespace) -> None:
-    """Measures."""
-    run(QUICK if options.quick else Sizes(), pathlib.Path(options.folder))
 
 
 if __name__ == "__main__":

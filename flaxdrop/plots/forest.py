@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from flaxdrop.plots.style import BAND, INK, SMALL, ZEBRA, widen
+from flaxdrop.plots.style import BAND, INK, SMALL, ZEBRA, widen, write_beside
 from flaxdrop.plots.text import balance
 from flaxdrop.plots.verdict import ends, verdict
 from flaxdrop.results.comparison import Comparison
@@ -29,13 +29,11 @@ class Rows:
     """Where the variants of a picture are: the variants of one network beside each other.
 
     Attributes:
-      variants: from top to bottom.
-      names: as they are written, broken into lines.
+      names: of the variants as they are written, broken into lines; from top to bottom.
       middle: variant -> height of its middle, inches from the top.
       networks: network -> (upper end, lower end) of its rows.
     """
 
-    variants: tuple[str, ...]
     names: tuple[str, ...]
     middle: Mapping[str, float]
     networks: Mapping[str, tuple[float, float]]
@@ -69,7 +67,7 @@ def make_rows(
       width: of a name, inches.
       networks: those that are shown; None: all that have rows.
     """
-    variants, names = [], []
+    names = []
     middle: dict[str, float] = {}
     places = {}
     at = 0.0
@@ -80,12 +78,11 @@ def make_rows(
         for variant in sorted(own, key=comparison.order.index):
             lines = balance(words[variant], width, SMALL)
             height = 0.14 + 0.155 * len(lines)
-            variants.append(variant)
             names.append("\n".join(lines))
             middle[variant] = at + height / 2
             at += height
         places[network] = (top, at)
-    return Rows(tuple(variants), tuple(names), middle, places)
+    return Rows(tuple(names), middle, places)
 
 
 def draw_effects(
@@ -126,15 +123,7 @@ def draw_effects(
                 transform=axis.get_yaxis_transform(),
                 clip_on=False,
             )
-        axis.text(
-            1.03,
-            y,
-            str(effect).replace("-", "\N{MINUS SIGN}"),
-            transform=axis.get_yaxis_transform(),
-            fontsize=SMALL,
-            color=style.colour,
-            va="center_baseline",
-        )
+        write_beside(axis, 1.03, y, str(effect), style.colour)
     axis.set_xlim(*widen(min(values), max(values), least=0.2))
     axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     rows.shade(axis)

@@ -1,6 +1,5 @@
 """Pictures of a run for a browser: what is under the pointer is told. Needs plotly, an extra."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import plotly.graph_objects as go
 
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.plots.style import BAND, COLOURS, FAINT, INK
-from flaxdrop.plots.verdict import verdict
+from flaxdrop.plots.verdict import ends, verdict
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.plain import CURVES
 
@@ -42,8 +41,7 @@ def draw_differences(comparison: Comparison) -> go.Figure:
             mode="markers",
             marker={"color": BAND, "size": 7, "line": {"color": FAINT, "width": 1}},
         )
-        kind, (low, high) = verdict(effect), effect.interval()
-        known = not math.isnan(low)
+        kind, (low, high) = verdict(effect), ends(effect)
         figure.add_scatter(
             x=[effect.mean],
             y=[name],
@@ -54,8 +52,8 @@ def draw_differences(comparison: Comparison) -> go.Figure:
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [high - effect.mean if known else 0.0],
-                "arrayminus": [effect.mean - low if known else 0.0],
+                "array": [high - effect.mean],
+                "arrayminus": [effect.mean - low],
                 "color": kind.colour,
                 "thickness": 2,
             },

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flaxdrop.plots import style
-from flaxdrop.plots.text import signed
 from flaxdrop.plots.verdict import GAIN, LOSS, UNDECIDED, Verdict
 from flaxdrop.results import race
 from flaxdrop.results.race import Standing
@@ -72,18 +71,10 @@ def draw_race(
                 if np.clip(end, *edges) != end:
                     axis.plot([edge], [row], marker, color=verdict.colour, clip_on=False)
         axis.plot([effects[row]], [row], zorder=3, gid=names[i], **_style(verdict))
-        words = signed(effects[row], 1)
+        words = f"{effects[row]:+.1f}"
         if np.isfinite(ends).all():
-            words += f" [{signed(ends[0], 1)}, {signed(ends[1], 1)}], n = {standing.seeds[i]}"
-        axis.text(
-            1.02,
-            row,
-            words,
-            transform=axis.get_yaxis_transform(),
-            fontsize=style.SMALL,
-            color=verdict.colour,
-            va="center_baseline",
-        )
+            words += f" [{ends[0]:+.1f}, {ends[1]:+.1f}], n = {standing.seeds[i]}"
+        style.write_beside(axis, 1.02, row, words, verdict.colour)
     axis.set_ylim(len(shown) - 0.5, -0.5)
     axis.set_yticks(range(len(shown)), [names[i] for i in shown])
     for i, label in zip(shown, axis.get_yticklabels(), strict=True):

@@ -178,6 +178,19 @@ def kind(number: int, **more: Any) -> dict[str, Any]:
     return {"color": COLOURS[i], "marker": MARKERS[i], **more}
 
 
+def write_beside(axis: Axes, x: float, y: float, numbers: str, colour: str) -> None:
+    """Writes numbers right of a panel, with the minus sign of its ticks; x in widths of it."""
+    axis.text(
+        x,
+        y,
+        numbers.replace("-", "\N{MINUS SIGN}"),
+        transform=axis.get_yaxis_transform(),
+        fontsize=SMALL,
+        color=colour,
+        va="center_baseline",
+    )
+
+
 def say(axis: Axes, words: str) -> None:
     """Writes words in the middle of a panel that has nothing to show."""
     middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axis.transAxes}

@@ -9,15 +9,6 @@ from matplotlib.textpath import text_to_path
 _HINTING = 1.03  # how much wider drawn text may be than its outlines
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, as the ticks of an axis write it.
-
-    >>> signed(-0.5), signed(2.0, 1)
-    ('−0.50', '+2.0')
-    """  # noqa: RUF002
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
 @functools.cache
 def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Width of a line of text, inches."""

@@ -53,7 +53,7 @@ def draw_positions(
     key = [style.Entry("mean of a variant", LEVEL), style.Entry("a seed", SEED)]
     if not any(outcome.n for outcome in comparison.outcomes):
         key = []
-    parts, gap = block_parts(layout, rows.variants, style.INNER)
+    parts, gap = block_parts(layout, rows.middle, style.INNER)
     figure = style.new_figure(
         style.WIDTH,
         0.75 + max(rows.height, 0.6),
@@ -69,7 +69,7 @@ def draw_positions(
         draw_effects(axes[1], rows, effects)
         style.label_axis(axes[1].xaxis, f"difference to {comparison.baseline}, points")
     if parts:
-        own = {variant: effects.get(comparison.network(variant)) for variant in rows.variants}
+        own = {variant: effects.get(comparison.network(variant)) for variant in rows.middle}
         verdicts = {variant: verdict(effect) for variant, effect in own.items() if effect}
         draw_block(style.strip_of(figure, HEIGHT), parts, gap, verdicts, width=style.INNER)
     axes[0].set_yticks(

@@ -1,6 +1,6 @@
 """The published claims beside what the rows of one config say about them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from flaxdrop.results.claims import (
     MARGIN,
@@ -14,7 +14,7 @@ from flaxdrop.results.claims import (
     seeds_needed,
 )
 from flaxdrop.results.comparison import Comparison
-from flaxdrop.results.effect import UNITS, Effect
+from flaxdrop.results.effect import UNITS
 from flaxdrop.results.table import measure_name
 from flaxdrop.table import EMPTY, Table
 
@@ -47,18 +47,14 @@ def claims_table(comparison: Comparison, claims: Sequence[Claim]) -> Table:
     return Table(columns, tuple(cells), (accuracy, *NOTES))
 
 
-def claim_lines(comparison: Comparison, claims: Sequence[Claim]) -> list[str]:
+def claim_lines(comparison: Comparison, claims: Sequence[Claim]) -> Iterator[str]:
     """A line for every claim that the rows speak to, for a terminal."""
-    lines = []
     for claim in claims:
         found = judge(claim, comparison)
-        if found.verdict == NOT_RUN:
-            continue
-        line = f"{claim.words} ({claim.source}): {verdict_words(claim, found)}"
-        lines.append(
-            ". ".join(filter(None, [line, differences(found), other_verdicts(claim, comparison)]))
-        )
-    return lines
+        if found.verdict != NOT_RUN:
+            line = f"{claim.words} ({claim.source}): {verdict_words(claim, found)}"
+            others = other_verdicts(claim, comparison)
+            yield ". ".join(filter(None, [line, differences(found), others]))
 
 
 def other_verdicts(claim: Claim, comparison: Comparison) -> str:
@@ -82,7 +78,9 @@ def verdict_words(claim: Claim, found: Finding) -> str:
 
 def differences(found: Finding) -> str:
     """Every difference of a claim with its interval and its unit."""
-    return "; ".join(f"{effect.name}: {effect:+.2f} {_unit(effect)}" for effect in found.effects)
+    units = [UNITS.get(effect.measure, f"({effect.measure})") for effect in found.effects]
+    pairs = zip(found.effects, units, strict=True)
+    return "; ".join(f"{effect.name}: {effect:+.2f} {unit}" for effect, unit in pairs)
 
 
 def needed(found: Finding) -> str:
@@ -96,7 +94,3 @@ def needed(found: Finding) -> str:
     if len(known) < len(seeds):
         return "more test images, too"
     return f"{max(known)}" if known else EMPTY
-
-
-def _unit(effect: Effect) -> str:
-    return UNITS.get(effect.measure, f"({effect.measure})")

@@ -33,13 +33,8 @@ def plain(name: str, kind: Any) -> Callable[[Any], Any]:
         "right": _plain_right,
         "versions": _plain_versions,
     }
-    if name in whole:
-        return whole[name]
-    if kind is float:
-        return functools.partial(_plain_float, name)
-    if kind is str:
-        return functools.partial(_plain_text, name)
-    return functools.partial(_plain_integer, name, kind == int | None)
+    scalars = {float: _plain_float, str: _plain_text, int: _plain_integer}
+    return whole.get(name) or functools.partial(scalars.get(kind, _plain_optional), name)
 
 
 def _plain_text(name: str, value: Any) -> str:
@@ -48,9 +43,11 @@ def _plain_text(name: str, value: Any) -> str:
     return sys.intern(str(value))  # of a subclass, too
 
 
-def _plain_integer(name: str, optional: bool, value: Any) -> int | None:
-    if value is None and optional:
-        return None
+def _plain_optional(name: str, value: Any) -> int | None:
+    return None if value is None else _plain_integer(name, value)
+
+
+def _plain_integer(name: str, value: Any) -> int:
     try:
         if not isinstance(value, bool):
             return operator.index(value)

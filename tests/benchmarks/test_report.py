@@ -253,11 +253,12 @@ def test_without_a_ledger_everything_is_not_run(tmp_path, monkeypatch):
     assert report.main(["--check"]) == 0
 
 
-def test_other_ledgers_have_a_section_where_there_is_one(rendered):
+def test_other_ledgers_have_a_section_where_there_is_one(rendered, monkeypatch):
     (LEDGERS / "speeds.jsonl").write_text('{"speed": 3}\n{"speed": 4}\n')
     assert report.main(["--check"]) == 0
     sections = {"speeds.jsonl": lambda rows: f"## Speeds\n\n{len(rows)} rows\n"}
-    assert report.main([], sections=sections) == 0
+    monkeypatch.setattr(report, "SECTIONS", sections)
+    assert report.main([]) == 0
     assert "\n## Speeds\n\n2 rows\n" in PAGE.read_text()
     assert PAGE.read_text().replace("## Speeds\n\n2 rows\n\n", "") == rendered
 

@@ -138,7 +138,7 @@ def test_a_signal_stops_it_for_the_next_time(data, monkeypatch, capsys):
 def test_a_part_in_other_hands_is_passed_over(data):
     jobs = jobs_of()[:2]
     with contextlib.ExitStack() as other, as_in_a_process_of_its_own():
-        assert reproduce._claim_next(jobs, LEDGER, data, {}, other)[1].settings.rate == 0.5
+        assert reproduce._claim_next(jobs, LEDGER, data, {}, other, None)[1].settings.rate == 0.5
         assert run(jobs, data) == 0
         assert {rate for rate, *_ in cells()} == {0.25}
     assert run(jobs, data) == 0
