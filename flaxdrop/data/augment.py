@@ -1,5 +1,7 @@
 """Augmentation on the device: pure functions to run inside the compiled step."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,12 +41,40 @@ def pad_crop(key: jax.Array, x: jax.Array, pad: int) -> jax.Array:
         return x
     offsets = jax.random.randint(key, (len(x), 2), 0, 2 * pad + 1)
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    by_slices, by_selection = (
+        functools.partial(crop, pad=pad) for crop in (_crop_by_slices, _crop_by_selection)
+    )
+    if pad > _MOST_SELECTED:
+        return by_slices(padded, offsets)
+    return jax.lax.platform_dependent(padded, offsets, tpu=by_selection, default=by_slices)
+
+
+_MOST_SELECTED = 8  # pixels of padding; selection takes a pass over the images for each offset
+
+
+def _crop_by_slices(padded: jax.Array, offsets: jax.Array, pad: int) -> jax.Array:
+    # One slice an example: on a CPU half the time of gathering rows and columns by index.
+    _, height, width, channels = padded.shape
+    size = height - 2 * pad, width - 2 * pad, channels
 
     def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), x.shape[1:])
+        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), size)
 
-    # One slice an example: on a CPU half the time of gathering rows and columns by index.
     return jax.vmap(crop)(padded, offsets)
+
+
+def _crop_by_selection(padded: jax.Array, offsets: jax.Array, pad: int) -> jax.Array:
+    # A TPU makes a loop over the examples of their slices: its compiler expects 1.07 ms of 128
+    # images of CIFAR, and 0.04 ms of this.
+    for axis in (1, 2):
+        size = padded.shape[axis] - 2 * pad
+        own = offsets[:, axis - 1, None, None, None]
+        cropped = jax.lax.slice_in_dim(padded, 0, size, axis=axis)
+        for first in range(1, 2 * pad + 1):
+            part = jax.lax.slice_in_dim(padded, first, first + size, axis=axis)
+            cropped = jnp.where(own == first, part, cropped)
+        padded = cropped
+    return padded
 
 
 def flip(key: jax.Array, x: jax.Array) -> jax.Array:

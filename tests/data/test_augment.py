@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from flaxdrop.data import augment
 from flaxdrop.data.augment import channel_statistics, flip, normalise, pad_crop
 
 pytestmark = pytest.mark.optimised
@@ -32,6 +33,19 @@ def test_pad_crop_is_a_crop_of_the_padded_image(pad):
     for i, (row, column) in enumerate(offsets(cropped, pad)):
         expected = padded[i, row : row + 9, column : column + 9]
         np.testing.assert_array_equal(cropped[i], expected)
+
+
+@pytest.mark.parametrize("pad", [1, 3])
+def test_a_tpu_cuts_the_same_images_out(pad):
+    """At every pair of offsets."""
+    own = np.stack(np.indices((2 * pad + 1,) * 2), -1).reshape(-1, 2)
+    padded = jnp.asarray(positions(len(own), 9 + 2 * pad))
+    slices, selection = (
+        crop(padded, jnp.asarray(own), pad)
+        for crop in (augment._crop_by_slices, augment._crop_by_selection)
+    )
+    np.testing.assert_array_equal(slices, selection)
+    np.testing.assert_array_equal(slices[:, 0, 0, :2], own + 1)
 
 
 def test_pad_crop_is_uniform_and_independent():
