@@ -5,10 +5,12 @@
 
 import contextlib
 import importlib.util
+import io
 import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,6 +23,8 @@ NODE = "ray.io/node-id"  # a label that Ray gives to every host
 _KINDS = ("TPU", "GPU")  # two kinds round differently: the first that a host has trains alone
 _ANSWER_SECONDS = 5
 _JOIN_SECONDS = 60
+_WATCH_SECONDS = 3  # between two looks at the head
+_GONE_SECONDS = 45  # without an answer of it; Ray waits for 60
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # of HTTP/2, which gRPC speaks
 _SETTINGS = 4  # the kind of the first frame that answers it
 
@@ -118,19 +122,23 @@ def joined(address: str) -> Iterator[Cluster | None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    with _quiet():
+    with _quiet(), contextlib.ExitStack() as stack:
         with _patience(address):
             try:
                 ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise UsageError(f"cluster: cannot join {address}: {one_line(error)}") from error
         try:
+            stack.enter_context(_watched(ray.get_runtime_context().gcs_address))
             cluster = Cluster(ray)
             if cluster.kind != "CPU":  # the devices of this host are for tasks
                 jax.config.update("jax_platforms", "cpu")
             yield cluster
         finally:
-            ray.shutdown()
+            # What its threads held back is said now, by this one.
+            unsaid = io.StringIO()
+            with contextlib.redirect_stdout(unsaid), contextlib.redirect_stderr(unsaid):
+                ray.shutdown()
 
 
 def _check_answers(address: str) -> None:
@@ -153,18 +161,44 @@ def _check_answers(address: str) -> None:
 
 @contextlib.contextmanager
 def _patience(address: str) -> Iterator[None]:
-    def give_up() -> None:
-        said = f"\nerror: cluster: cannot join {address} in {_JOIN_SECONDS} s\n"
-        os.write(2, said.encode())
-        os._exit(USER_ERROR)
-
-    timer = threading.Timer(_JOIN_SECONDS, give_up)
+    words = f"cannot join {address} in {_JOIN_SECONDS} s"
+    timer = threading.Timer(_JOIN_SECONDS, _give_up, [words])
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+
+
+@contextlib.contextmanager
+def _watched(head: str) -> Iterator[None]:
+    """Ends the process, in one line, when the head is gone: Ray does so in many, and later."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        answered = time.monotonic()
+        while not ended.wait(_WATCH_SECONDS):
+            with contextlib.suppress(UsageError):
+                _check_answers(head)
+                answered = time.monotonic()
+            if time.monotonic() - answered > _GONE_SECONDS and not ended.is_set():
+                _give_up(
+                    f"its head at {head} is gone; finished cells are in the ledger, those in"
+                    " training saved: start it again, and run the same command to go on"
+                )
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _give_up(words: str) -> None:
+    """Ends the process with an error, whatever its main thread waits for."""
+    os.write(2, f"\nerror: cluster: {words}\n".encode())
+    os._exit(USER_ERROR)
 
 
 class _WithoutRay:

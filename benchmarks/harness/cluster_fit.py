@@ -11,7 +11,7 @@ from benchmarks.harness.arguments import UsageError
 from benchmarks.harness.cluster import NODE, Cluster
 from benchmarks.harness.cluster_host import UNFIT, Wanted
 
-_CHECK_SECONDS = 60.0  # in which every host has answered
+_CHECK_SECONDS = 120.0  # in which every host has answered
 _SEEN_SECONDS = 10.0  # in which a file of another host is seen
 
 

@@ -16,6 +16,7 @@ import ray
 
 import flaxdrop
 from benchmarks.harness.catalog import import_study
+from benchmarks.harness.cluster_board import BoardStop, Link
 from benchmarks.harness.plan import Plan, cell_name
 from benchmarks.harness.planning import make_plan
 from benchmarks.harness.study import Study
@@ -26,7 +27,6 @@ from flaxdrop.training.checkpoint import ATTEMPT
 from flaxdrop.training.content import Content
 from flaxdrop.training.environment import processor
 from flaxdrop.training.loop import TrainingStopped
-from flaxdrop.training.stopping import Stop
 
 # What a task returns is plain: a host that does not fit may lack every class of ours.
 FINISHED, STOPPED, UNFIT, MISTAKE, DISK = "finished", "stopped", "unfit", "mistake", "disk"
@@ -52,78 +52,6 @@ class Job:
     folder: pathlib.Path
     content: Content
     dataset: Dataset
-
-
-class Board:
-    """An actor, beside the driver: hosts tell it how far they are, it tells them when to stop."""
-
-    def __init__(self) -> None:
-        self._images: dict[int, int] = {}
-        self._curves: list[tuple[str, int, np.ndarray]] = []
-        self._said: list[str] = []
-        self._reason = ""
-
-    def tell(self, task: int, images: int, curves: Sequence[Any], said: Sequence[str]) -> str:
-        """Takes the state of a task; returns why to stop, empty: go on.
-
-        Args:
-          task: its number.
-          images: that its cells were trained on so far, by whomever.
-          curves: (cell, epoch, values), new lines of curves.
-          said: warnings.
-        """
-        self._images[task] = images
-        self._curves += curves
-        self._said += said
-        return self._reason
-
-    def look(self) -> tuple[dict[int, int], list[tuple[str, int, np.ndarray]], list[str]]:
-        """The images of each task that has begun; the lines and warnings since the last look."""
-        curves, self._curves = self._curves, []
-        said, self._said = self._said, []
-        return self._images, curves, said
-
-    def stop(self, reason: str) -> None:
-        """Makes all tasks stop."""
-        self._reason = reason
-
-
-class _Link(logging.Handler):
-    """A task's link to the board; also the handler of what is logged meanwhile."""
-
-    def __init__(self, board: Any, task: int, images: int) -> None:
-        super().__init__(logging.WARNING)
-        self.images = images
-        self._board, self._task = board, task
-        self._curves: list[tuple[str, int, np.ndarray]] = []
-        self._said: list[str] = []
-        self.answer = board.tell.remote(task, images, [], [])
-
-    def advance(self, images: int) -> None:
-        self.images += images
-        self.answer = self._board.tell.remote(self._task, self.images, self._curves, self._said)
-        self._curves, self._said = [], []
-
-    def after_epoch(self, cell: str, epoch: int, values: np.ndarray) -> None:
-        self._curves.append((cell, epoch, values))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record.getMessage())
-
-
-class _BoardStop(Stop):
-    """Stops when the board says so; a host that does not reach it goes on."""
-
-    def __init__(self, link: _Link) -> None:
-        super().__init__()
-        self._link, self._known = link, ""
-
-    @property
-    def reason(self) -> str | None:
-        answered, _ = ray.wait([self._link.answer], timeout=0)
-        if answered and not self._known:
-            self._known = ray.get(answered[0])
-        return self._known or None
 
 
 def versions(source: str) -> dict[str, str]:
@@ -217,13 +145,13 @@ def train(
         checkpoints = dataclasses.replace(plan.checkpoints, attempt=attempt)
         names = [cell_name(*cell) for cell in cells]
         steps = sum(max(checkpoints.steps(name), default=0) for name in names)
-        link = _Link(board, task, steps * plan.settings.batch)
+        link = Link(board, task, steps * plan.settings.batch)
         logging.getLogger().addHandler(link)
         try:
             if reason := ray.get(link.answer):
                 return STOPPED, finished, reason
             compiled = _compiled(family, *jobs)
-            stop = _BoardStop(link)
+            stop = BoardStop(link)
             ways = checkpoints, stop, link.advance, link.after_epoch
             for cell in finish_cells(study, plan, compiled, cells, *ways):
                 finished.append(cell)

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from benchmarks.harness.arguments import UsageError
 from benchmarks.harness.catalog import source_of
 from benchmarks.harness.cluster import NODE, Cluster, Host
+from benchmarks.harness.cluster_board import Board
 from benchmarks.harness.cluster_fit import check_hosts, host_function, marked
 from benchmarks.harness.cluster_host import (
     DISK,
     FINISHED,
     MISTAKE,
     UNFIT,
-    Board,
     Job,
     Wanted,
     versions,
@@ -221,8 +221,14 @@ class _Run:
 
     def _look(self, bar: tqdm, after_epoch: AfterEpoch | None) -> set[int]:
         """Shows what the board knows; returns the tasks that have begun."""
-        images, curves, said = self.ray.get(self.board.look.remote())
+        images, curves, said, stuck = self.ray.get(self.board.look.remote())
         for task in self.under_way.values():
+            if task.number in stuck:
+                names = ", ".join(cell_name(*cell) for cell in task.cells)
+                raise UsageError(
+                    f"cluster: {names} ends every process that trains it at the same place: have"
+                    " the hosts too little memory?"
+                )
             if task.number in images:
                 self.at[task.number] = images[task.number] - task.images
         bar.update(sum(self.at.values()) - bar.n)
