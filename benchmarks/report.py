@@ -16,11 +16,12 @@ from typing import Any
 
 from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.workfolder import LEDGERS
+from benchmarks.reproduction import photos
 from benchmarks.reproduction.jobs import Job, all_jobs
 from benchmarks.reproduction.page import Sections, render
 from benchmarks.reproduction.pictures import FOLDER, Picture, pictures
 from benchmarks.reproduction.progress import progress
-from benchmarks.throughput.record import FILE, section
+from benchmarks.throughput import record
 from flaxdrop.results import ledger
 from flaxdrop.results.ledger import Row
 from flaxdrop.results.provenance import config_hash
@@ -28,7 +29,7 @@ from flaxdrop.training.content import NUMERICS
 
 PAGE = pathlib.Path("BENCHMARKS.md")
 # Ledgers of rows that are not cells of a study; a section for each is added here.
-SECTIONS: Sections = {FILE: section}
+SECTIONS: Sections = {photos.FILE: photos.section, record.FILE: record.section}
 
 
 def read_rows(jobs: Sequence[Job]) -> dict[str, list[Row]]:

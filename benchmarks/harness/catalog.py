@@ -37,6 +37,7 @@ TOOLS = (
     "throughput.scale",
     "throughput.profile",
     "throughput.tpu",
+    "throughput.forecast",
 )
 _FOLDER = pathlib.Path(__file__).parents[1]
 
