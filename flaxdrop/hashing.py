@@ -6,6 +6,10 @@ refined by hashing names and numbers into them. The mixer is `lowbias32` (C. Wel
 for Hash Functions", 2018), whose avalanche bias is below that of the MurmurHash3 finaliser. Its two
 multiplications are most of what a mask costs, so an element has no more: one word of the key joins
 the index before them, the other between them.
+
+Batteries of published tests (`make torture`) find nothing in 10^9 words along slots, steps and
+seeds. Inside of masks they find the mixer's bias: a bit of an element differs from that of one some
+places before with a probability of 1/2 within 0.001.
 """
 
 import functools

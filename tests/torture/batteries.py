@@ -213,9 +213,14 @@ class Battery:
         Args:
           words: uint32 `[n]`, in the order in which they are to look random; 2^20 or so.
         """
-        self.words += len(words)
-        for name, (count, _) in TESTS.items():
-            self.counts[name] = self.counts.get(name, 0) + count(words)
+        counts = {name: count(words) for name, (count, _) in TESTS.items()}
+        self.merge(Battery(len(words), counts))
+
+    def merge(self, other: "Battery") -> None:
+        """Adds what another one counted."""
+        self.words += other.words
+        for name, counts in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + counts
 
     def p_values(self) -> dict[str, float]:
         """Of each test: small where the words are too uneven, near 1 where they are too even."""
