@@ -87,5 +87,4 @@ def rows_of(
 
 def _is(place: Place, job: Job, name: str) -> bool:
     there, variant = place
-    same_config = there.study.name == job.study.name and there.config_hash == job.config_hash
-    return same_config and variant == name
+    return (there.study.name, there.config_hash, variant) == (job.study.name, job.config_hash, name)

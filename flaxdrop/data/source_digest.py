@@ -39,7 +39,8 @@ def source_digest(root: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
       ValueError: a device, pipe or socket.
       OSError: a file that is not there or may not be read.
     """
-    index = cache_directory() / f"sources-{_hexdigest(os.fsencode(root.resolve()))}.json"
+    folder = hashlib.blake2b(os.fsencode(root.resolve()), digest_size=8).hexdigest()
+    index = cache_directory() / f"sources-{folder}.json"
     known = _known(index)
     above = os.path.join(root, "")
     found: dict[str, tuple[_State, str]] = {}
@@ -74,10 +75,6 @@ def _state(path: pathlib.Path) -> _State:
 def _read(path: pathlib.Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _hexdigest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _known(index: pathlib.Path) -> dict[str, tuple[_State, str]]:

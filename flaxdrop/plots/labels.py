@@ -132,10 +132,11 @@ def name_points(figure: Figure, axis: Axes, points: Mapping[str, Point]) -> None
         name: axis.transData.transform([(point.x, at) for at in (point.low, point.y, point.high)])
         for name, point in points.items()
     }
+    half = 5 * pixels
     taken = [
         box
         for (x, low), (_, y), (_, high) in marks.values()
-        for box in (_box(x, y, 5 * pixels), (x - pixels, low, x + pixels, high))
+        for box in ((x - half, y - half, x + half, y + half), (x - pixels, low, x + pixels, high))
     ]
     for name, (_, (x, y), _) in sorted(marks.items(), key=lambda item: item[1][1][1]):
         wide = text_width(name, SMALL) * figure.dpi
@@ -160,10 +161,6 @@ def name_points(figure: Figure, axis: Axes, points: Mapping[str, Point]) -> None
 
 
 _Box = tuple[float, float, float, float]  # left, lower, right, upper
-
-
-def _box(x: float, y: float, half: float) -> _Box:
-    return x - half, y - half, x + half, y + half
 
 
 def _places(wide: float, tall: float, pixels: float) -> list[tuple[float, float]]:

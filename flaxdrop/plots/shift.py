@@ -107,28 +107,23 @@ def draw_prediction(
     )
     [axes] = style.panels(figure, 1, len(by_time), grid="both", sharey=True)
     hollow = {"linestyle": "none", "markersize": 6, "markerfacecolor": "white"}
-    points = {}
+    points: dict[Axes, dict[str, Point]] = {}
     for axis, (when, (shifts, correlation)) in zip(axes, by_time.items(), strict=True):
         style.head(axis, f"{when}: rank correlation {correlation}", width=4.2)
         axis.set_xlabel("shift of the network, mean |log ratio|")
         axis.axhline(0, color=style.INK, linewidth=0.8)
-        points[axis] = {name: _point(shift, differences[name]) for name, shift in shifts.items()}
-        for at in points[axis].values():
+        points[axis] = {}
+        for variant, shift in shifts.items():
+            own = differences[variant]
+            at = points[axis][variant] = Point(shift, own.mean, *own.ends)
             looks = style.kind(0, **hollow)
             axis.errorbar([at.x], [at.y], yerr=[at.y - at.low], elinewidth=1.2, **looks)
         axis.set_xlim(left=0, right=1.12 * max(shifts.values(), default=1.0) or 1.0)
     style.label_axis(axes[0].yaxis, f"accuracy minus that of {baseline}, points")
-    for axis, own in points.items():
-        name_points(figure, axis, own)
+    for axis, named in points.items():
+        name_points(figure, axis, named)
     return style.save(figure, path)
 
 
 def _kind(norm: NormShift) -> str:
     return norm.norm.split("[")[0].split("/")[-1]
-
-
-def _point(shift: float, difference: Summary) -> Point:
-    low, high = (
-        end if np.isfinite(end) else difference.mean for end in (difference.low, difference.high)
-    )
-    return Point(shift, difference.mean, low, high)

@@ -152,7 +152,7 @@ def _draw_levels(axis: Axes, rows: Rows, comparison: Comparison) -> None:
         if not seeds:
             continue
         level = comparison.level(variant)
-        low, high = (x if math.isfinite(x) else level.mean for x in (level.low, level.high))
+        low, high = level.ends
         values += [low, high, *seeds]
         axis.plot(seeds, [y + 0.06] * len(seeds), clip_on=False, **SEED)
         axis.plot([low, high], [y - 0.04] * 2, clip_on=False, **line(style.INK))

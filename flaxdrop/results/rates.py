@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 
-from flaxdrop.results.comparison import Comparison, compare, corrected
+from flaxdrop.results.comparison import MERGED, Comparison, compare, corrected
 from flaxdrop.results.effect import Effect
 from flaxdrop.results.ledger import Row
 from flaxdrop.table import EMPTY, Table
@@ -94,17 +94,14 @@ def compare_rates(
         same=[[at_rate(name, rate) for name in group] for rate in rates for group in same],
     )
     # "p6* 0.3", not "p6 0.3*".
-    networks = {
-        at_rate(*_split(name)) if len(own) > 1 else name: own
-        for name, own in joint.networks.items()
+    names = {
+        at_rate(group[0], rate) + MERGED: at_rate(group[0] + MERGED, rate)
+        for rate in rates
+        for group in same
     }
+    networks = {names.get(name, name): own for name, own in joint.networks.items()}
     every = {one.network(name): None for name in order if name != baseline}
     return RateComparison(dataclasses.replace(joint, networks=networks), rates, tuple(every))
-
-
-def _split(merged: str) -> tuple[str, float]:
-    network, _, rate = merged.rstrip("*").rpartition(" ")
-    return f"{network}*", float(rate)
 
 
 def rate_table(found: RateComparison) -> Table:

@@ -9,18 +9,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from flaxdrop.results.statistics import CONFIDENCE
+
 _PRIOR = 1.0  # standard deviation of the effect over that of a difference, where intervals are best
 
 
-def anytime_interval(differences: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+def anytime_interval(differences: Sequence[float]) -> tuple[float, float]:
     """The interval of a confidence sequence for a mean, the variance of which is not known.
 
-    With the probability `confidence` the mean is within all intervals of a sequence at once: after
-    two values, after three, and so on, however long it goes on and whenever it is stopped.
+    With a probability of 95 % the mean is within all intervals of a sequence at once: after two
+    values, after three, and so on, however long it goes on and whenever it is stopped.
 
     Args:
       differences: independent values of a normal distribution, in the order they came.
-      confidence: in (0, 1).
 
     Returns:
       Its two ends; infinite where there are too few values.
@@ -36,14 +37,12 @@ def anytime_interval(differences: Sequence[float], confidence: float = 0.95) -> 
     >>> anytime_interval([1.0])
     (-inf, inf)
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence: must be in (0, 1), got {confidence}")
     x = np.asarray(differences, float)
     n, prior = len(x), _PRIOR**-2
     if n < 2:
         return -math.inf, math.inf
-    # The mixture martingale is below 1 / (1 - confidence) exactly where the mean is within.
-    threshold = ((n + prior) / (prior * (1 - confidence) ** 2)) ** (1 / n)
+    # The mixture martingale is below 1 / (1 - CONFIDENCE) exactly where the mean is within.
+    threshold = ((n + prior) / (prior * (1 - CONFIDENCE) ** 2)) ** (1 / n)
     share = (n + prior) * (1 - 1 / threshold)
     if share >= n:
         return -math.inf, math.inf

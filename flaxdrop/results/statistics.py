@@ -29,6 +29,11 @@ class Summary:
     low: float = math.nan
     high: float = math.nan
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the interval, to be drawn; the mean itself where there is none."""
+        return (self.mean, self.mean) if math.isnan(self.low) else (self.low, self.high)
+
     def __format__(self, form: str) -> str:
         """The mean and its interval, if it has one, as `form` writes a number; - without values.
 

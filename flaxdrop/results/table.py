@@ -1,7 +1,7 @@
 """The two tables of a study: what every variant reached, and how the networks differ."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from flaxdrop.results.comparison import Comparison
 from flaxdrop.results.effect import UNITS, Effect
@@ -34,11 +34,7 @@ def accuracy_table(
     columns["NLL, nats"] = [_mean(o.values["nll"].values(), "{:.3f}") for o in found]
     columns["ECE, %"] = [_mean(o.ece.values(), "{:.2f}", 100) for o in found]
     columns["time a cell"] = [_duration(o.seconds) for o in found]
-    return Table(
-        tuple(columns),
-        tuple(zip(*columns.values(), strict=True)),
-        tuple(_accuracy_notes(comparison)),
-    )
+    return _by_columns(columns, _accuracy_notes(comparison))
 
 
 def effect_table(comparison: Comparison) -> Table:
@@ -53,11 +49,7 @@ def effect_table(comparison: Comparison) -> Table:
     for measure in ("accuracy", "best", "nll"):
         title = f"{measure_name(comparison, measure)} - {comparison.baseline}, {UNITS[measure]}"
         columns[title] = [_effect(comparison.effects[measure][name]) for name in effects]
-    return Table(
-        tuple(columns),
-        tuple(zip(*columns.values(), strict=True)),
-        tuple(_effect_notes(comparison)),
-    )
+    return _by_columns(columns, _effect_notes(comparison))
 
 
 def measure_name(comparison: Comparison, measure: str) -> str:
@@ -69,6 +61,10 @@ def measure_name(comparison: Comparison, measure: str) -> str:
     """
     judged = "last" if comparison.judged == 1 else f"mean of the last {comparison.judged} epochs"
     return {"accuracy": judged, "best": "best", "nll": "NLL"}[measure]
+
+
+def _by_columns(columns: Mapping[str, Sequence[str]], notes: Iterable[str]) -> Table:
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
 
 
 def _accuracy_notes(comparison: Comparison) -> Iterable[str]:

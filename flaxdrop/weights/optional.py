@@ -5,12 +5,7 @@ from typing import Any
 
 
 def optional(package: str, needed_by: str, extra: str = "pretrained") -> Any:
-    """Imports a package, or a module of one.
-
-    Args:
-      package: its name, as it is imported.
-      needed_by: what needs it, for the message.
-      extra: of flaxdrop, which installs it.
+    """Imports a package, or a module of one; the message says what needs it.
 
     Raises:
       ValueError: it is not installed.

@@ -41,7 +41,7 @@ def test_an_ordinary_interval_would_not():
 
 def test_it_is_the_set_that_the_martingale_does_not_reject():
     x = np.random.default_rng(2).normal(1.0, 2.0, 12)
-    low, high = anytime_interval(x, 0.9)
+    low, high = anytime_interval(x)
 
     def martingale(mean):
         n, total, square = len(x), (x - mean).sum(), ((x - mean) ** 2).sum()
@@ -50,8 +50,8 @@ def test_it_is_the_set_that_the_martingale_does_not_reject():
         )
 
     for end in (low, high):
-        assert martingale(end) == pytest.approx(10.0, rel=1e-9)
-    assert martingale(x.mean()) < 10.0
+        assert martingale(end) == pytest.approx(20.0, rel=1e-9)
+    assert martingale(x.mean()) < 20.0
 
 
 def test_a_large_effect_and_none_at_all_are_decided():
@@ -60,9 +60,3 @@ def test_a_large_effect_and_none_at_all_are_decided():
     assert is_decided(list(rng.normal(0, 0.3, 30)), margin=1.0)
     assert not is_decided(list(rng.normal(0.8, 1.5, 5)), margin=1.0)
     assert not is_decided([5.0], margin=1.0)
-
-
-@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])
-def test_a_confidence_outside_0_and_1_is_refused(confidence):
-    with pytest.raises(ValueError, match=r"^confidence: must be in \(0, 1\), got "):
-        anytime_interval([1.0, 2.0], confidence)

@@ -59,11 +59,9 @@ def prepare(options: SimpleNamespace) -> Prepared:
     """Compiles the step if asked to; the round takes some of them."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    if options.precision == "tensorfloat32":
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
-    else:
-        torch.backends.cudnn.allow_tf32 = False
+    fast = options.precision == "tensorfloat32"
+    torch.set_float32_matmul_precision("high" if fast else "highest")
+    torch.backends.cudnn.allow_tf32 = fast
     torch.backends.cudnn.benchmark = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task = workload.WORKLOADS[options.workload]
@@ -72,11 +70,8 @@ def prepare(options: SimpleNamespace) -> Prepared:
     fixed = next(source)
     model = network(task, options.rate).to(device, memory_format=torch.channels_last)
     run = torch.compile(model) if options.compile else model
-    optimiser: torch.optim.Optimizer
-    if task.depth is None:
-        optimiser = torch.optim.Adam(model.parameters())
-    else:
-        optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
+    sgd = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
+    optimiser = torch.optim.Adam(model.parameters()) if task.depth is None else sgd
     low = torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16")
 
     def steps(count: int) -> None:
