@@ -10,11 +10,11 @@ import pathlib
 import sys
 from types import SimpleNamespace
 
+from benchmarks.harness.any_network import Measure
 from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.finished_run import FinishedRun, open_run
 from benchmarks.harness.plan import cell_name
 from benchmarks.probe import measure_shift
-from flaxdrop.analysis import Probe
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.results.claims_table import claims_table
 from flaxdrop.results.regime import regime
@@ -59,7 +59,7 @@ def probe(run: FinishedRun) -> tuple[dict[str, Shift], str]:
         if row.seed == lowest and run.plan.placement(row.variant).slots
     ]
     shifts, why_not = {}, "No variant has dropout."
-    probes: dict[int, Probe] = {}
+    probes: dict[int, Measure] = {}
     batch = run.batch(min(_EXAMPLES, run.plan.examples))
     for variant in placed:
         try:

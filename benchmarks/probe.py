@@ -4,6 +4,7 @@ python -m benchmarks.probe --run runs/FOLDER                      the whole tabl
 python -m benchmarks.probe --run runs/FOLDER --cell p4-seed0      one network, norm by norm
 """
 
+import functools
 import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -12,10 +13,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.harness.any_network import LinenNetwork, Measure, NnxNetwork
 from benchmarks.harness.arguments import Flag, tool
 from benchmarks.harness.finished_run import FinishedRun, open_run
-from flaxdrop.analysis import Probe, advise, probe, variance_shift
+from flaxdrop.analysis import advise, probe
 from flaxdrop.analysis.shift import Shift
+from flaxdrop.placement import Placement
 from flaxdrop.plots.shift import draw_prediction, draw_shift
 from flaxdrop.results.correlation import rank_correlation
 from flaxdrop.results.statistics import paired
@@ -31,10 +34,12 @@ def probe_cell(run: FinishedRun, batch: jax.Array, cell: str, masks: int) -> Non
       ValueError: no such cell.
     """
     model, variables, placement = run.load(cell)
-    shift = variance_shift(model, variables, batch, placement, masks=masks)
+    shift = measurer(model, variables, batch, placement)(variables, batch, placement, masks)
     print(f"{run.plan.name}, {cell}: {placement}\n\n{shift}")
     if placement.slots:
-        for advice in advise(model, variables, batch, placement, masks=masks):
+        own = isinstance(model, LinenNetwork | NnxNetwork)
+        found = model.advise if own else functools.partial(advise, model)
+        for advice in found(variables, batch, placement, masks=masks):
             print(advice)
     else:
         print("No dropout is on: no batch norm is shifted.")
@@ -108,7 +113,7 @@ def _predict(
     run: FinishedRun, batch: jax.Array, cells: Mapping[str, Mapping[int, float]], masks: int
 ) -> dict[str, dict[str, float]]:
     """When -> variant -> shift of the network, mean over its seeds."""
-    probes: dict[int, Probe] = {}
+    probes: dict[int, Measure] = {}
     shifts: dict[str, dict[str, float]] = {when: {} for when in _WHEN}
     for variant, seeds in cells.items():
         sizes = []
@@ -123,7 +128,7 @@ def _predict(
 
 def measure_shift(
     run: FinishedRun,
-    probes: dict[int, Probe],
+    probes: dict[int, Measure],
     variant: str,
     variables: Mapping[str, Any],
     batch: jax.Array,
@@ -145,8 +150,18 @@ def measure_shift(
     family = run.plan.family(variant)
     placement = family.placements[variant]
     if id(family) not in probes:
-        probes[id(family)] = probe(family.model, variables, batch, placement)
-    return probes[id(family)].measure(variables, batch, placement, masks=masks)
+        probes[id(family)] = measurer(family.model, variables, batch, placement)
+    return probes[id(family)](variables, batch, placement, masks)
+
+
+def measurer(model: Any, variables: Any, batch: Any, placement: Placement) -> Measure:
+    """Makes a network of a run ready to be measured, as `flaxdrop.analysis.probing.probe` does."""
+    if isinstance(model, LinenNetwork | NnxNetwork):
+        return model.probe(variables, batch, placement)
+    made = probe(model, variables, batch, placement)
+    return lambda variables, batch, placement, masks: made.measure(
+        variables, batch, placement, masks=masks
+    )
 
 
 FLAGS = (

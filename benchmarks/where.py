@@ -120,7 +120,7 @@ def prepare(settings: WhereSettings, dataset: Dataset) -> Study[WhereSettings]:
 
     network = find_network(settings.network, dataset.num_classes, dataset.image_shape)
     if digest(network, dataset.image_shape) != settings.network_digest:
-        raise ValueError(f"network: {settings.network} must be the same on all hosts")
+        raise ValueError(f"network: {settings.network} must be the one of the run, is another")
     return make_study(network, make_arms(choose_places(network, settings.places), settings.rates))
 
 
@@ -192,6 +192,14 @@ def run(
             plan = make_plan(study, settings, workdir, dataset=dataset, elsewhere=elsewhere)
             if dry_run:
                 plan.folder.check(study.name, plan.identity)
+            elif plan.folder.read_only:
+                rows, _ = plan.recorded()
+                raced = _replay(plan, arms, rows, range(len(arms)))
+                if raced.missing:
+                    raise ValueError(f"workdir: cannot write {plan.folder.path}, must for more")
+                print(findings.describe(plan, network, arms))
+                findings.show(plan, raced, rows)
+                return 0
             else:
                 stack.enter_context(plan.folder.claimed(study.name, plan.identity))
             rows, warnings = plan.recorded()
@@ -232,8 +240,7 @@ def _race(
     first = order_of_ranking(arms, _probe(plan, network))
 
     def look() -> Race:
-        settings = plan.settings
-        return replay(arms, rows, margin=settings.margin, seeds=settings.seeds, first=first)
+        return _replay(plan, arms, rows, first)
 
     raced = look()
     if not raced.missing:
@@ -265,6 +272,13 @@ def _race(
                 return rows, look()
         raced = look()
     return rows, raced
+
+
+def _replay(
+    plan: Plan[WhereSettings], arms: tuple[Arm, ...], rows: list[ledger.Row], first: Sequence[int]
+) -> Race:
+    settings = plan.settings
+    return replay(arms, rows, margin=settings.margin, seeds=settings.seeds, first=first)
 
 
 def _probe(plan: Plan[WhereSettings], network: Any) -> dict[str, float]:

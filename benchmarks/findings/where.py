@@ -94,11 +94,16 @@ def report(plan: Plan[Any], raced: Race, rows: Sequence[Row]) -> None:
         subtitle=found.notes[0],
         best=raced.best,
     )
-    print(found.text())
-    print("\n".join(answer))
+    show(plan, raced, rows)
     print(f"\nledger    {plan.folder.ledger}")
     print(f"answer    {path}")
     print(f"picture   {plan.folder.picture('where')}")
+
+
+def show(plan: Plan[Any], raced: Race, rows: Sequence[Row]) -> None:
+    """Prints the table and the answer; writes nothing."""
+    print(table(plan, raced).text())
+    print("\n".join(sentences(plan, raced, rows)))
 
 
 def sentences(plan: Plan[Any], raced: Race, rows: Sequence[Row]) -> Iterator[str]:

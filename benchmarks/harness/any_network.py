@@ -14,7 +14,10 @@ from flax import nnx
 
 import flaxdrop.nnx
 from flaxdrop import hashing
+from flaxdrop.analysis.advice import Advice, advise
+from flaxdrop.analysis.probing import probe
 from flaxdrop.analysis.ranking import Ranking, rank_slots
+from flaxdrop.analysis.shift import Shift
 from flaxdrop.calling import mode_options
 from flaxdrop.nnx.any_network import use_fast_convolutions
 from flaxdrop.nnx.hooks import variables_of
@@ -24,6 +27,8 @@ from flaxdrop.ops.any_network import fast_convolutions
 from flaxdrop.placement import Placement
 from flaxdrop.places import Places
 from flaxdrop.slotted import SlottedModel, with_slots
+
+Measure = Callable[[Any, Any, Placement, int], Shift]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,6 +80,25 @@ class LinenNetwork:
     def rank(self, variables: Any, batch: Any, rate: float) -> Ranking:
         """All groups by the shift that dropout would cause there."""
         return rank_slots(self.slotted, variables, batch, rate=rate)
+
+    def probe(self, variables: Any, batch: Any, placement: Placement) -> Measure:
+        """Makes it ready to be measured: (variables, batch, placement, masks) -> its shift."""
+        network: Any = self.slotted
+        made = probe(network, variables, batch, placement, **self._modes)
+        return lambda variables, batch, placement, masks: made.measure(
+            variables, batch, placement, masks=masks
+        )
+
+    def advise(
+        self, variables: Any, batch: Any, placement: Placement, masks: int
+    ) -> tuple[Advice, ...]:
+        """What to do with its dropout."""
+        network: Any = self.slotted
+        return advise(network, variables, batch, placement, masks=masks, **self._modes)
+
+    @property
+    def _modes(self) -> dict[str, Any]:
+        return _modes(self.slotted.model)
 
     def _convolutions(self) -> Any:
         return fast_convolutions() if self.fast else contextlib.nullcontext()
@@ -148,11 +172,25 @@ class NnxNetwork:
     def rank(self, variables: Any, batch: Any, rate: float) -> Ranking:
         """All groups by the shift that dropout would cause there."""
         network = self._with(variables)
-        modes: Any = {
-            word: mode_options(network, train)
-            for word, train in (("training", True), ("inference", False))
-        }
-        return flaxdrop.nnx.rank_slots(network, batch, rate=rate, **modes)
+        return flaxdrop.nnx.rank_slots(network, batch, rate=rate, **_modes(network))
+
+    def probe(self, *_: Any) -> Measure:
+        """Makes it ready to be measured: (variables, batch, placement, masks) -> its shift."""
+
+        def measure(variables: Any, batch: Any, placement: Placement, masks: int) -> Shift:
+            network = self._with(variables)
+            return flaxdrop.nnx.variance_shift(
+                network, batch, placement, masks=masks, **_modes(network)
+            )
+
+        return measure
+
+    def advise(
+        self, variables: Any, batch: Any, placement: Placement, masks: int
+    ) -> tuple[Advice, ...]:
+        """What to do with its dropout."""
+        network = self._with(variables)
+        return flaxdrop.nnx.advise(network, batch, placement, masks=masks, **_modes(network))
 
     def _with(self, variables: Any) -> Any:
         """A copy of the network with these values."""
@@ -163,6 +201,14 @@ class NnxNetwork:
             if (name := ".".join(path)) in values:
                 variable[...] = values[name]
         return network
+
+
+def _modes(network: Any) -> dict[str, Any]:
+    """How it is called in training and at inference."""
+    return {
+        "training": mode_options(network, True),
+        "inference": mode_options(network, False),
+    }
 
 
 def _variables(network: Any) -> dict[str, Any]:

@@ -22,9 +22,10 @@ STUDIES = (
     "transfer",
     "pretrain",
 )
+RACE = "where"  # a tool whose runs are those of a study
 TEMPLATE = "templates.study"
 TOOLS = (
-    "where",
+    RACE,
     "probe",
     "uncertainty",
     "compare",
@@ -80,7 +81,7 @@ def load_study(name: str, source: str = "") -> "Study[Any]":
     Raises:
       ValueError: it is not in the list, or its file is gone or is no study any more.
     """
-    if not source and name not in (*STUDIES, TEMPLATE):
+    if not source and name not in (*STUDIES, RACE, TEMPLATE):
         raise ValueError(f"study: must be one of {', '.join(STUDIES)}, got {name!r}")
     return import_study(name, source)
 

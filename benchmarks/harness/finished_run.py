@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.harness.arguments import warn
 from benchmarks.harness.catalog import load_study
 from benchmarks.harness.plan import Plan, cell_name, settings_in
-from benchmarks.harness.planning import make_plan
+from benchmarks.harness.planning import load_data, make_plan
 from benchmarks.harness.study import Study
 from flaxdrop.data import augment
 from flaxdrop.placement import Placement
@@ -111,6 +111,12 @@ def _variables(state: steps.State) -> dict[str, Any]:
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
+def _rates(rows: Sequence[ledger.Row]) -> tuple[float, ...]:
+    """The rates of dropout in the placements of some cells."""
+    placements = [Placement.parse(row.placement) for row in rows]
+    return tuple(sorted({float(rate) for p in placements for rate in p.rates.values()}))
+
+
 def open_run(folder: str, data_dir: str = "") -> FinishedRun:
     """Reads what a run left. What cannot be read of its ledger is told on stderr.
 
@@ -137,7 +143,14 @@ def open_run(folder: str, data_dir: str = "") -> FinishedRun:
     trained, _ = ledger.read(path.with_name("ledger.jsonl"))
     seeds = 1 + max((row.seed for row in trained), default=0)
     config = {**fields, "data_dir": data_dir, "seeds": seeds}
-    plan = make_plan(study, study.settings.of(ml_collections.ConfigDict(config)), folder)
+    if study.prepare:
+        config["rates"] = _rates(trained)  # other rates train no other cells: no setting has them
+    settings = study.settings.of(ml_collections.ConfigDict(config))
+    dataset = None
+    if study.prepare:
+        dataset = load_data(settings, without_data=False)
+        study = study.prepare(settings, dataset)
+    plan = make_plan(study, settings, folder, dataset=dataset)
     plan.folder.check(study.name, plan.identity)
     rows, warnings = plan.recorded()
     warn(warnings)

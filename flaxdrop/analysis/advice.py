@@ -108,6 +108,8 @@ def advise(
         return probe(model, variables, batch, placement, **call)
 
     name, slots = type(model).__name__, declared_slots(model)
+    if slots and isinstance(model, SlottedModel) and not slots.keys() >= set(placement.slots):
+        slots = None  # it names places or patterns: no group is like them
     return advise_by(probe_of, name, slots, variables, batch, placement, masks)
 
 

@@ -20,8 +20,9 @@ import jax.numpy as jnp
 from flaxdrop.analysis.paths import Path, in_calling_order, name_of, paths_with
 from flaxdrop.calling import naming_call
 from flaxdrop.dropout import Dropout
+from flaxdrop.placement import Placement
 from flaxdrop.slots import untraced_collection
-from flaxdrop.slotted import intercept_layers
+from flaxdrop.slotted import SlottedModel, intercept_layers
 
 _STATISTICS = "batch_stats"
 MARK = "epsilon"  # what an intercepted norm has among its statistics, and no other module
@@ -112,6 +113,12 @@ class Caller:
         """
         found = Pass() if found is None else found
         variables = flax.core.unfreeze(variables)
+        options = dict(self.options)
+        placement = options.get("placement")
+        if isinstance(self.model, SlottedModel) and placement is not None:
+            found.dropouts += [slot for slot in placement.slots if slot not in found.dropouts]
+            if active is not None:
+                options["placement"] = switched(placement, active)
         mutable = [collection for collection in variables if collection != "params"]
         mutable.append(untraced_collection())
 
@@ -119,13 +126,28 @@ class Caller:
             asked = as_immutable() if self.inference else contextlib.nullcontext()
             with asked, intercept_layers(self.model, _interceptor(found, first, active)):
                 _, changed = self.model.apply(
-                    variables, batch, **self.options, rngs=dict(keys), mutable=mutable
+                    variables, batch, **options, rngs=dict(keys), mutable=mutable
                 )
             return flax.core.unfreeze(changed)[_STATISTICS]
 
         for name in self.axes:
             apply = jax.vmap(apply, in_axes=None, out_axes=None, axis_size=1, axis_name=name)
         return apply()
+
+
+def switched(placement: Placement, active: Mapping[str, jax.Array]) -> Placement:
+    """The slots of a placement that `active` names, at the rate 0 where it says that they are off.
+
+    Args:
+      placement: with rates.
+      active: slot -> whether it is on.
+    """
+
+    def switch(slot: str, rate: Any) -> Any:
+        return jax.tree.map(lambda part: jnp.where(active[slot], part, 0.0), rate)
+
+    kept = placement.only(active)
+    return Placement({slot: switch(slot, rate) for slot, rate in kept.rates.items()}, kept.masks)
 
 
 def look(

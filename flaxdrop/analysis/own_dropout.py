@@ -83,12 +83,12 @@ def recommended(ranking: Ranking, slot: str | None = None) -> RankedSlot:
 
     Args:
       ranking: of the network.
-      slot: where dropout stands: groups with as many places are compared. None: nowhere; then
-        the groups that are repeated most are.
+      slot: where dropout stands: groups with about as many places are compared, within a factor
+        of two. None: nowhere; then the groups that are repeated most are.
     """
     slots = list(ranking.slots)
     wanted = max(ranked.places for ranked in slots) if slot is None else ranking[slot].places
-    alike = [ranked for ranked in slots if ranked.places == wanted]
+    alike = [ranked for ranked in slots if wanted / 2 < ranked.places < wanted * 2]
     inner = [ranked for ranked in alike if ranked not in (slots[0], slots[-1])] or alike
     least = min(map(_measure, inner))
     before_weights = _before_weights(ranking.model)

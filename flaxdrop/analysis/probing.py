@@ -35,7 +35,6 @@ from flaxdrop.ops.any_network import fast_convolutions
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import check_rate
 from flaxdrop.slots import check_reached, reached_slots
-from flaxdrop.slotted import SlottedModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,10 +297,7 @@ def variance_shift(
     ('BatchNorm_0', 0.5)
     """
     made = probe(model, variables, batch, placement, training=training, inference=inference)
-    shift = made.measure(variables, batch, placement, masks=masks)
-    if placement is not None and isinstance(model, SlottedModel):
-        return dataclasses.replace(shift, dropouts=(*placement.slots, *shift.dropouts))
-    return shift
+    return made.measure(variables, batch, placement, masks=masks)
 
 
 def _keys(key: jax.Array) -> dict[str, jax.Array]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxdrop import hashing
-from flaxdrop.analysis.norm_inputs import MARK, Pass, look
+from flaxdrop.analysis.norm_inputs import MARK, Pass, look, switched
 from flaxdrop.analysis.paths import Path, at, name_of
 from flaxdrop.nnx.any_network import use_fast_convolutions
 from flaxdrop.nnx.drops import drops
@@ -105,7 +105,7 @@ class Caller:
         if self.placement is not None and self.placement.slots:
             placement = self.placement
             if active is not None:
-                placement = _switched(placement, active)
+                placement = switched(placement, active)
             dropped, data = drops(plan, placement, key)
         seen: list[nnx.Module] = []
         hooks: dict[Path, tuple[Hook, ...]] = {}
@@ -170,14 +170,6 @@ def _told(network: nnx.Module, data: Mapping[Path, Mapping[str, Any]], found: Pa
         for what, value in {**moments, **marks}.items():
             _put(told, (*path, what), value)
     return told
-
-
-def _switched(placement: Placement, active: Mapping[str, jax.Array]) -> Placement:
-    def switch(slot: str, rate: Any) -> Any:
-        return jax.tree.map(lambda part: jnp.where(active[slot], part, 0.0), rate)
-
-    kept = placement.only(active)
-    return Placement({slot: switch(slot, rate) for slot, rate in kept.rates.items()}, kept.masks)
 
 
 def _channels(module: Any) -> int:

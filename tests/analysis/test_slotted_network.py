@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flaxdrop import Placement, with_slots
-from flaxdrop.analysis import mc_predict, recalibrate, variance_shift
+from flaxdrop.analysis import advise, mc_predict, recalibrate, variance_shift
 from flaxdrop.training.recipe import Recipe
 from flaxdrop.training.steps import Cell, Images, Task, initial_state, train_step
 
@@ -31,6 +31,17 @@ def test_its_shift_is_that_of_dropout_before_the_norm(network, slot, ratio):
     shift = variance_shift(*network, Placement({slot: 0.5}), masks=2)
     assert shift.norms[0].geometric_mean == pytest.approx(ratio, abs=0.05)
     assert shift.dropouts == (slot,)
+
+
+def test_its_slots_are_judged_and_others_tried(network):
+    model, variables, x = network
+    [wrong] = advise(model, variables, x, Placement.parse("BatchNorm_0:in=0.5"))
+    assert wrong.move_to == "BatchNorm_0:out"
+    assert wrong.size < 1e-4 < wrong.shift.mean_abs_log_ratio
+    [right] = advise(model, variables, x, Placement.parse("Dense_1:in=0.5"))
+    assert right.move_to is None
+    [pattern] = advise(model, variables, x, Placement.parse("BatchNorm_*:in=0.5"))
+    assert pattern.shift.mean_abs_log_ratio == pytest.approx(wrong.shift.mean_abs_log_ratio)
 
 
 def test_dropout_stays_on_to_tell_what_it_does_not_know(network):

@@ -1,5 +1,9 @@
+import os
 import pathlib
 import re
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
@@ -8,6 +12,7 @@ import pytest
 from benchmarks import where
 from benchmarks.harness import racing
 from benchmarks.harness.factory import digest, find_network
+from benchmarks.probe import main as main_of_probe
 from flaxdrop.training.steps import initial_variables
 
 CONFIG = str(pathlib.Path(__file__).parents[2] / "configs/where.py")
@@ -124,6 +129,62 @@ def test_a_race_of_a_users_network(command, rows_in, tmp_path, network, place):
     again = command(network, f"--workdir={folder}", places=place)
     assert rows_in(folder) == rows
     assert again.out.partition("verdict")[2] == found.out.partition("verdict")[2]
+
+
+def test_a_finished_race_is_shown_on_a_disk_that_is_read_only_and_probed(
+    command, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "run"
+    found = command("linen", f"--workdir={folder}", places="Block_0/Conv_0:in")
+    assert main_of_probe(["--run", str(folder), "--cell", "none-seed0", "--batch", "16"]) == 0
+    cell = ["--cell", "Block_0.Conv_0:in=0.3-seed0", "--batch", "16"]
+    assert main_of_probe(["--run", str(folder), *cell]) == 0
+    assert "Block_0/Conv_0:in shifts no batch norm" in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    shown = command("linen", f"--workdir={folder}", places="Block_0/Conv_0:in")
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out.partition("verdict")[2].strip() in found.out
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    more = command("linen", f"--workdir={folder}", places="Block_0/Conv_0:in", seeds=4)
+    assert more.status == 2
+    assert more.err.startswith("error: workdir: cannot write")
+
+
+@pytest.mark.slow
+def test_a_race_that_is_killed_goes_on_to_the_same_bits(digests_in, user, tmp_path):
+    fields = {**TINY, "places": "Block_0/Conv_0:in", "seeds": 4}
+    arguments = ["--config", CONFIG, "--network", f"{user}:linen"]
+    arguments += [f"--config.{name}={value}" for name, value in fields.items()]
+    root = str(pathlib.Path(CONFIG).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((root, str(tmp_path)))}
+
+    def start(name):
+        return subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.where", *arguments, f"--workdir={tmp_path / name}"],
+            env=environment,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    ledger = tmp_path / "killed" / "ledger.jsonl"
+    for cells in (1, 4):  # within the first round, and within a later one
+        with start("killed") as process:
+            while not ledger.exists() or ledger.read_bytes().count(b"\n") < cells:
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.01)
+            process.kill()
+    answers = []
+    for name in ("killed", "whole"):
+        with start(name) as process:
+            out, complaint = process.communicate()
+        assert process.returncode == 0, complaint
+        answers.append(out.partition("verdict")[2].partition("ledger")[0])
+    assert digests_in(tmp_path / "killed") == digests_in(tmp_path / "whole")
+    assert answers[0] == answers[1]
 
 
 def test_a_dry_run_lists_places_and_arms_and_writes_nothing(command, tmp_path):
