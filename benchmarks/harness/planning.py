@@ -29,6 +29,7 @@ from flaxdrop.training.content import NUMERICS, Content
 from flaxdrop.training.environment import configure_jax
 from flaxdrop.training.steps import Images
 
+_VECTORISES = (0, 8)  # the version of jax
 _COPIES = 3  # of the parameters, f32, at the least: their gradients and the optimiser's beside them
 
 
@@ -69,6 +70,11 @@ def make_plan(
         raise ValueError(
             f"devices_per_cell: must be a divisor of the number of devices, {len(devices)},"
             f" got {settings.devices_per_cell}"
+        )
+    if settings.cells_per_device > 1 and jax.__version_info__ < _VECTORISES:
+        raise ValueError(
+            f"cells_per_device: must be 1 with jax {jax.__version__}, which cannot vectorise"
+            f" convolutions on a device of several, got {settings.cells_per_device}"
         )
     dataset = dataset or load_data(settings, without_data=without_data)
     if isinstance(dataset.x_train, FileImages):

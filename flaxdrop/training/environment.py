@@ -4,6 +4,7 @@ import contextlib
 import functools
 import gc
 import hashlib
+import importlib.metadata
 import os
 import pathlib
 import re
@@ -82,8 +83,16 @@ def configure_jax() -> None:
         name = hashlib.sha256(about.encode()).hexdigest()[:12]
         jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "xla" / name))
     _mend_cache()
+    if not any("cuda" in plugin.name or "rocm" in plugin.name for plugin in _plugins()):
+        # Of GPUs alone; with it a program's key has the path, and a copied cache would not be read.
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "")
     # Small programs too, which jax would compile anew: a third of a second of a start.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def _plugins() -> importlib.metadata.EntryPoints:
+    """What is installed that brings jax to other devices."""
+    return importlib.metadata.entry_points(group="jax_plugins")
 
 
 @functools.cache

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 
@@ -95,3 +96,22 @@ print(jax.jit(lambda x: x * 3)(2.0), jax.jit(lambda x: x * 4)(2.0))
     (line,) = done.stderr.splitlines()
     assert line.startswith("warning: compiled programs are not kept: ")
     assert "File too large" in line
+
+
+def test_a_copied_compile_cache_is_read(tmp_path):
+    program = """
+import jax
+from flaxdrop.training.environment import configure_jax
+configure_jax()
+print(jax.jit(lambda x: x * 3)(2.0))
+"""
+    for name in ("one", "two"):
+        environment = {**os.environ, "FLAXDROP_CACHE": str(tmp_path / name)}
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+        entries = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*-cache")}
+        if name == "one":
+            shutil.copytree(tmp_path / "one", tmp_path / "two")
+            (tmp_path / "one").rename(tmp_path / "gone")
+            copied = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("two/**/*-cache")}
+    assert copied
+    assert {path: time for path, time in entries.items() if "gone" not in path.parts} == copied

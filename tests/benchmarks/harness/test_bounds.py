@@ -1,5 +1,6 @@
 """What is far too large is refused in a line that names its field, before it takes memory."""
 
+import jax
 import pytest
 
 from benchmarks.harness.arguments import exit_status
@@ -28,6 +29,14 @@ def test_a_field_that_is_too_large_is_refused_by_name(command, folder, field, va
     assert said.err.startswith(f"error: {field}: must be ")
     assert said.err.count("\n") == 1
     assert [path.name for path in folder.iterdir()] == ["tiny.py"]
+
+
+def test_an_early_jax_trains_one_cell_on_a_device(command, monkeypatch):
+    monkeypatch.setattr(jax, "__version_info__", (0, 7, 2))
+    said = command("--config.cells_per_device=2", "--dry_run")
+    assert said.status == 2
+    assert said.err.startswith("error: cells_per_device: must be 1 with jax ")
+    assert said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(("field", "value"), [("widths", "(4000,)"), ("image_size", "512")])
