@@ -34,9 +34,8 @@ docs: $(VENV)/docs
 # What a TPU's compiler says of the programs, on a host without one: minutes a program.
 NETWORKS ?= preresnet-20,preresnet-110,vgg,densenet-40
 PRECISION ?= bfloat16
-tpu: $(VENV)/demo
-	$(INSTALL) '.[tpu]'
-	$(BIN)/python -m benchmarks.throughput.tpu --networks $(NETWORKS) --precision $(PRECISION)
+tpu: $(VENV)-tpu/ready
+	$(VENV)-tpu/bin/python -m benchmarks.throughput.tpu --networks $(NETWORKS) --precision $(PRECISION)
 
 lint: $(VENV)/test $(VENV)/docs
 	$(BIN)/pre-commit run --all-files
@@ -54,5 +53,11 @@ $(VENV)/docs: $(VENV)/demo
 	$(INSTALL) '.[docs]'
 	touch $@
 
+# An environment of its own: jax would look for a TPU at each start.
+$(VENV)-tpu/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-tpu
+	$(VENV)-tpu/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[tpu]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build docs/generated .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-tpu build docs/generated .mypy_cache .pytest_cache .ruff_cache

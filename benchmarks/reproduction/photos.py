@@ -48,4 +48,4 @@ def section(rows: Sequence[Mapping[str, Any]]) -> str:
         " path from files to a table works, and nothing about dropout. The published error is of"
         " another depth, 224 pixels, all training images; position and rate not stated.",
     )
-    return "\n".join(["## Photos", "", Table(columns, tuple(cells), notes).markdown().rstrip()])
+    return "\n".join(["## Photos", "", Table(columns, tuple(cells), notes).markdown()])

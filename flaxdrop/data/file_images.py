@@ -63,6 +63,10 @@ class FileImages:
         del dtype, copy
         return np.stack([self.read(place) for place in range(len(self))])
 
+    def astype(self, dtype: np.typing.DTypeLike) -> np.ndarray:
+        """Reads them all, as in a test."""
+        return np.asarray(self).astype(dtype)
+
     def read(self, place: int, random: np.random.RandomState | None = None) -> np.ndarray:
         """Reads an image.
 
