@@ -1,5 +1,6 @@
 """What a host of a cluster does: it shows that it fits, and trains cells. It writes no row."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -41,6 +42,7 @@ class Job:
       study: its name.
       source: its file, if it is not in the catalog; all hosts have it there.
       settings: the fields of its settings.
+      directory: of the driver: names of files in the settings are looked up there.
       folder: of the run, which all hosts see.
       content: what the cells must be.
       dataset: of the run: hosts need no copy of their own.
@@ -49,6 +51,7 @@ class Job:
     study: str
     source: str
     settings: Mapping[str, Any]
+    directory: str
     folder: pathlib.Path
     content: Content
     dataset: Dataset
@@ -178,6 +181,8 @@ def features(wanted: Wanted, kind: str, jobs: Sequence[Any]) -> tuple[str, Any, 
 @functools.lru_cache(maxsize=1)  # the images of two runs may not fit
 def _plan(job: Any, computed: Any = None) -> tuple[Study[Any], Plan[Any]]:
     made: Job = ray.get(job)
+    with contextlib.suppress(OSError):  # it need not be here if nothing is looked up
+        os.chdir(made.directory)
     study = import_study(made.study, made.source)
     settings = study.settings(**made.settings)
     if study.prepare:

@@ -6,6 +6,7 @@ last checkpoint that anyone wrote of its cell.
 
 import collections
 import dataclasses
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -129,6 +130,7 @@ class _Run:
                 study=study.name,
                 source=source_of(study),
                 settings=settings,
+                directory=os.getcwd(),
                 folder=plan.folder.path.absolute(),
                 content=plan.content,
                 dataset=plan.dataset,

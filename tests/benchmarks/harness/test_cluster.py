@@ -11,7 +11,7 @@ def test_a_table_trained_over_two_hosts_is_the_serial_one(lab, command, digests_
     assert command("--workdir", "serial", *TABLE).status == 0  # while they start
     head.wait()
     other.wait()
-    study = head.start(*lab.study("--workdir", "wide", *TABLE))
+    study = head.start(*lab.study("--workdir", "wide", "--tensorboard", *TABLE))
     said, complaint = study.communicate()
     assert study.returncode == 0, complaint
     serial, wide = lab.folder / "serial", lab.folder / "wide"
@@ -23,3 +23,4 @@ def test_a_table_trained_over_two_hosts_is_the_serial_one(lab, command, digests_
     # The table is shown again, without the cluster: nothing is left to train.
     assert command("--workdir", "wide", *TABLE).status == 0
     assert not list(wide.glob(".storage*"))
+    assert len(list(wide.glob("tensorboard/*/*"))) == 6
