@@ -25,7 +25,7 @@ _MASKS = 4
 
 
 def report(run: FinishedRun) -> str:
-    """The page of a run."""
+    """Makes the page of a run, HTML."""
     from benchmarks.harness import html
     from flaxdrop.plots import interactive
 

@@ -136,7 +136,7 @@ def _others(pictures: Sequence[Picture]) -> list[pathlib.Path]:
 
 @tool(__doc__, (Flag("check", False, "write nothing; exit status 2 if the page is stale"),))
 def main(options: SimpleNamespace) -> None:
-    """Writes the page or checks it."""
+    """Writes the page, or checks it."""
     (check if options.check else write)(*page())
 
 

@@ -1,4 +1,4 @@
-"""How much of a dropout's harm was the shift of batch norms: accuracy before and after repair."""
+"""How much harm of dropout was the shift of batch norms: accuracy before and after repair."""
 
 import functools
 from collections.abc import Sequence

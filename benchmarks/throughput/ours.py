@@ -33,7 +33,7 @@ POSITIONS = tuple(f"p{i}" for i in range(8))
 SLOTS = ("none", "p6", "all")
 
 
-def task_of(task: Workload, precision: str) -> Task:
+def make_task(task: Workload, precision: str) -> Task:
     """The network and recipe of a workload."""
     dtype = activation_dtype(precision)
     if task.depth is None:
@@ -52,7 +52,7 @@ def task_of(task: Workload, precision: str) -> Task:
     return Task(model, recipe, workload.EXAMPLES)
 
 
-def placement_of(model: Any, slots: str, rate: float) -> Placement:
+def make_placement(model: Any, slots: str, rate: float) -> Placement:
     """The placement whose slots the program has.
 
     "all": as in the position table, where eight positions are there and one is above 0. The
@@ -67,7 +67,7 @@ def placement_of(model: Any, slots: str, rate: float) -> Placement:
     return Placement(rates).broadcast(model.slots)
 
 
-def images_of_noise(count: int = workload.EXAMPLES, side: int = 32) -> steps.Images:
+def noise_images(count: int = workload.EXAMPLES, side: int = 32) -> steps.Images:
     """The data set that the steps take: `count` images of `side` pixels."""
     x, y = workload.examples(count, side)
     names = tuple(map(str, range(workload.CLASSES)))
@@ -75,7 +75,7 @@ def images_of_noise(count: int = workload.EXAMPLES, side: int = 32) -> steps.Ima
     return to_images(dataset, workload.MEAN, workload.STD)
 
 
-def steps_of(
+def make_steps(
     programs: Programs,
     cells: Sequence[Cell],
     train: Callable[[int, Cell, steps.State], steps.State],
@@ -103,16 +103,16 @@ def prepare(options: SimpleNamespace) -> Prepared:
     configure_jax()
     set_matmul_precision(options.precision)
     devices = choose_devices(options.devices)
-    task = task_of(workload.WORKLOADS[options.workload], options.precision)
-    images = images_of_noise()
-    placement = placement_of(task.model, options.slots, options.rate)
+    task = make_task(workload.WORKLOADS[options.workload], options.precision)
+    images = noise_images()
+    placement = make_placement(task.model, options.slots, options.rate)
     cells_in_parallel = len(devices) * options.cells_per_device
     own = [Cell(jax.random.key(i), placement) for i in range(cells_in_parallel)]
     programs = compile_programs(task, images, own[0], devices, options.cells_per_device)
     train = programs.train
     if options.fixed_batch:
         train = _on_one_batch(task, images, devices, options.cells_per_device)
-    take, batch = steps_of(programs, own, train), task.recipe.batch * cells_in_parallel
+    take, batch = make_steps(programs, own, train), task.recipe.batch * cells_in_parallel
     work, first_seconds = in_rounds(take, options.seconds, unit=batch)
     stats = devices[0].memory_stats() or {}
     return work, {

@@ -59,7 +59,7 @@ def profile(
     """
     cells = [Cell(jax.random.key(i), placement) for i in range(len(devices))]
     programs = compile_programs(task, images, cells[0], devices)
-    take = ours.steps_of(programs, cells, programs.train)
+    take = ours.make_steps(programs, cells, programs.train)
     take(1)
     began = time.perf_counter()
     take(steps)
@@ -91,9 +91,9 @@ def main(options: SimpleNamespace) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     set_matmul_precision("float32")
     devices = choose_devices(options.devices)
-    task = ours.task_of(workload.WORKLOADS[options.workload], "float32")
-    placement = ours.placement_of(task.model, options.slots, workload.RATE)
-    table = profile(task, ours.images_of_noise(), placement, devices, options.steps)
+    task = ours.make_task(workload.WORKLOADS[options.workload], "float32")
+    placement = ours.make_placement(task.model, options.slots, workload.RATE)
+    table = profile(task, ours.noise_images(), placement, devices, options.steps)
     print(table.markdown(), end="")
 
 

@@ -126,7 +126,7 @@ def measure(
     Returns:
       Seconds of a step, the median of the rounds; seconds of compiling; temporary bytes.
     """
-    task = ours.task_of(Workload(point.depth, point.batch, augmented=True), "float32")
+    task = ours.make_task(Workload(point.depth, point.batch, augmented=True), "float32")
     task = dataclasses.replace(task, examples=len(images.x_train))
     # One slot is p6, as elsewhere.
     names = sorted(ours.POSITIONS, key=lambda slot: slot != "p6")[: point.slots]
@@ -137,7 +137,7 @@ def measure(
     assert found is not None
     cells = [Cell(jax.random.key(i), placement) for i in range(point.cells)]
     programs = compile_programs(task, images, cells[0], *found)
-    take = ours.steps_of(programs, cells, programs.train)
+    take = ours.make_steps(programs, cells, programs.train)
     work, _ = in_rounds(take, seconds, fewest=1)
     times = []
     for _ in range(_ROUNDS):
@@ -184,7 +184,7 @@ def main(options: SimpleNamespace) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     set_matmul_precision("float32")
     devices = choose_devices(0)
-    images = ours.images_of_noise(_EXAMPLES, sizes.side)
+    images = ours.noise_images(_EXAMPLES, sizes.side)
     known: dict[Point, tuple[float, float, int]] = {}
     for sweep in sweeps(sizes, devices):
         for point in sweep.points.values():

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_BYTES = 16
-
 
 def arrays_digest(arrays: Sequence[np.ndarray], classes: Sequence[str]) -> str:
     """A digest of labelled images: of every dtype, shape, value and name, in their order.
@@ -24,7 +22,7 @@ def arrays_digest(arrays: Sequence[np.ndarray], classes: Sequence[str]) -> str:
     >>> len(arrays_digest([x, y], ("zero", "one")))
     32
     """
-    digest = hashlib.blake2b(digest_size=_BYTES)
+    digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)

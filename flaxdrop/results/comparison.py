@@ -70,7 +70,13 @@ class Comparison:
     @functools.cached_property
     def effects(self) -> dict[str, dict[str, Effect]]:
         """Measure -> network -> its difference to the baseline, corrected over the networks."""
-        return {measure: self._against_baseline(measure) for measure in MEASURES}
+        base = self.network(self.baseline)
+        known = [name for name in self.networks if self.has(name)]
+        others = [name for name in known if base in known and name != base]
+        return {
+            measure: corrected({name: self.effect(name, base, measure) for name in others})
+            for measure in MEASURES
+        }
 
     @functools.cached_property
     def checks(self) -> dict[str, Effect]:
@@ -137,13 +143,6 @@ class Comparison:
     def images_known(self) -> bool:
         """Every finished row tells which test images were right."""
         return all(len(right) for o in self.outcomes for right in o.right.values())
-
-    def _against_baseline(self, measure: str) -> dict[str, Effect]:
-        base = self.network(self.baseline)
-        if not self.has(base):
-            return {}
-        others = [name for name in self.networks if name != base and self.has(name)]
-        return corrected({name: self.effect(name, base, measure) for name in others})
 
     def _values(self, measure: str) -> dict[str, dict[int, list[float]]]:
         found: dict[str, dict[int, list[float]]] = {}

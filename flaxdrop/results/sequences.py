@@ -52,7 +52,7 @@ def anytime_interval(differences: Sequence[float]) -> tuple[float, float]:
 
 
 def is_decided(differences: Sequence[float], margin: float) -> bool:
-    """Whether a difference is told from 0, or within the margin, at any time it may be asked.
+    """Whether a difference is not 0, or within the margin, at any time it may be asked.
 
     Args:
       differences: one for every seed, in the order they came.

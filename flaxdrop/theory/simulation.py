@@ -113,15 +113,15 @@ def residual_sum(
     x = jax.nn.relu(_norm(jax.nn.relu(_norm(own)) @ _weights(keys[1], width, 0.0)))
     weights = _weights(keys[2], width, 0.0)
 
-    def of_both(x: jax.Array) -> jax.Array:
+    def variances(x: jax.Array) -> jax.Array:
         branch = x @ weights
         return jnp.stack([_variance(branch), _variance(own + branch)])
 
-    without = of_both(x)
+    without = variances(x)
 
     def at(i: jax.Array) -> jax.Array:
         dropped = dropout(jax.random.fold_in(keys[3], i), x, rates[i])
-        return jnp.stack([without, of_both(dropped)], axis=1)
+        return jnp.stack([without, variances(dropped)], axis=1)
 
     return jax.lax.map(at, jnp.arange(len(rates)))
 

@@ -24,23 +24,20 @@ class State(TrainState):
     key: jax.Array
 
 
-def network(task: Workload, rate: float) -> Any:
-    """The network of a workload."""
-    if task.depth is None:
-        return flax_networks.VGG(workload.CLASSES, rate)
-    return flax_networks.PreResNet(task.blocks, workload.CLASSES, rate)
-
-
 def initial_state(task: Workload, rate: float) -> State:
     """Before the first step; SGD with momentum and decay, or Adam for the VGG-like network."""
-    model = network(task, rate)
+    if task.depth is None:
+        model: Any = flax_networks.VGG(workload.CLASSES, rate)
+        optimiser = optax.adam(1e-3)
+    else:
+        model = flax_networks.PreResNet(task.blocks, workload.CLASSES, rate)
+        optimiser = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.1, momentum=0.9))
     variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)
-    sgd = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.1, momentum=0.9))
     return State.create(
         apply_fn=model.apply,
         params=variables["params"],
         batch_stats=variables["batch_stats"],
-        tx=optax.adam(1e-3) if task.depth is None else sgd,
+        tx=optimiser,
         key=jax.random.key(1),
     )
 

@@ -14,13 +14,6 @@ from benchmarks.throughput.contest import Prepared, in_rounds, take_part
 from benchmarks.throughput.workload import Workload
 
 
-def network(task: Workload, rate: float) -> nn.Module:
-    """The network of a workload."""
-    if task.depth is None:
-        return torch_networks.VGG(workload.CLASSES, rate)
-    return torch_networks.PreResNet(torch_networks.Basic, task.blocks, workload.CLASSES, rate=rate)
-
-
 def batches(
     task: Workload, x: torch.Tensor, y: torch.Tensor
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -68,7 +61,13 @@ def prepare(options: SimpleNamespace) -> Prepared:
     x, y = (torch.from_numpy(array).to(device) for array in workload.examples())
     source = batches(task, x.permute(0, 3, 1, 2), y.long())
     fixed = next(source)
-    model = network(task, options.rate).to(device, memory_format=torch.channels_last)
+    if task.depth is None:
+        network: nn.Module = torch_networks.VGG(workload.CLASSES, options.rate)
+    else:
+        network = torch_networks.PreResNet(
+            torch_networks.Basic, task.blocks, workload.CLASSES, rate=options.rate
+        )
+    model = network.to(device, memory_format=torch.channels_last)
     run = torch.compile(model) if options.compile else model
     sgd = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
     optimiser = torch.optim.Adam(model.parameters()) if task.depth is None else sgd

@@ -16,8 +16,8 @@ def test_the_account_of_a_small_network_has_its_layers_and_about_the_time_of_its
     examples, steps = 512, 6
     model = PreResNet(10, ours.workload.CLASSES, widths=(4, 8))
     task = Task(model, Recipe(epochs=10, batch=64, crop=1, flip=True), examples)
-    images = ours.images_of_noise(examples, 16)
-    placement = ours.placement_of(model, "p6", 0.1)
+    images = ours.noise_images(examples, 16)
+    placement = ours.make_placement(model, "p6", 0.1)
     # A kept program may have older names.
     jax.config.update("jax_enable_compilation_cache", False)
     try:

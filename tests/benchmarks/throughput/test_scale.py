@@ -48,7 +48,7 @@ def test_it_prints_and_draws_what_it_measured(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_a_measured_point_has_time_and_memory():
-    images = scale.ours.images_of_noise(16, QUICK.side)
+    images = scale.ours.noise_images(16, QUICK.side)
     point = Point(QUICK.depth, QUICK.batch)
     step, compiling, memory = scale.measure(point, images, jax.devices(), QUICK.seconds)
     assert 0 < step < 10
