@@ -20,7 +20,7 @@ from flaxdrop.analysis.ranking import Ranking, rank_slots
 from flaxdrop.analysis.shift import Shift
 from flaxdrop.calling import mode_options
 from flaxdrop.nnx.any_network import use_fast_convolutions
-from flaxdrop.nnx.hooks import variables_of
+from flaxdrop.nnx.hooks import assign, variables_of
 from flaxdrop.nnx.norm_inputs import reseed
 from flaxdrop.nnx.slots import class_of, plan_of
 from flaxdrop.ops.any_network import fast_convolutions
@@ -199,7 +199,7 @@ class NnxNetwork:
         values = {**variables["params"], **variables.get("batch_stats", {})}
         for path, variable in variables_of(network).items():
             if (name := ".".join(path)) in values:
-                variable[...] = values[name]
+                assign(variable, values[name])
         return network
 
 

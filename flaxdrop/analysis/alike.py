@@ -12,6 +12,7 @@ HEAVY = {"conv_general_dilated", "dot_general", "scan", "while", "cond"}
 _JITTED = {"pjit", "jit"}
 _CALLS = {"closed_call", "core_call", "checkpoint", "remat2"}
 _CALLS_BY_RULES = ("custom_jvp", "custom_vjp", "custom_vmap")
+_PROGRAMS = (jax.extend.core.ClosedJaxpr, jax.extend.core.Jaxpr)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Equation:
         return [value for value in self.given if not isinstance(value, int)]
 
 
-class Program:
+class TracedProgram:
     """A traced program whose heavy equations are not inside of calls.
 
     Attributes:
@@ -211,6 +212,8 @@ class Kinds:
             return self._program(value)
         if isinstance(value, dict):
             return tuple((name, self._params(value[name])) for name in sorted(value))
+        if isinstance(value, tuple | list) and any(isinstance(part, _PROGRAMS) for part in value):
+            return (type(value), tuple(map(self._params, value)))
         try:
             hash(value)
         except TypeError:

@@ -16,7 +16,7 @@ from flaxdrop.analysis.alike import (
     HEAVY,
     Equation,
     Kinds,
-    Program,
+    TracedProgram,
     literal_array,
     literal_bytes,
 )
@@ -47,7 +47,7 @@ class _Piece:
 class _Plan:
     """A program in pieces, and the structure of its result."""
 
-    program: Program
+    program: TracedProgram
     pieces: list[_Piece]
     structure: Any
 
@@ -99,10 +99,10 @@ class InPieces:
 
     def _plan(self, arguments: tuple[Any, ...]) -> _Plan:
         traced, shapes = jax.make_jaxpr(self._function, return_shape=True)(*arguments)
-        program = Program(traced)
+        program = TracedProgram(traced)
         return _Plan(program, self._pieces(program), jax.tree.structure(shapes))
 
-    def _pieces(self, program: Program) -> list[_Piece]:
+    def _pieces(self, program: TracedProgram) -> list[_Piece]:
         groups = _cut(program)
         last = {number: i for i, group in enumerate(groups) for e in group for number in e.arrays}
         last.update((out, len(groups)) for out in program.outputs if isinstance(out, int))
@@ -131,7 +131,7 @@ class InPieces:
         return [pieces[i] for i in range(len(groups))]
 
 
-def _cut(program: Program) -> list[list[Equation]]:
+def _cut(program: TracedProgram) -> list[list[Equation]]:
     """Cuts behind heavy equations; small ones wait until the first piece that takes them."""
     places, place = [], 0
     for equation in program.equations:

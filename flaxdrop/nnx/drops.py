@@ -13,7 +13,7 @@ from flaxdrop.analysis.paths import Path
 from flaxdrop.boundaries import single_input, value_at, with_value
 from flaxdrop.dropout import dropout
 from flaxdrop.nnx.dropout import Dropout
-from flaxdrop.nnx.hooks import Call, Hook
+from flaxdrop.nnx.hooks import Call, Hook, assign
 from flaxdrop.placement import Placement
 from flaxdrop.places import Place, Places
 
@@ -60,7 +60,7 @@ class Drop:
             )
         words, rate, calls = value[:2], value[2], value[3]
         try:
-            told[...] = value.at[3].add(1)
+            assign(told, value.at[3].add(1))
         except flax.errors.TraceContextError:
             # In a transformation of JAX, which knows no Variables: count where it is traced.
             again = call.data.get(f"again_{self.side}", 0)

@@ -64,6 +64,18 @@ def modules_of(network: Any) -> Iterator[tuple[Path, nnx.Module]]:
             yield tuple(map(str, path)), node
 
 
+def assign(variable: Any, value: Any) -> None:
+    """Gives a Variable another value of the same shape.
+
+    `variable[...] = value` asks a traced array for its sharding, which it has not, and JAX searches
+    the whole program for the words of that error: minutes in a deep network.
+    """
+    if hasattr(variable, "set_value"):
+        variable.set_value(value)
+    else:  # an older flax
+        variable[...] = value
+
+
 def variables_of(network: Any) -> dict[Path, nnx.Variable[Any]]:
     """The Variables of a network by their paths; a shared one once, at its first path."""
     return {

@@ -10,7 +10,7 @@ from flaxdrop.analysis.norm_inputs import Pass, uses_running, widened
 from flaxdrop.analysis.paths import Path, name_of
 from flaxdrop.boundaries import single_input, value_at
 from flaxdrop.nnx.drops import Drop
-from flaxdrop.nnx.hooks import Call
+from flaxdrop.nnx.hooks import Call, assign
 
 # They keep no running statistics: what dropout does to the variance, they undo at inference too.
 RENORMALISING = tuple(
@@ -109,7 +109,8 @@ class MeasureNorm(Note):
             )
 
         def write() -> None:
-            mean[...], var[...] = moments
+            assign(mean, moments[0])
+            assign(var, moments[1])
 
         if self.first:
             write()

@@ -18,7 +18,7 @@ from flaxdrop.analysis.norm_inputs import MARK, Pass, look, switched
 from flaxdrop.analysis.paths import Path, at, name_of
 from flaxdrop.nnx.any_network import use_fast_convolutions
 from flaxdrop.nnx.drops import drops
-from flaxdrop.nnx.hooks import Hook, HookVariable, call_hooked, modules_of, variables_of
+from flaxdrop.nnx.hooks import Hook, HookVariable, assign, call_hooked, modules_of, variables_of
 from flaxdrop.nnx.norm_hooks import RENORMALISING, MeasureNorm, Note, NoteDrop, SwitchDropout
 from flaxdrop.nnx.slots import class_of, plan_of
 from flaxdrop.placement import Placement
@@ -141,7 +141,7 @@ def set_statistics(network: nnx.Module, statistics: Any) -> None:
     """Writes running statistics into the Variables of a network."""
     for path, variable in variables_of(network).items():
         if isinstance(variable, nnx.BatchStat):
-            variable[...] = jnp.asarray(at(statistics, path))
+            assign(variable, jnp.asarray(at(statistics, path)))
 
 
 def _put(tree: dict[str, Any], path: Path, value: Any) -> None:
@@ -211,4 +211,4 @@ def reseed(network: nnx.Module, key: jax.Array) -> None:
         if isinstance(variable, nnx.RngKey):
             keys = variable[...]
             flat = jax.vmap(lambda own: jax.random.fold_in(own, number))(keys.reshape(-1))
-            variable[...] = flat.reshape(keys.shape)
+            assign(variable, flat.reshape(keys.shape))

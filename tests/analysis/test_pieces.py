@@ -59,6 +59,18 @@ def test_alike_pieces_are_compiled_once():
     assert programs[0] == programs[1] <= 3
 
 
+def test_branches_that_are_alike_are_compiled_once():
+    def branching(x, kernels):
+        for kernel in kernels:
+            x = jax.lax.cond(x.sum() > 0, lambda y, k: y @ k, lambda y, k: y - k.sum(), x, kernel)
+        return x
+
+    in_pieces = InPieces(branching)
+    got, want = in_pieces(X, KERNELS), jax.jit(branching)(X, KERNELS)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    assert in_pieces.compiled <= 2
+
+
 def test_pieces_that_compute_something_else_are_not_taken_for_alike():
     def mixed(x, kernels):
         for kernel in kernels[:3]:
