@@ -12,7 +12,7 @@ def standing():
     random = np.random.default_rng(0)
     found = begin(4)
     for _ in range(8):
-        values = np.array([90.0, 94.0, 80.0, 90.5, 93.8]) + random.normal(0, 0.4, 5)
+        values = np.array([90.0, 94.0, 80.0, 90.5, 93.8]) + random.normal(0, 0.1, 5)
         found = advance(found, values, 1.0)
     return found
 
