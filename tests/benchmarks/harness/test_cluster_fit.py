@@ -137,7 +137,10 @@ def test_hosts_that_do_not_fit_are_named(lab):
 @pytest.mark.optimised
 def test_a_late_host_that_does_not_fit_is_left_out(lab, cells_in):
     (head,) = lab.up(1)
-    run = head.start(*lab.study("--workdir", "wide", *FIELDS))
+    run = head.start(*lab.study("--workdir", "wide", *FIELDS, "--config.checkpoint_seconds=1"))
+    while not list((lab.folder / "wide").glob("checkpoints/*/*/*")):
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.1)
     lab.up(1, PYTHONPATH=f"{other_jax(lab.folder)}:{lab.environment['PYTHONPATH']}")
     said, complaint = run.communicate()
     assert run.returncode == 0, complaint

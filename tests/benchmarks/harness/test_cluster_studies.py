@@ -44,7 +44,13 @@ def on_cluster(lab, module, words):
 
 def test_a_race_of_places(lab, run_command_line, digests_in):
     (lab.folder / "my_networks.py").write_text(NETWORKS)
-    fields = {**RACE, "network": "my_networks:make", "seeds": 3, "margin": 0.5, "places": "Conv_0:in"}
+    fields = {
+        **RACE,
+        "network": "my_networks:make",
+        "seeds": 3,
+        "margin": 0.5,
+        "places": "Conv_0:in",
+    }
     on_cluster(lab, "benchmarks.where", words("configs/where.py", "wide", **fields))
     alone = run_command_line(where.main, words("configs/where.py", "serial", **fields))
     assert alone.status == 0, alone.err
