@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.harness.arguments import UsageError
+from benchmarks.harness.arguments import UsageError, one_line
 from benchmarks.harness.catalog import source_of
 from benchmarks.harness.cluster import NODE, Cluster, Host
 from benchmarks.harness.cluster_board import Board
@@ -36,6 +36,7 @@ from flaxdrop.training.stopping import Stop
 
 _LOOK_SECONDS = 1.0  # between looks at progress
 _SAVE_SECONDS = 120.0  # in which all tasks have stopped
+_MOST_KILLED = 5  # times that Ray gives up a task for want of memory
 _MOST_TASKS = 1_000  # that wait or train at a time
 
 
@@ -148,6 +149,7 @@ class _Run:
         self.under_way: dict[Any, _Task] = {}
         self.at: dict[int, int] = {}  # task -> images, since the run began
         self.rows: set[tuple[str, int]] = set()
+        self.killed: collections.Counter[int] = collections.Counter()
 
     def train(
         self,
@@ -164,7 +166,13 @@ class _Run:
             done, _ = self.ray.wait(list(self.under_way), timeout=_LOOK_SECONDS)
             for reference in done:
                 task = self.under_way.pop(reference)
-                yield from self._finish(task, self.ray.get(reference), waiting, bar)
+                try:
+                    result = self.ray.get(reference)
+                except self.ray.exceptions.OutOfMemoryError as error:
+                    self._note_killed(task, error)
+                    waiting.append(task)
+                    continue
+                yield from self._finish(task, result, waiting, bar)
             hosts = self._note_hosts(hosts, bar)
             begun = self._look(bar, after_epoch)
             if stop.reason and stopping is None:
@@ -220,6 +228,12 @@ class _Run:
             raise UsageError(words)
         elif how == DISK:
             raise OSError(words)
+
+    def _note_killed(self, task: _Task, error: Exception) -> None:
+        """Takes note that a host had no memory left for a task, which may be for a while."""
+        self.killed[task.number] += 1
+        if self.killed[task.number] > _MOST_KILLED:
+            raise UsageError(f"cluster: the hosts have too little memory: {one_line(error)[:200]}")
 
     def _look(self, bar: tqdm, after_epoch: AfterEpoch | None) -> set[int]:
         """Shows what the board knows; returns the tasks that have begun."""

@@ -149,6 +149,7 @@ class Lab:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_memory_monitor_refresh_ms": "0",  # else it kills for what others take
             "RAY_worker_niceness": "0",  # of 15, they starve where tests run side by side
         }
         _ip("netns", "add", self.bridge)
