@@ -4,8 +4,10 @@ import dataclasses
 import functools
 import inspect
 import os
+import pathlib
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -199,11 +201,21 @@ def _of_the_host(error: Exception) -> str:
     words = one_line(error)
     if "Unable to initialize backend" in words or "Unknown backend" in words:
         return f"JAX_PLATFORMS: must be a platform that is here, {words.partition(' (set')[0]}"
+    if isinstance(error, AssertionError) and _raised_in(error) == "xla_bridge.py":
+        # So jax says that the one platform which was asked for is not there.
+        asked = os.environ.get("JAX_PLATFORMS")
+        return f"JAX_PLATFORMS: must be a platform that is here, got {asked!r}"
     if isinstance(error, MemoryError) or any(sign in words for sign in _OUT_OF_MEMORY):
         return f"out of memory, lower batch, depth, widths or cells_per_device: {words[:200]}"
     if isinstance(error, OverflowError | RecursionError):
         return f"a number or a file is too large: {words[:200]}"
     return ""
+
+
+def _raised_in(error: Exception) -> str:
+    """The name of the file that raised an exception."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return pathlib.PurePath(frames[-1].filename).name if frames else ""
 
 
 def one_line(error: Exception) -> str:

@@ -89,10 +89,9 @@ def execute(
             settings = study.settings.of(config.value)
         except (flags.Error, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             raise UsageError(one_line(error)) from error
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # a config file is a program: it may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a config file is a program: it may raise anything
             raise UsageError(f"config: {type(error).__name__}: {error}") from error
 
     if status := exit_status(read):

@@ -79,6 +79,15 @@ def test_what_the_host_cannot_give_is_told_in_one_line(capsys, error, words):
     assert said.count("\n") == 1
 
 
+def test_a_platform_that_jax_knows_and_that_is_not_here_is_told(capsys, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    jax_itself = compile("assert False", "/somewhere/jax/_src/xla_bridge.py", "exec")
+    assert exit_status(lambda: exec(jax_itself)) == 2
+    assert capsys.readouterr().err == (
+        "error: JAX_PLATFORMS: must be a platform that is here, got 'cuda'\n"
+    )
+
+
 def test_a_fault_of_the_program_keeps_its_traceback():
     def fail():
         raise ZeroDivisionError
