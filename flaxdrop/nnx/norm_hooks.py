@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -51,12 +52,19 @@ class NoteDrop(Note):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SwitchDropout(Note):
-    """Notes whether an `nnx.Dropout` is on, and puts it off where it is told to."""
+    """Notes whether an `nnx.Dropout` is on, and puts it off where it is told to.
+
+    One that was made without random numbers, for calls that bring them, gets a key.
+    """
 
     def __call__(self, call: Call) -> Any:
         """Calls the module."""
         place, _ = single_input(call.arguments, call.options)
-        out = call.go()
+        options = dict(call.options)
+        if "key" in call.data and options.get("rngs") is None and len(call.arguments) < 3:
+            words = call.data["key"][...]
+            options["rngs"] = jax.random.wrap_key_data(words, impl="threefry2x32")
+        out = call.proceed(*call.arguments, **options)
         x = out if place is None else value_at(place, call.arguments, call.options)
         if out is x:  # it is off
             return x

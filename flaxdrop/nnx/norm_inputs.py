@@ -118,6 +118,9 @@ class Caller:
                 if active is not None and name_of(path) in active:
                     on = jnp.broadcast_to(active[name_of(path)], turns)
                     data.setdefault(path, {})["active"] = on
+                if module.rngs is None and key is not None:
+                    words = hashing.fold_in(hashing.key_to_words(key), hashing.name_word(*path))
+                    data.setdefault(path, {})["key"] = jnp.broadcast_to(words, (*turns, 2))
             if _measured(module):
                 own.append(MeasureNorm(found, path, first, self.inference, seen))
             if _measured(module) and not isinstance(module, nnx.BatchNorm):

@@ -244,6 +244,21 @@ def test_a_norm_that_is_called_twice_is_refused():
         variance_shift(Twice(nnx.Rngs(0)), X)
 
 
+def test_dropout_that_was_made_without_random_numbers_is_measured():
+    class Keyless(nnx.Module):
+        def __init__(self, rngs):
+            self.dense = nnx.Linear(WIDTH, WIDTH, rngs=rngs)
+            self.drop = nnx.Dropout(0.5)
+            self.norm = nnx.BatchNorm(WIDTH, rngs=rngs)
+
+        def __call__(self, x):
+            return self.norm(self.drop(self.dense(x)))
+
+    shift = variance_shift(Keyless(nnx.Rngs(0)), X, masks=2)
+    assert shift.norms[0].geometric_mean == pytest.approx(0.5, abs=0.1)
+    assert shift.norms[0].error > 0  # each pass draws a mask of its own
+
+
 DENSE = nnx.Sequential(nnx.Linear(WIDTH, 3, rngs=nnx.Rngs(0)))
 REFUSED = {
     "no norm": (lambda: variance_shift(DENSE, X), "model: must call a norm"),
