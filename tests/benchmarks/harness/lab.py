@@ -23,6 +23,7 @@ QUICK = {
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
 }
+SPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 # What holds a host: its first process, until the tests end. The kernel then kills all others.
 HOLD = """
 mount -t tmpfs tmpfs "$1" && mount -t tmpfs tmpfs /dev/shm && ip link set lo up && echo up
@@ -36,13 +37,20 @@ def why_not() -> str:
         return "ray is not installed"
     if missing := [name for name in ("ip", "nsenter", "unshare") if not shutil.which(name)]:
         return f"there is no {missing[0]}"
-    tried = subprocess.run(
-        ["unshare", "--net", "--pid", "--fork", "--mount", "--mount-proc", "mount", "-t"]
-        + ["tmpfs", "tmpfs", "/dev/shm"],
-        capture_output=True,
-        text=True,
+    name = f"fd{os.getpid()}try"
+    attempts = (
+        ("ip", "netns", "add", name),
+        ("ip", "-n", name, "link", "add", "name", "bridge", "type", "bridge"),
+        ("ip", "netns", "exec", name, *SPACES, "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"),
     )
-    return f"namespaces are not allowed: {tried.stderr.strip()}" if tried.returncode else ""
+    try:
+        for words in attempts:
+            tried = subprocess.run(words, capture_output=True, text=True)
+            if tried.returncode:
+                return f"{' '.join(words[:2])} is not allowed: {tried.stderr.strip()}"
+    finally:
+        subprocess.run(["ip", "netns", "del", name], capture_output=True)
+    return ""
 
 
 class Host:
@@ -66,9 +74,8 @@ class Host:
         _ip("-n", lab.bridge, "link", "set", self._port, "master", "bridge", "up")
         _ip("-n", self.name, "addr", "add", f"{self.address}/24", "dev", "eth0")
         _ip("-n", self.name, "link", "set", "eth0", "up")
-        spaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
         self._holder = subprocess.Popen(
-            ["ip", "netns", "exec", self.name, *spaces, "sh", "-c", HOLD, "sh", lab.sockets],
+            ["ip", "netns", "exec", self.name, *SPACES, "sh", "-c", HOLD, "sh", lab.sockets],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
