@@ -21,6 +21,7 @@ from flaxdrop.analysis.shift import Shift
 from flaxdrop.placement import Placement
 from flaxdrop.plots.shift import draw_prediction, draw_shift
 from flaxdrop.results.correlation import rank_correlation
+from flaxdrop.results.regime import regime
 from flaxdrop.results.statistics import paired
 from flaxdrop.table import Table
 
@@ -99,7 +100,7 @@ def probe_table(run: FinishedRun, batch: jax.Array, masks: int) -> None:
         effects,
         path,
         baseline=baseline,
-        title=f"{run.plan.name}, {run.plan.dataset.name}: does the shift predict the harm?",
+        subtitle=regime(run.study.compare(run.rows, run.plan.every_variant)),
     )
     print(f"picture   {path}")
 

@@ -63,8 +63,8 @@ class InPieces:
     ...         x = jnp.tanh(x @ kernel)
     ...     return x
     >>> in_pieces = InPieces(network)
-    >>> in_pieces(jnp.ones((2, 3)), [jnp.eye(3)] * 50).shape
-    (2, 3)
+    >>> in_pieces(jnp.ones((32, 16)), [jnp.eye(16)] * 50).shape
+    (32, 16)
     >>> in_pieces.compiled  # the first, those within, and the last
     3
     """

@@ -90,7 +90,7 @@ def draw_prediction(
     path: str | os.PathLike[str],
     *,
     baseline: str,
-    title: str,
+    subtitle: str,
 ) -> Figure:
     """Writes a PNG of accuracy differences over predicted shifts, a named mark a variant.
 
@@ -98,11 +98,13 @@ def draw_prediction(
       by_time: when it was predicted -> (variant -> shift of the network, rank correlation).
       differences: variant -> difference of accuracy to the baseline, points, with its interval.
       baseline: name of the variant that the others are compared with.
+      subtitle: what the variants were trained on.
     """
     figure = style.new_figure(
         style.WIDTH if len(by_time) > 1 else 6.0,
         4.2,
-        title,
+        "Does the shift predict the harm?",
+        subtitle,
         note="Lines: 95 % intervals of the difference.",
     )
     [axes] = style.panels(figure, 1, len(by_time), grid="both", sharey=True)

@@ -86,25 +86,13 @@ class Reference:
             assert own.max() < 0.02, (path, own)
 
 
-# With convolutions these take a minute or more, each.
-LONG = ("bottleneck", "convnet", "densenet", "preresnet")
-
-
-def networks(*slow):
-    """All networks, some of them for `make test-all` alone."""
-    return [
-        pytest.param(name, marks=pytest.mark.slow) if name in slow else name
-        for name in whole_network.NETWORKS
-    ]
-
-
-@pytest.fixture(scope="module", params=networks(*LONG))
+@pytest.fixture(scope="module", params=whole_network.NETWORKS)
 def reference(request):
     """Of every network."""
     name = request.param
     with whole_network.library_operations(jnp.float64):
         # Less optimised, it is the same but for the rounding of f64, and compiles sooner.
-        options = {"xla_backend_optimization_level": 1}
+        options = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
         true = whole_network.gradients(name, jnp.float64, options)
     with whole_network.library_operations(jnp.float32):
         plain = whole_network.errors(whole_network.gradients(name), true)
@@ -116,7 +104,13 @@ def test_kernels_have_the_gradients_of_float64(reference):
 
 
 # Half a minute of the VGG's is compiling.
-@pytest.mark.parametrize("reference", networks(*LONG, "vgg"), indirect=True, scope="module")
+FOR_XLA = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "vgg" else name
+    for name in whole_network.NETWORKS
+]
+
+
+@pytest.mark.parametrize("reference", FOR_XLA, indirect=True, scope="module")
 def test_so_they_have_by_the_convolutions_of_xla(reference):
     product = compiler_options(jax.devices()[0])
     with whole_network.without_onednn():

@@ -63,8 +63,9 @@ def test_the_prediction_shows_every_variant(tmp_path, seeds):
         differences,
         path,
         baseline="none",
-        title="study",
+        subtitle="digits: 300 images, rate 0.5",
     )
+    assert "digits: 300 images, rate 0.5" in words(figure)
     for axis in figure.axes:
         assert len(axis.containers) == 8
         assert "-0.90 [-1.00, -0.30], 8 variants" in axis.get_title(loc="left")
