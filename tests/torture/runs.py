@@ -135,7 +135,8 @@ class Torture:
         """Lets no file grow beyond a size."""
 
         def fail(_: str) -> str:
-            size = int(10 ** self.chance.uniform(1, 5.5))
+            # What it says goes into a file, too, and must fit.
+            size = int(10 ** self.chance.uniform(4, 5.5))
             ended = self.run("work", limits={"RLIMIT_FSIZE": size})
             words = f"files of {size} bytes"
             self.check("small files, what is said", told(ended), f"{words}: {ended}")
