@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 from benchmarks.harness.arguments import USER_ERROR, Flag, leave, tool
-from benchmarks.harness.cluster import Cluster, joined
+from benchmarks.harness.cluster.joining import Cluster, joined
 from benchmarks.harness.estimate import cell_flops, flops_per_second, time_in_words
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.planning import make_plan

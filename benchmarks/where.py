@@ -33,7 +33,7 @@ from flaxdrop.training.stopping import Stop
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from benchmarks.harness.cluster import Cluster
+    from benchmarks.harness.cluster.joining import Cluster
 
 _PROBED = 128  # training examples that the shift is measured on
 
@@ -161,7 +161,7 @@ def run(
     Raises:
       UsageError: what the user got wrong, or a disk that is full.
     """
-    from benchmarks.harness.cluster import joined
+    from benchmarks.harness.cluster.joining import joined
     from benchmarks.harness.factory import digest, find_network
     from benchmarks.harness.planning import load_data, make_plan
     from benchmarks.harness.tensorboard import CurveWriter, check_tensorboard
@@ -247,7 +247,7 @@ def _race(
         return rows, raced
     steps = plan.task(plan.families[0]).steps * plan.settings.batch
     if hosts:
-        from benchmarks.harness.cluster_run import train_on
+        from benchmarks.harness.cluster.run import train_on
 
         print(f"{len(arms)} arms {hosts.describe()}", flush=True)
 

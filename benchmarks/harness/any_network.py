@@ -18,6 +18,8 @@ from flaxdrop.analysis.advice import Advice, advise
 from flaxdrop.analysis.probing import probe
 from flaxdrop.analysis.ranking import Ranking, rank_slots
 from flaxdrop.analysis.shift import Shift
+from flaxdrop.boundaries.places import Places
+from flaxdrop.boundaries.slotted import SlottedModel, with_slots
 from flaxdrop.calling import mode_options
 from flaxdrop.nnx.any_network import use_fast_convolutions
 from flaxdrop.nnx.hooks import assign, variables_of
@@ -25,8 +27,6 @@ from flaxdrop.nnx.norm_inputs import reseed
 from flaxdrop.nnx.slots import class_of, plan_of
 from flaxdrop.ops.any_network import fast_convolutions
 from flaxdrop.placement import Placement
-from flaxdrop.places import Places
-from flaxdrop.slotted import SlottedModel, with_slots
 
 Measure = Callable[[Any, Any, Placement, int], Shift]
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks.harness.arguments import UsageError, warn
 from benchmarks.harness.catalog import source_of
-from benchmarks.harness.cluster import Cluster, joined
+from benchmarks.harness.cluster.joining import Cluster, joined
 from benchmarks.harness.decide import undecided
 from benchmarks.harness.estimate import describe_plan
 from benchmarks.harness.plan import Plan, S, cell_name
@@ -169,7 +169,7 @@ def _trained(
 ) -> Iterator[ledger.Row]:
     """Trains cells, (variant, seed) by the number of their family."""
     if cluster:
-        from benchmarks.harness.cluster_run import train_on  # it imports ray
+        from benchmarks.harness.cluster.run import train_on  # it imports ray
 
         yield from train_on(cluster, study, plan, pending, stop, bar, after_epoch)
         return

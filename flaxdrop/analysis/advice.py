@@ -19,10 +19,10 @@ from flaxdrop.analysis.own_dropout import (
 from flaxdrop.analysis.probing import Probe, probe
 from flaxdrop.analysis.ranking import Ranking, rank_slots
 from flaxdrop.analysis.shift import Shift
+from flaxdrop.boundaries.slotted import SlottedModel
 from flaxdrop.linen import check_linen
 from flaxdrop.placement import NAMED, Placement, check_placement
 from flaxdrop.slots import declared_slots
-from flaxdrop.slotted import SlottedModel
 
 TOLERANCE = 0.05  # of absolute log ratio: a norm within it counts as unshifted
 _TIE = 1.1  # shifts within this factor are one: p5 and p6, say, are one network
@@ -136,13 +136,13 @@ def advise_by(
         raise ValueError("placement: must name a slot, got none; there is nothing to advise on")
     if slots is None:
         made = probe_of(placement)
-        if not made.dropouts:
+        if not made.dropout_layers:
             raise ValueError(
                 f"model: must have dropout that is on in training, {name} has"
                 " none; an nn.Dropout, or a flaxdrop.Dropout that the placement names"
             )
         measure = functools.partial(made.measure, variables, batch, placement, masks=masks)
-        return tuple(_in_words(measure(dropouts=[name])) for name in made.dropouts)
+        return tuple(_in_words(measure(dropout_layers=[name])) for name in made.dropout_layers)
     placement.validate(slots)
     found = []
     probes: dict[Any, Probe] = {}  # slots of one kind and mask share a compilation
@@ -230,15 +230,15 @@ def _among_slots(
     masks: int,
 ) -> Advice:
     measure = functools.partial(made.measure, variables, batch, every, masks=masks)
-    own = measure(dropouts=[slot] if slot in made.dropouts else [])
-    if slot not in made.dropouts or _largest(own) <= TOLERANCE:
+    own = measure(dropout_layers=[slot] if slot in made.dropout_layers else [])
+    if slot not in made.dropout_layers or _largest(own) <= TOLERANCE:
         words = f"{slot} shifts no batch norm"
         words += f"; {_HEAD[slot]}." if slot in _HEAD and "h4" in slots else ": it may stay."
         return _staying(slot, own, words)
     if _renormalised(own):
         return _staying(slot, own, _normalised_again(own))
-    others = [other for other in slots if other != slot and other in made.dropouts]
-    sizes = {other: measure(dropouts=[other]).mean_abs_log_ratio for other in others}
+    others = [other for other in slots if other != slot and other in made.dropout_layers]
+    sizes = {other: measure(dropout_layers=[other]).mean_abs_log_ratio for other in others}
     best = min(sizes.values(), default=own.mean_abs_log_ratio)
     if best * _TIE >= own.mean_abs_log_ratio:
         words = (
@@ -262,7 +262,7 @@ def _staying(name: str, own: Shift, words: str) -> Advice:
 
 
 def _in_words(own: Shift) -> Advice:
-    (name,) = own.dropouts
+    (name,) = own.dropout_layers
     if _largest(own) <= TOLERANCE:
         return _staying(name, own, f"{name} shifts no batch norm: it may stay.")
     if _renormalised(own):
@@ -284,7 +284,7 @@ def _renormalised(shift: Shift) -> bool:
 
 
 def _normalised_again(shift: Shift) -> str:
-    (name,) = shift.dropouts
+    (name,) = shift.dropout_layers
     worst = shift.worst_first[0]
     return (
         f"{name} changes what norms see, {worst.norm} most: at inference its input has"
@@ -294,7 +294,7 @@ def _normalised_again(shift: Shift) -> str:
 
 
 def _shifted(shift: Shift) -> str:
-    (name,) = shift.dropouts
+    (name,) = shift.dropout_layers
     count = sum(norm.abs_log_ratio > TOLERANCE for norm in shift.harmed)
     worst = max(shift.harmed, key=lambda norm: norm.abs_log_ratio)
     return (

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop.analysis.paths import Path, in_calling_order, name_of, paths_with
+from flaxdrop.boundaries.slotted import SlottedModel, intercept_layers
 from flaxdrop.calling import naming_call
 from flaxdrop.dropout import Dropout
 from flaxdrop.placement import Placement
 from flaxdrop.slots import untraced_collection
-from flaxdrop.slotted import SlottedModel, intercept_layers
 
 _STATISTICS = "batch_stats"
 MARK = "epsilon"  # what an intercepted norm has among its statistics, and no other module
@@ -36,8 +36,8 @@ class Pass:
       norms: paths of the norms, in the order of the network.
       frozen: path -> whether the norm uses its running statistics; of norms that `nn.jit` traces
         once, for the first.
-      dropouts: those that were on: a slot's name for `flaxdrop.Dropout`, which may stand for many
-        places; the module's path for `nn.Dropout`.
+      dropout_layers: those that were on: a slot's name for `flaxdrop.Dropout`, which may stand
+        for many places; the module's path for `nn.Dropout`.
       axes: names of axes that norms average over.
       called: paths of all modules that were, and of them `bridged`, whose insides are of NNX.
       weights: paths of `nn.SpectralNorm`, whose statistics are of weights alone.
@@ -46,7 +46,7 @@ class Pass:
 
     norms: list[Path] = dataclasses.field(default_factory=list)
     frozen: dict[Path, bool] = dataclasses.field(default_factory=dict)
-    dropouts: list[str] = dataclasses.field(default_factory=list)
+    dropout_layers: list[str] = dataclasses.field(default_factory=list)
     axes: list[str] = dataclasses.field(default_factory=list)
     called: set[Path] = dataclasses.field(default_factory=set)
     bridged: set[Path] = dataclasses.field(default_factory=set)
@@ -116,7 +116,8 @@ class Caller:
         options = dict(self.options)
         placement = options.get("placement")
         if isinstance(self.model, SlottedModel) and placement is not None:
-            found.dropouts += [slot for slot in placement.slots if slot not in found.dropouts]
+            known = found.dropout_layers
+            known += [slot for slot in placement.slots if slot not in known]
             if active is not None:
                 options["placement"] = switched(placement, active)
         mutable = [collection for collection in variables if collection != "params"]
@@ -297,6 +298,6 @@ def _switched(
     if out is x:  # it is off
         return x
     name = module.slot if isinstance(module, Dropout) else name_of(module.path)
-    if name not in found.dropouts:
-        found.dropouts.append(name)
+    if name not in found.dropout_layers:
+        found.dropout_layers.append(name)
     return out if active is None else jnp.where(active[name], out, x)

@@ -25,10 +25,10 @@ from flaxdrop.analysis.norm_inputs import (
     widened,
 )
 from flaxdrop.analysis.paths import Path, at
+from flaxdrop.boundaries.slotted import intercept_layers
 from flaxdrop.ops.any_network import fast_convolutions
 from flaxdrop.placement import Placement
 from flaxdrop.slots import untraced_collection
-from flaxdrop.slotted import intercept_layers
 
 RENORMALISING = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.InstanceNorm)
 _STATISTICS = "batch_stats"

@@ -9,9 +9,9 @@ import flax.linen as nn
 from flaxdrop.analysis.norm_moments import look
 from flaxdrop.analysis.paths import Path
 from flaxdrop.analysis.ranking import NOTHING, TIE, RankedSlot, Ranking, rank_slots
+from flaxdrop.boundaries.groups import has_weights
+from flaxdrop.boundaries.slotted import SlottedModel, with_slots
 from flaxdrop.calling import mode_options
-from flaxdrop.groups import has_weights
-from flaxdrop.slotted import SlottedModel, with_slots
 
 _NEARLY = 1.25  # of the least shift: a published place is preferred to one that shifts a bit less
 _SMALL = 0.005  # a network's shift below it counts as none

@@ -47,7 +47,7 @@ class Probe:
       norms: paths of its batch norms, in its order.
       unmeasured: paths of what has statistics that shift nothing: spectral norms, of weights, and
         batch norms that are called in training only.
-      dropouts: slots, or paths of `nn.Dropout`, that can be on.
+      dropout_layers: slots, or paths of `nn.Dropout`, that can be on.
       placement: the placement that it was made with.
       train: (variables, batch, placement, which are on, key) -> moments.
       infer: (variables, batch) -> moments.
@@ -56,7 +56,7 @@ class Probe:
 
     norms: tuple[Path, ...]
     unmeasured: tuple[Path, ...]
-    dropouts: tuple[str, ...]
+    dropout_layers: tuple[str, ...]
     placement: Placement | None
     train: Callable[..., Any]
     infer: Callable[..., Any]
@@ -68,7 +68,7 @@ class Probe:
         batch: Any,
         placement: Placement | None = None,
         *,
-        dropouts: Iterable[str] | None = None,
+        dropout_layers: Iterable[str] | None = None,
         masks: int = 8,
         least: int = 2,
     ) -> Shift:
@@ -78,7 +78,7 @@ class Probe:
           variables: variables of the network, with the shapes that the probe was made with.
           batch: a batch, with the shape that the probe was made with.
           placement: the placement that the probe was made with; its rates may differ.
-          dropouts: the names, among `dropouts`, that are on; None: all.
+          dropout_layers: the names, among `dropout_layers`, that are on; None: all.
           masks: number of masks to average over.
           least: how many they must be; 1 where the errors of the shifts, then NaN, do not count.
 
@@ -101,14 +101,14 @@ class Probe:
                 "placement: must have the slots and masks that the probe was made with,"
                 f" {self.placement}, got {placement}"
             )
-        wanted = self.dropouts if dropouts is None else tuple(dropouts)
+        wanted = self.dropout_layers if dropout_layers is None else tuple(dropout_layers)
         for name in wanted:
-            if name not in self.dropouts:
-                known = ", ".join(self.dropouts) or "none"
+            if name not in self.dropout_layers:
+                known = ", ".join(self.dropout_layers) or "none"
                 raise ValueError(
-                    f"dropouts: must be of those that can be on, {known}, got {name!r}"
+                    f"dropout_layers: must be of those that can be on, {known}, got {name!r}"
                 )
-        active = {name: np.bool_(name in wanted) for name in self.dropouts}
+        active = {name: np.bool_(name in wanted) for name in self.dropout_layers}
         variables = flax.core.unfreeze(variables)
         trained = [
             jax.device_get(self.train(variables, batch, placement, active, jax.random.key(i)))
@@ -214,9 +214,10 @@ def make_probe(
                 f"inference: norm {name_of(path)} uses the batch's statistics, must use the"
                 f" running ones; got {at_inference.options}"
             )
-    if found.dropouts:
+    if found.dropout_layers:
         raise ValueError(
-            f"inference: dropout {found.dropouts[0]} is on, must be off; got {at_inference.options}"
+            f"inference: dropout {found.dropout_layers[0]} is on, must be off; got"
+            f" {at_inference.options}"
         )
     axes = tuple(found.axes)
     caller = in_training(placement, axes)
@@ -244,7 +245,7 @@ def make_probe(
         unmeasured=tuple(
             path for path in others if any(place[: len(path)] == path for place in leaves)
         ),
-        dropouts=tuple(seen.dropouts),
+        dropout_layers=tuple(seen.dropout_layers),
         placement=placement,
         train=InPieces(train),
         infer=InPieces(infer),

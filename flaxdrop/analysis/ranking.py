@@ -16,11 +16,11 @@ from flaxdrop.analysis.norm_moments import Program, averages, examples, look
 from flaxdrop.analysis.paths import Path, at, beside, in_calling_order, name_of, paths_with
 from flaxdrop.analysis.pieces import InPieces
 from flaxdrop.analysis.shift import Shift, in_order, shifts_of
+from flaxdrop.boundaries.slotted import SlottedModel, with_slots
 from flaxdrop.calling import mode_options
 from flaxdrop.placement import Placement
 from flaxdrop.rate import check_rate
 from flaxdrop.slots import declared_slots
-from flaxdrop.slotted import SlottedModel, with_slots
 from flaxdrop.table import Table
 
 NOTHING = "nothing to shift"

@@ -61,13 +61,13 @@ class Shift:
 
     Attributes:
       norms: in the order in which the network calls them.
-      dropouts: those that were on, slots or module paths.
+      dropout_layers: those that were on, slots or module paths.
       examples: in the batch.
       masks: how many were averaged over.
     """
 
     norms: tuple[NormShift, ...]
-    dropouts: tuple[str, ...]
+    dropout_layers: tuple[str, ...]
     examples: int
     masks: int
 
@@ -108,7 +108,7 @@ class Shift:
             "Ratio: variance of the norm's input at inference / in training, geometric mean over"
             " channels; 1 is no shift. Mean: its shift in standard deviations, root mean square."
             " Error: of the ratio, relative.",
-            f"Dropout on: {', '.join(self.dropouts) or 'none'}. {self.examples} examples,"
+            f"Dropout on: {', '.join(self.dropout_layers) or 'none'}. {self.examples} examples,"
             f" {self.masks} masks. Shift of the network, mean |log ratio|:"
             f" {self.mean_abs_log_ratio:.3f}.",
         ]

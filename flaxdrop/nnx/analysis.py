@@ -99,7 +99,7 @@ def advise(
     call = {"training": training, "inference": inference}
     slotted = _slotted(model, batch, inference)
     if placement is None:
-        own = _probe(slotted, batch, None, **call)[0].dropouts
+        own = _probe(slotted, batch, None, **call)[0].dropout_layers
         layers: dict[str, Any] = {name_of(path): node for path, node in modules_of(slotted)}
         rate = max((layers[name].rate for name in own), default=0.1)
         ranking = rank_slots(slotted, batch, rate=rate, masks=1 if masks is None else masks, **call)
@@ -151,13 +151,13 @@ def rank_slots(
     made, variables = _probe(slotted, batch, every, training, inference)
     ranked = []
     for slot, places in slots.items():
-        on = [slot] if slot in made.dropouts else []
-        whole = made.measure(variables, batch, every, dropouts=on, masks=masks, least=1)
+        on = [slot] if slot in made.dropout_layers else []
+        whole = made.measure(variables, batch, every, dropout_layers=on, masks=masks, least=1)
         shift, renormalised = (
             dataclasses.replace(
                 whole,
                 norms=tuple(norm for norm in whole.norms if norm.renormalises == wanted),
-                dropouts=(slot,),
+                dropout_layers=(slot,),
             )
             for wanted in (False, True)
         )

@@ -15,7 +15,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from flaxdrop.analysis.paths import Path
-from flaxdrop.boundaries import (
+from flaxdrop.boundaries.tracing import (
     LABEL,
     Boundaries,
     Boundary,

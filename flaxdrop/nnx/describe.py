@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from flaxdrop.boundaries.places import Place, Setting
 from flaxdrop.describe import draw_layout
 from flaxdrop.nnx.hooks import variables_of
 from flaxdrop.nnx.slots import check_module, is_slotted, plan_of, with_slots
 from flaxdrop.placement import Placement
-from flaxdrop.places import Place, Setting
 from flaxdrop.rate import print_rate
 
 

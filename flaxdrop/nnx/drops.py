@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 from flaxdrop import hashing
 from flaxdrop.analysis.paths import Path
-from flaxdrop.boundaries import single_input, value_at, with_value
+from flaxdrop.boundaries.places import Place, Places
+from flaxdrop.boundaries.tracing import single_input, value_at, with_value
 from flaxdrop.dropout import dropout
 from flaxdrop.nnx.dropout import Dropout
 from flaxdrop.nnx.hooks import Call, Hook, assign
 from flaxdrop.placement import Placement
-from flaxdrop.places import Place, Places
 
 _AGAIN = "flaxdrop_again_"
 

@@ -9,7 +9,7 @@ from flax import nnx
 
 from flaxdrop.analysis.norm_inputs import Pass, uses_running, widened
 from flaxdrop.analysis.paths import Path, name_of
-from flaxdrop.boundaries import single_input, value_at
+from flaxdrop.boundaries.tracing import single_input, value_at
 from flaxdrop.nnx.drops import Drop
 from flaxdrop.nnx.hooks import Call, assign
 
@@ -45,8 +45,8 @@ class NoteDrop(Note):
 
     def __call__(self, call: Call) -> Any:
         """Calls the module."""
-        if self.drop.slot not in self.found.dropouts:
-            self.found.dropouts.append(self.drop.slot)
+        if self.drop.slot not in self.found.dropout_layers:
+            self.found.dropout_layers.append(self.drop.slot)
         return self.drop(call)
 
 
@@ -69,8 +69,8 @@ class SwitchDropout(Note):
         if out is x:  # it is off
             return x
         name = name_of(self.path)
-        if name not in self.found.dropouts:
-            self.found.dropouts.append(name)
+        if name not in self.found.dropout_layers:
+            self.found.dropout_layers.append(name)
         return jnp.where(call.data["active"][...], out, x) if "active" in call.data else out
 
 

@@ -11,13 +11,13 @@ import flax.linen
 import jax
 from flax import nnx
 
-from flaxdrop.boundaries import Boundary
+from flaxdrop.boundaries.places import Place, Places, find_places
+from flaxdrop.boundaries.tracing import Boundary
 from flaxdrop.nnx.boundaries import find_boundaries
 from flaxdrop.nnx.dropout import Dropout
 from flaxdrop.nnx.drops import drops
 from flaxdrop.nnx.hooks import call_hooked, modules_of, subclass
 from flaxdrop.placement import Placement
-from flaxdrop.places import Place, Places, find_places
 
 _PLAN = "flaxdrop_plan"
 

@@ -48,7 +48,7 @@ def shifts_of(model, variables, x):
     def measure(text, variables=variables):
         placement = Placement.parse(text)
         slots = placement.slots
-        return made.measure(variables, x, off | placement, dropouts=slots, masks=2)
+        return made.measure(variables, x, off | placement, dropout_layers=slots, masks=2)
 
     return measure
 

@@ -19,7 +19,7 @@ def test_dropout_before_a_norm_of_the_branch_is_to_move_to_p6(dense_block, slot)
     [advice] = advice_of(dense_block, f"{slot}=0.4")
     assert (advice.dropout, advice.move_to) == (slot, "p6")
     assert advice.size < advice.shift.mean_abs_log_ratio
-    assert advice.shift.dropouts == (slot,)
+    assert advice.shift.dropout_layers == (slot,)
     assert advice.words.startswith(f"{slot} shifts ")
     assert advice.words.endswith(
         f"from {advice.shift.mean_abs_log_ratio:.2f} to {advice.size:.2f}."

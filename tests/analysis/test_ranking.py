@@ -50,7 +50,7 @@ def test_boundaries_are_ranked_as_they_are_measured_alone(plain, plain_ranking, 
             alone.mean_abs_log_ratio, rel=1e-3, abs=1e-5
         )
         assert alone.mean_abs_log_ratio > 0.01
-        assert alone.dropouts == (slot,)
+        assert alone.dropout_layers == (slot,)
 
 
 def test_p6_is_better_than_before_the_norms_and_the_table_says_so(plain_ranking):

@@ -69,7 +69,7 @@ def test_a_network_that_explodes_at_inference_is_said(initialise, x):
 def test_a_placement_without_slots_says_so(preresnet):
     model, variables, x = preresnet
     shift = variance_shift(model, variables, x, Placement(), masks=2)
-    assert shift.dropouts == ()
+    assert shift.dropout_layers == ()
     assert shift.mean_abs_log_ratio < 1e-4
     assert "Dropout on: none." in str(shift)
 

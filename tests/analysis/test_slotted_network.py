@@ -30,7 +30,7 @@ def network(initialise):
 def test_its_shift_is_that_of_dropout_before_the_norm(network, slot, ratio):
     shift = variance_shift(*network, Placement({slot: 0.5}), masks=2)
     assert shift.norms[0].geometric_mean == pytest.approx(ratio, abs=0.05)
-    assert shift.dropouts == (slot,)
+    assert shift.dropout_layers == (slot,)
 
 
 def test_its_slots_are_judged_and_others_tried(network):

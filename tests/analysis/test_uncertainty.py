@@ -135,7 +135,7 @@ def test_a_slot_that_is_never_called_is_refused(own, estimate):
 
 def test_a_probe_refuses_a_slot_that_is_never_called(own):
     model, variables, x = own
-    assert variance_shift(model, variables, x, Placement.parse("p4=0.5")).dropouts == ("p4",)
+    assert variance_shift(model, variables, x, Placement.parse("p4=0.5")).dropout_layers == ("p4",)
     with pytest.raises(ValueError, match=r"^placement: unknown slot 'P4', this network has p4$"):
         variance_shift(model, variables, x, Placement.parse("P4=0.5"))
 

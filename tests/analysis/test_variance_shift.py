@@ -77,7 +77,7 @@ def test_slots_of_a_block_shift_as_the_closed_forms_say(dense_block, dense_block
     assert [norm.norm for norm in shift.norms] == ["norm1", "norm2"]
     expected = slot_shifts(0.3, batch=len(x))[slot][:2]
     assert [norm.geometric_mean for norm in shift.norms] == pytest.approx(expected, abs=0.01)
-    assert shift.dropouts == (slot,)
+    assert shift.dropout_layers == (slot,)
 
 
 @pytest.mark.parametrize("lift", ["none", "scan", "remat scan", "jit"])
@@ -152,7 +152,7 @@ def test_a_norm_that_stays_frozen_keeps_its_statistics(x, initialise):
     assert by_name["free"].geometric_mean == pytest.approx(0.5, abs=0.02)
 
 
-def test_single_dropouts_are_told_apart(x, initialise):
+def test_single_dropout_layers_are_told_apart(x, initialise):
     def body(x, train):
         x = nn.Dropout(0.5, deterministic=not train, name="early")(x)
         x = norm_of(train)(x)
@@ -161,11 +161,13 @@ def test_single_dropouts_are_told_apart(x, initialise):
     model = Flat(body)
     variables = initialise(model, x)
     made = probe(model, variables, x)
-    assert made.dropouts == ("early", "late")
-    early, late = (made.measure(variables, x, dropouts=[name]) for name in made.dropouts)
+    assert made.dropout_layers == ("early", "late")
+    early, late = (
+        made.measure(variables, x, dropout_layers=[name]) for name in made.dropout_layers
+    )
     assert early.norms[0].geometric_mean == pytest.approx(0.5, abs=0.02)
     assert late.mean_abs_log_ratio < 1e-4
-    assert late.dropouts == ("late",)
+    assert late.dropout_layers == ("late",)
 
 
 def test_a_mean_that_moves_is_measured_in_standard_deviations(initialise):
@@ -184,7 +186,7 @@ def test_a_mean_that_moves_is_measured_in_standard_deviations(initialise):
     assert norm.rms_mean_shift == pytest.approx(abs(expected), abs=0.05)
 
 
-def test_one_compilation_serves_variables_rates_and_dropouts(dense_block):
+def test_one_compilation_serves_variables_rates_and_dropout_layers(dense_block):
     model, variables, x = dense_block
     traces = []
 
@@ -199,7 +201,9 @@ def test_one_compilation_serves_variables_rates_and_dropouts(dense_block):
     first = len(traces)
     other = jax.tree.map(lambda leaf: 2 * leaf, variables)
     sizes = [
-        made.measure(state, x, Placement({"p3": rate, "p6": 0.1}), dropouts=on).mean_abs_log_ratio
+        made.measure(
+            state, x, Placement({"p3": rate, "p6": 0.1}), dropout_layers=on
+        ).mean_abs_log_ratio
         for state in (variables, other)
         for rate in (0.1, 0.5)
         for on in (["p3"], ["p6"], ["p3", "p6"])
@@ -264,7 +268,7 @@ def test_statistics_may_be_stacked_along_any_axis(x, axis):
         (None, {}, "^placement: must have the slots .* p3=0.3, got None$"),
         ({"p6": 0.3}, {}, "^placement: must have the slots .* p3=0.3, got p6=0.3$"),
         ({"p3": 1.5}, {}, r"^placement: the rate of 'p3': must be in \[0, 1\], got 1.5$"),
-        ({"p3": 0.3}, {"dropouts": ["p6"]}, "^dropouts: must be .* on, p3, got 'p6'$"),
+        ({"p3": 0.3}, {"dropout_layers": ["p6"]}, "^dropout_layers: must be .* on, p3, got 'p6'$"),
     ],
 )
 def test_a_probe_measures_what_it_was_made_for(dense_block, placement, options, said):

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import flaxdrop.interception
+import flaxdrop.boundaries.interception
 from benchmarks.throughput.baselines import flax_networks
 from flaxdrop import Placement, hashing, with_slots
+from flaxdrop.boundaries.patterns import matcher
 from flaxdrop.models import PreResNet
-from flaxdrop.patterns import matcher
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +127,7 @@ def same_words(monkeypatch):
 
     # `flaxdrop.dropout` is the function, not its module.
     monkeypatch.setattr(sys.modules["flaxdrop.dropout"], "_slot_key", of_slot)
-    monkeypatch.setattr(flaxdrop.interception, "place_words", of_place)
+    monkeypatch.setattr(flaxdrop.boundaries.interception, "place_words", of_place)
 
 
 def gradients(model, params, statistics, x, placement):

@@ -68,9 +68,9 @@ def test_norms_are_found_and_measured_within_transformations(lift):
         assert third < second
     if lift == "scan":
         assert [norm.norm for norm in shift.norms] == [f"links/norm[{i}]" for i in range(3)]
-        assert shift.dropouts == ("links/drop",)
+        assert shift.dropout_layers == ("links/drop",)
     else:
-        assert shift.dropouts == tuple(f"links/link_{i}/drop" for i in range(3))
+        assert shift.dropout_layers == tuple(f"links/link_{i}/drop" for i in range(3))
     after = jax.tree.leaves(nnx.state(model, nnx.Not(nnx.RngKey)))
     jax.tree.map(np.testing.assert_array_equal, after, before)
 
@@ -171,7 +171,7 @@ def test_dropout_of_the_network_that_is_off_is_not_there():
             return self.norm(self.drop(x))
 
     shift = variance_shift(Off(nnx.Rngs(0)), X)
-    assert shift.dropouts == ()
+    assert shift.dropout_layers == ()
     assert shift.mean_abs_log_ratio < 1e-6
     # Without dropout every slot gets an advice, the least shift first.
     found = advise(Off(nnx.Rngs(0)), X)

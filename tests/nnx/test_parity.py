@@ -19,7 +19,7 @@ PLACEMENTS = ["p4=0.3", "p6=0.3", "p4=0.2,p6=0.5:sample"]
 
 def same_shift(linen, other):
     assert [norm.norm for norm in other.norms] == [norm.norm for norm in linen.norms]
-    assert other.dropouts == linen.dropouts
+    assert other.dropout_layers == linen.dropout_layers
     for mine, theirs in zip(other.norms, linen.norms, strict=True):
         np.testing.assert_allclose(mine.ratio, theirs.ratio, rtol=1e-6)
         np.testing.assert_allclose(mine.mean_shift, theirs.mean_shift, atol=1e-6)

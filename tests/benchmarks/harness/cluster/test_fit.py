@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.harness.arguments import UsageError
-from benchmarks.harness.cluster import Cluster, joined
+from benchmarks.harness.cluster.joining import Cluster, joined
 
 FIELDS = ("--config.variants=none,p6", "--config.seeds=2", "--config.epochs=1500")
 
@@ -51,7 +51,7 @@ def test_devices_that_are_not_there(settings):
 
 def test_a_task_that_ends_its_process_every_time_is_noticed():
     pytest.importorskip("ray")
-    from benchmarks.harness.cluster_board import Board
+    from benchmarks.harness.cluster.board import Board
 
     board = Board()
     for _ in range(9):

@@ -1,6 +1,6 @@
 """Joins a cluster of Ray, and finds out which hosts it has.
 
-`cluster_run` trains cells on it, `cluster_host` is what its hosts do.
+`cluster.run` trains cells on it, `cluster.host` is what its hosts do.
 """
 
 import contextlib

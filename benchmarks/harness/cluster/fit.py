@@ -8,25 +8,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.harness.arguments import UsageError
-from benchmarks.harness.cluster import NODE, Cluster
-from benchmarks.harness.cluster_host import UNFIT, Wanted
+from benchmarks.harness.cluster.host import UNFIT, Wanted
+from benchmarks.harness.cluster.joining import NODE, Cluster
 
 _CHECK_SECONDS = 120.0  # in which every host has answered
 _SEEN_SECONDS = 10.0  # in which a file of another host is seen
 
 
 def host_function(name: str) -> Callable[..., tuple[str, Any, str]]:
-    """Makes a function of `cluster_host` one that travels whole: a host may lack this package."""
+    """Makes a function of `cluster.host` one that travels whole: a host may lack this package."""
 
     def on_host(*arguments: Any) -> tuple[str, Any, str]:
         import ray
 
         try:
-            from benchmarks.harness import cluster_host
+            from benchmarks.harness.cluster import host
         except Exception as error:
             node = ray.get_runtime_context().get_node_id()
             return "unfit", node, f"cannot import flaxdrop: {type(error).__name__}: {error}"
-        found: tuple[str, Any, str] = getattr(cluster_host, name)(*arguments)
+        found: tuple[str, Any, str] = getattr(host, name)(*arguments)
         return found
 
     return on_host

@@ -17,7 +17,7 @@ import ray
 
 import flaxdrop
 from benchmarks.harness.catalog import import_study
-from benchmarks.harness.cluster_board import BoardStop, Link
+from benchmarks.harness.cluster.board import BoardStop, Link
 from benchmarks.harness.plan import Plan, cell_name
 from benchmarks.harness.planning import make_plan
 from benchmarks.harness.study import Study
@@ -69,7 +69,7 @@ def versions(source: str) -> dict[str, str]:
 @functools.cache
 def _digest_of_sources(source: str) -> str:
     total = hashlib.sha256()
-    for folder in (pathlib.Path(flaxdrop.__path__[0]), pathlib.Path(__file__).parents[1]):
+    for folder in (pathlib.Path(flaxdrop.__path__[0]), pathlib.Path(__file__).parents[2]):
         for path in sorted(folder.rglob("*.py")):
             total.update(f"{path.relative_to(folder.parent)}\n".encode() + path.read_bytes())
     if source:

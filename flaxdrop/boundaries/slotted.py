@@ -39,13 +39,13 @@ import flax.core
 import flax.linen as nn
 
 from flaxdrop import hashing
-from flaxdrop.boundaries import find_boundaries
+from flaxdrop.boundaries.interception import dropping, told_to_places, with_told, without_told
+from flaxdrop.boundaries.places import Place, Places, find_places
+from flaxdrop.boundaries.tracing import find_boundaries
 from flaxdrop.calling import mode_options, naming_call
 from flaxdrop.dropout import Dropout
-from flaxdrop.interception import dropping, told_to_places, with_told, without_told
 from flaxdrop.linen import check_linen
 from flaxdrop.placement import Placement
-from flaxdrop.places import Place, Places, find_places
 from flaxdrop.slots import note_reached
 
 _inner: contextvars.ContextVar[tuple[Callable[..., Any], ...]] = contextvars.ContextVar(

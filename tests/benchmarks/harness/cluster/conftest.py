@@ -1,6 +1,6 @@
 import pytest
 
-from tests.benchmarks.harness.lab import Lab, why_not
+from tests.benchmarks.harness.cluster.lab import Lab, why_not
 
 
 @pytest.fixture

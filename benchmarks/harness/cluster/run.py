@@ -15,10 +15,9 @@ from tqdm import tqdm
 
 from benchmarks.harness.arguments import UsageError, one_line
 from benchmarks.harness.catalog import source_of
-from benchmarks.harness.cluster import NODE, Cluster, Host
-from benchmarks.harness.cluster_board import Board
-from benchmarks.harness.cluster_fit import check_hosts, host_function, marked
-from benchmarks.harness.cluster_host import (
+from benchmarks.harness.cluster.board import Board
+from benchmarks.harness.cluster.fit import check_hosts, host_function, marked
+from benchmarks.harness.cluster.host import (
     DISK,
     FINISHED,
     MISTAKE,
@@ -27,6 +26,7 @@ from benchmarks.harness.cluster_host import (
     Wanted,
     versions,
 )
+from benchmarks.harness.cluster.joining import NODE, Cluster, Host
 from benchmarks.harness.plan import Plan, S, cell_name
 from benchmarks.harness.study import Study
 from benchmarks.harness.training import record

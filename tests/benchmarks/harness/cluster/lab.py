@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[4]
 PORT = 6379
 # Of the head: a host is dead when it was silent for ten seconds; without it, for a minute.
 QUICK = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from flaxdrop.boundaries import Boundary, Path, numbers, starred
-from flaxdrop.patterns import matcher
+from flaxdrop.boundaries.patterns import matcher
+from flaxdrop.boundaries.tracing import Boundary, Path, numbers, starred
 
 _LINEN = (nn.Conv, nn.ConvLocal, nn.ConvTranspose, nn.Dense, nn.DenseGeneral, nn.Einsum)
 _NNX = ("Conv", "ConvTranspose", "Linear", "LinearGeneral", "Einsum")

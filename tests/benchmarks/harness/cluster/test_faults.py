@@ -12,7 +12,7 @@ import pytest
 from benchmarks.harness.command import execute
 from benchmarks.preresnet import STUDY
 from tests.benchmarks.conftest import TINY, as_in_a_process_of_its_own
-from tests.benchmarks.harness.lab import QUICK, Lab
+from tests.benchmarks.harness.cluster.lab import QUICK, Lab
 
 pytestmark = [pytest.mark.slow, pytest.mark.optimised]
 

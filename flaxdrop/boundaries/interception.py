@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from flaxdrop import hashing
-from flaxdrop.boundaries import Path, single_input, value_at, with_value
+from flaxdrop.boundaries.tracing import Path, single_input, value_at, with_value
 from flaxdrop.dropout import dropout
 
 

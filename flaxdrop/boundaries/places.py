@@ -8,9 +8,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from flaxdrop.boundaries import Boundaries, Boundary
-from flaxdrop.groups import group_names
-from flaxdrop.patterns import matcher, near_names
+from flaxdrop.boundaries.groups import group_names
+from flaxdrop.boundaries.patterns import matcher, near_names
+from flaxdrop.boundaries.tracing import Boundaries, Boundary
 from flaxdrop.placement import Placement, check_placement
 from flaxdrop.rate import Ramp, spread_rate
 

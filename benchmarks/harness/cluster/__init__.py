@@ -1,0 +1,1 @@
+"""Trains a study on the hosts of a cluster, by Ray."""

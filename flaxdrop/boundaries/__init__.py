@@ -1,0 +1,1 @@
+"""Every boundary of a layer as a slot, in networks that are not edited."""
