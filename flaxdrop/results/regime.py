@@ -1,5 +1,6 @@
 """What the cells of a table were trained on, in one line: numbers mean little without it."""
 
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,7 +22,9 @@ def regime(comparison: Comparison) -> str:
     config, row = rows[0].config, rows[0]
     pixels = config.get("image_size") or _PIXELS.get(str(config.get("dataset")))
     images = row.train_examples or config.get("train_examples") or 0
-    words = [f"{config.get('dataset')}: {images:,} training images" if images else ""]
+    # Of a file or a folder its name: where it lies on this machine says nothing to a reader.
+    source = os.path.basename(str(config.get("dataset")).rstrip("/")).rpartition(":")[2]
+    words = [f"{source}: {images:,} training images" if images else ""]
     if pixels and words[0]:
         words[0] += f" of {pixels} pixels"
     if row.test_examples:

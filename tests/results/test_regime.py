@@ -1,3 +1,5 @@
+import pytest
+
 from flaxdrop.results.comparison import compare
 from flaxdrop.results.regime import regime
 
@@ -14,6 +16,13 @@ def test_it_names_images_pixels_epochs_steps_and_the_training_accuracy(make_row)
     assert "(3,120 steps)" in line
     assert "training accuracy of none 95.0 %" in line
     assert "n = 3 seeds" in line
+
+
+@pytest.mark.parametrize("dataset", ["folder:/data/pets", "folder:/data/pets/", "npz:pets", "pets"])
+def test_it_names_a_file_or_folder_without_its_path(make_row, dataset):
+    config = {"dataset": dataset, "epochs": 1, "batch": 1}
+    row = make_row("none", config=config, train_examples=10)
+    assert regime(compare([row], baseline="none")).startswith("pets: 10 training images")
 
 
 def test_one_seed_is_no_plural(make_row):
