@@ -92,7 +92,7 @@ def test_cells_are_those_whose_images_are_on_the_device(task, kept, programs):
     found = trained(programs, together, (5, 5))
     assert np.isfinite(expected.curve).all()
     np.testing.assert_array_equal(found.right, expected.right)
-    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_any_split_into_calls_gives_the_same_bits(task, programs, bits_of):
