@@ -191,10 +191,11 @@ def main(options: SimpleNamespace) -> None:
             if point not in known:
                 known[point] = measure(point, images, devices, sizes.seconds)
         costs = [Cost(size, *known[point]) for size, point in sweep.points.items()]
-        path = folder / f"scale_{sweep.what}.png"
-        draw_scale(costs, path, what=sweep.what, title=f"Cost by {sweep.what}: {sweep.title}")
-        print(f"{sweep.title}:\n\n{table(sweep.what, costs).markdown()}", end="")
-        print(f"picture   {path}\n", flush=True)
+        print(f"{sweep.title}:\n\n{table(sweep.what, costs).markdown()}", flush=True)
+        if len(costs) > 2:  # two points make every line
+            path = folder / f"scale_{sweep.what}.png"
+            draw_scale(costs, path, what=sweep.what, title=f"Cost by {sweep.what}: {sweep.title}")
+            print(f"picture   {path}\n", flush=True)
 
 
 if __name__ == "__main__":

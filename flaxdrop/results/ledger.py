@@ -85,7 +85,7 @@ class Reader:
         Raises:
           NewerSchemaError: a row that a newer flaxdrop wrote.
         """
-        with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
+        with contextlib.suppress(FileNotFoundError), open(self._path, "rb", 2**20) as file:
             stat = os.fstat(file.fileno())
             if stat.st_ino != self._inode or stat.st_size < self._end:  # another file
                 self._begin(stat.st_ino)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import marshal
 import math
 import operator
 import sys
@@ -83,7 +84,7 @@ def _plain_config(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"config: a {type(value).__name__}, must be a dict")
     try:
-        return _shared(_ENCODER.encode(value))
+        return _shared(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"config: {error}, must be plain JSON") from None
 
@@ -116,11 +117,23 @@ def _plain_right(value: Any) -> list[str]:
 def _plain_versions(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
         raise ValueError(f"versions: {value!r}, must map names to version strings")
-    return _shared(_ENCODER.encode(value))
+    return _shared(value)
+
+
+def _shared(value: dict[str, Any]) -> dict[str, Any]:
+    """What JSON keeps of an object: one for all rows that have it."""
+    try:
+        # Without the references of later formats, equal objects have equal bytes.
+        return _unpacked(marshal.dumps(value, 2))
+    except ValueError:  # numbers of NumPy, say
+        return _as_json(value)
 
 
 @functools.lru_cache(maxsize=1000)
-def _shared(text: str) -> dict[str, Any]:
-    """The object of a text of JSON."""
-    found: dict[str, Any] = json.loads(text)
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    return _as_json(marshal.loads(packed))
+
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_ENCODER.encode(value))
     return found
