@@ -45,7 +45,7 @@ class Advice:
     """
 
     dropout: str
-    shift: Shift
+    shift: Shift = dataclasses.field(repr=False)
     move_to: str | None
     size: float
     words: str

@@ -29,8 +29,8 @@ class NormShift:
     """
 
     norm: str
-    ratio: np.ndarray
-    mean_shift: np.ndarray
+    ratio: np.ndarray = dataclasses.field(repr=False)
+    mean_shift: np.ndarray = dataclasses.field(repr=False)
     error: float
     renormalises: bool = False
 

@@ -32,6 +32,7 @@ def test_every_dropout_of_a_placement_is_judged_alone(preresnet):
     assert (branch.dropout, branch.move_to) == ("p6", None)
     assert "No slot of its kind shifts less" in branch.words
     assert str(head) == "h4 shifts no batch norm: it may stay."
+    assert "array(" not in repr((branch, head.shift))  # what a notebook shows
     assert head.shift.mean_abs_log_ratio < 1e-4 < branch.shift.mean_abs_log_ratio
 
 
