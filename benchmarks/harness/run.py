@@ -143,7 +143,7 @@ def train(
     under_way = plan.checkpoints.cells()
     for cell in itertools.chain.from_iterable(pending.values()):
         if (name := cell_name(*cell)) in under_way:
-            steps -= max(plan.checkpoints.steps(name), default=0)
+            steps -= plan.checkpoints.last_step(name)
     with progress_bar(steps * recipe.batch) as bar:
         try:
             for row in _trained(study, plan, pending, stop, bar, after_epoch, cluster):

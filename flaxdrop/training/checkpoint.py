@@ -62,6 +62,10 @@ class Checkpoints:
         """The steps at which a cell was saved, whatever can be read of it, ascending."""
         return sorted({int(path.name) for path in self._every(cell)})
 
+    def last_step(self, cell: str) -> int:
+        """The last step at which a cell was saved; 0: it was not."""
+        return max(self.steps(cell), default=0)
+
     def save(self, states: dict[str, tuple[Any, float]]) -> None:
         """Saves cells and forgets all but the two newest checkpoints of each.
 

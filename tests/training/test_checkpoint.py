@@ -82,6 +82,8 @@ def test_the_two_newest_are_kept_and_of_a_finished_cell_one(tmp_path, state):
     for step in (4, 8, 12):  # of which 12 sorts before 4 as text
         checkpoints(tmp_path).save({"p6-seed0": (at(state, step), 0.0)})
     assert checkpoints(tmp_path).steps("p6-seed0") == [8, 12]
+    assert checkpoints(tmp_path).last_step("p6-seed0") == 12
+    assert checkpoints(tmp_path).last_step("none-seed0") == 0
     checkpoints(tmp_path).forget("p6-seed0", 12)
     assert checkpoints(tmp_path).steps("p6-seed0") == [12]
 

@@ -147,7 +147,7 @@ def train(
         attempt = f"{ATTEMPT}{ray.util.get_node_ip_address()}-{uuid.uuid4().hex[:8]}"
         checkpoints = dataclasses.replace(plan.checkpoints, attempt=attempt)
         names = [cell_name(*cell) for cell in cells]
-        steps = sum(max(checkpoints.steps(name), default=0) for name in names)
+        steps = sum(map(checkpoints.last_step, names))
         link = Link(board, task, steps * plan.settings.batch)
         logging.getLogger().addHandler(link)
         try:

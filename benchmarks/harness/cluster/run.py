@@ -101,7 +101,7 @@ def _tasks(plan: Plan[Any], pending: Mapping[int, Sequence[tuple[str, int]]]) ->
     for family, cells in pending.items():
         names = {cell: cell_name(*cell) for cell in cells}
         at = {
-            cell: max(checkpoints.steps(name), default=0) if name in under_way else 0
+            cell: checkpoints.last_step(name) if name in under_way else 0
             for cell, name in names.items()
         }
         queue = sorted(cells, key=lambda cell: -at[cell])
