@@ -150,7 +150,7 @@ def compile_programs(
         compile_evaluation=evaluating,
         evaluate=lambda states: evaluating().result()(data, states),
         temporary_bytes=train.memory_analysis().temp_size_in_bytes,
-        cells_in_parallel=len(devices) // devices_per_cell * cells_per_device,
+        cells_in_parallel=traced.cells_in_parallel,
         like=one_of(traced.states),
         place=place,
         compile_seconds=time.perf_counter() - began,

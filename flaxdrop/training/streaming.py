@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from flaxdrop.data.file_images import FileImages
 from flaxdrop.data.order import HostOrder
@@ -80,8 +79,7 @@ def compile_streamed_programs(
         begin, add, close = evaluating().result()
         sums = begin(states)
         for arrays in feed.test_batches():
-            put = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
-            sums = add(data, *put, states, sums)
+            sums = add(data, *on_every_device(mesh, arrays), states, sums)
         return close(states, sums)
 
     return Programs(
@@ -90,7 +88,7 @@ def compile_streamed_programs(
         compile_evaluation=evaluating,
         evaluate=evaluate,
         temporary_bytes=step.memory_analysis().temp_size_in_bytes,
-        cells_in_parallel=len(devices) // devices_per_cell * cells_per_device,
+        cells_in_parallel=traced.cells_in_parallel,
         like=one_of(traced.states),
         place=jax.jit(stack, out_shardings=traced.one_each),
         compile_seconds=time.perf_counter() - began,

@@ -114,6 +114,7 @@ class Traced:
       evaluate: traces (data, states) -> states.
       states: shapes of what `start` gives, with their leading axis over cells.
       one_each: where an array with a leading axis over cells lies.
+      cells_in_parallel: the length of that axis.
     """
 
     start: jax.stages.Traced
@@ -121,6 +122,7 @@ class Traced:
     evaluate: Callable[[], jax.stages.Traced]
     states: Any
     one_each: NamedSharding
+    cells_in_parallel: int
 
 
 def trace(
@@ -150,6 +152,7 @@ def trace(
         evaluate=lambda: evaluate.trace(own.data, own.states),
         states=own.states,
         one_each=own.one_each,
+        cells_in_parallel=own.cells_in_parallel,
     )
 
 
@@ -164,6 +167,7 @@ class TracedStreamed:
         sums) -> states.
       states: shapes of what `start` gives, with their leading axis over cells.
       one_each: where an array with a leading axis over cells lies.
+      cells_in_parallel: the length of that axis.
     """
 
     start: jax.stages.Traced
@@ -171,6 +175,7 @@ class TracedStreamed:
     evaluate: Callable[[], tuple[jax.stages.Traced, ...]]
     states: Any
     one_each: NamedSharding
+    cells_in_parallel: int
 
 
 def trace_streamed(
@@ -234,6 +239,7 @@ def trace_streamed(
         evaluate=traced_evaluation,
         states=own.states,
         one_each=own.one_each,
+        cells_in_parallel=own.cells_in_parallel,
     )
 
 
