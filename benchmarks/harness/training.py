@@ -20,7 +20,7 @@ from benchmarks.harness.variants import Family, parameter_count
 from benchmarks.harness.workfolder import WorkFolder
 from flaxdrop.memory import check_fits
 from flaxdrop.results import ledger, provenance
-from flaxdrop.results.row import pack_right
+from flaxdrop.results.right import pack_right
 from flaxdrop.results.statistics import chance_level
 from flaxdrop.training.cells import Programs, compile_programs
 from flaxdrop.training.checkpoint import Checkpoints

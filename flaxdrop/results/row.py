@@ -27,7 +27,7 @@ A number that is not finite is `null` in the file and NaN in memory. Schema 4, f
 | curve.test_accuracy | list | accuracy on the whole test set, in [0, 1] |
 | curve.test_nll | list | mean negative log-likelihood on the whole test set, nats |
 | curve.test_ece | list | expected calibration error on the whole test set, in [0, 1] |
-| right | list | which test examples were right in the last epochs (`pack_right`) |
+| right | list | which test examples were right in the last epochs (`right.pack_right`) |
 | train_examples | integer | that the cell was trained on; 0: not recorded |
 | test_examples | integer | of the test set; 0: not recorded |
 | measured | object | what the study measures of the trained network: name to number or null |
@@ -56,8 +56,6 @@ bytes and need not be written anew to be checked. Up to 0.2.0 they were not; the
 same.
 """
 
-import base64
-import binascii
 import dataclasses
 import functools
 import hashlib
@@ -71,6 +69,7 @@ from typing import Any, Self
 import numpy as np
 
 from flaxdrop.results.plain import CURVES, plain
+from flaxdrop.results.right import unpack_right
 from flaxdrop.training.content import Content
 
 SCHEMA = 4
@@ -200,7 +199,7 @@ class Row:
             raise ValueError(f"right: {len(self.right)} epochs, must be at most {len(judged)}")
         for accuracy, line in zip(judged, self.right, strict=True):
             # The bits after the last example are 0.
-            right = int.from_bytes(_unpack(line, self.test_examples)).bit_count()
+            right = int.from_bytes(unpack_right(line, self.test_examples)).bit_count()
             if not math.isclose(accuracy, right / self.test_examples, abs_tol=1e-6):
                 raise ValueError(
                     f"right: {right} of {self.test_examples} examples, must be {accuracy}"
@@ -227,7 +226,9 @@ class Row:
         """Which test examples were right in the last epochs, bool `[epochs, test examples]`."""
         if not self.right:
             return np.zeros((0, self.test_examples), bool)
-        packed = [np.frombuffer(_unpack(line, self.test_examples), np.uint8) for line in self.right]
+        packed = [
+            np.frombuffer(unpack_right(line, self.test_examples), np.uint8) for line in self.right
+        ]
         return np.unpackbits(np.stack(packed), axis=1, count=self.test_examples).astype(bool)
 
     @property
@@ -287,15 +288,6 @@ class Row:
         return cls(**fields)
 
 
-def pack_right(right: np.ndarray) -> list[str]:
-    """Which test examples were right, as a row has it: a text an epoch, the oldest first.
-
-    Args:
-      right: uint8 `[epochs, test examples / 8]`, as `numpy.packbits` makes them of bool.
-    """
-    return [base64.b64encode(epoch.tobytes()).decode() for epoch in right]
-
-
 @functools.cache
 def _fields() -> list[tuple[str, Callable[[Any], Any]]]:
     """The fields of a row, and what makes their values plain."""
@@ -306,21 +298,6 @@ def _fields() -> list[tuple[str, Callable[[Any], Any]]]:
 def _names() -> set[str]:
     """The fields of a line."""
     return {name for name, _ in _fields()} | {_DIGEST}
-
-
-def _unpack(line: str, examples: int) -> bytes:
-    """The packed bits of an epoch of `right`.
-
-    Raises:
-      ValueError: they are damaged, or of another number of examples.
-    """
-    try:
-        packed = base64.b64decode(line, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"right: {error}") from None
-    if not packed or len(packed) != -(-examples // 8) or packed[-1] & 0xFF >> (examples % 8 or 8):
-        raise ValueError(f"right: {8 * len(packed)} bits, must be of {examples} examples")
-    return packed
 
 
 def _canonical(fields: dict[str, Any]) -> str:

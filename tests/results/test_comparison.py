@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flaxdrop.results.comparison import MEASURES, compare
-from flaxdrop.results.row import pack_right
+from flaxdrop.results.right import pack_right
 from flaxdrop.results.statistics import holm
 
 MEANS = {"none": 0.90, "p1": 0.85, "p5": 0.93, "p6": 0.93}

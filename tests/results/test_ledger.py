@@ -15,7 +15,8 @@ import pytest
 import flaxdrop
 from flaxdrop.results import ledger
 from flaxdrop.results import row as row_module
-from flaxdrop.results.row import NewerSchemaError, Row, pack_right
+from flaxdrop.results.right import pack_right
+from flaxdrop.results.row import NewerSchemaError, Row
 
 # The package without what its `__init__` imports: JAX, whose import takes seconds, is not needed.
 LOAD = """
