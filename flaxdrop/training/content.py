@@ -8,7 +8,7 @@ from typing import NamedTuple
 # initial weights, other keys that these are derived from; a correction of what is computed, as of a
 # gradient. Not for what only rounds differently: a compiler, a device, a faster kernel.
 # 0 is what was recorded before versions were counted.
-NUMERICS = 1
+NUMERICS = 2
 
 
 class Content(NamedTuple):

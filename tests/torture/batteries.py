@@ -231,19 +231,6 @@ class Battery:
         return {name: p for name, p in self.p_values().items() if not ALARM < p < 1 - ALARM}
 
 
-def largest_bias(counts: np.ndarray) -> float:
-    """How far from 1/2 the share of bits is that differ from those some words before.
-
-    Args:
-      counts: of `autocorrelation`.
-
-    Returns:
-      The largest over bits and distances, less six standard deviations of perfect words.
-    """
-    trials = counts[:, -1:]
-    return float(np.max(np.abs(counts[:, :-1] / trials - 0.5) - 3 / np.sqrt(trials)))
-
-
 def _of_scores(scores: np.ndarray) -> float:
     """The p-value of standard normal scores."""
     return float(stats.chi2.sf(np.sum(np.square(scores)), np.size(scores)))
