@@ -138,12 +138,11 @@ def replay(
         names = (NONE, *(arm.variant for arm in arms))
         values = np.array([accuracy.get((name, seed), np.nan) for name in names])
         standing = race.advance(standing, values, margin)
-    rounds = max(standing.rounds, 1)
     return Race(
         arms,
         margin,
         standing,
-        float(standing.sums[0]) / rounds if standing.rounds else float("nan"),
+        float(standing.values[:, 0].mean()) if standing.rounds else float("nan"),
         tuple(missing),
         len(rows),
     )

@@ -22,7 +22,7 @@ def pick(chosen, ours, others):
     fields = {}
     for field in dataclasses.fields(Standing):
         one, other = getattr(ours, field.name), getattr(others, field.name)
-        if field.name != "rounds":
+        if field.name not in ("rounds", "values"):  # all races have had the same rounds
             where = chosen.reshape(chosen.shape + (1,) * (one.ndim - chosen.ndim))
             fields[field.name] = np.where(where, one, other)
     return dataclasses.replace(ours, **fields)
@@ -39,8 +39,19 @@ def left_wrongly(status, effects, before, margin):
     )
 
 
-def run_races(effects, *, margin, spread=1.0, images=0, most_rounds=race.MOST_SEEDS, races=RACES):
+def run_races(
+    effects, *, margin, spread=1.0, seed=0.5, images=0, most_rounds=race.MOST_SEEDS, races=RACES
+):
     """Races of arms with known effects in units of the spread of `none`.
+
+    Args:
+      effects: of the arms.
+      margin: of the race.
+      spread: of the arms.
+      seed: spread of what a seed does to all.
+      images: that accuracies are of; 0: the noise is normal.
+      most_rounds: of a race.
+      races: how many.
 
     Returns:
       The last standings; whether any arm left wrongly; whether any interval missed its effect; the
@@ -57,7 +68,7 @@ def run_races(effects, *, margin, spread=1.0, images=0, most_rounds=race.MOST_SE
         going = ~standing.finished
         cells += np.where(going, 1 + standing.racing.sum(axis=-1), 0)
         noise = random.normal(size=(races, 1 + len(effects))) * spreads
-        values = np.concatenate([[0.0], effects]) + random.normal(0, 0.5, (races, 1)) + noise
+        values = np.concatenate([[0.0], effects]) + random.normal(0, seed, (races, 1)) + noise
         if images:  # accuracies in percent, with a spread of about one point
             chance = np.clip(0.9 + values / 100, 0, 1)
             values = 100 * random.binomial(images, chance) / images
@@ -97,6 +108,13 @@ def test_in_a_whole_race_no_arm_leaves_wrongly_and_no_interval_is_wrong(effects,
 )
 def test_nor_where_arms_have_another_spread(spread):
     _, wrong, missed, _ = run_races(np.zeros(len(spread)), margin=0.3, spread=spread)
+    assert wrong.sum() <= most()
+    assert missed.sum() <= most()
+
+
+def test_nor_where_a_seed_does_much_to_all_arms_and_some_hardly_vary():
+    spread = np.r_[np.full(6, 0.2), np.full(6, 1.5)]
+    _, wrong, missed, _ = run_races(np.zeros(12), margin=0.3, spread=spread, seed=3.0)
     assert wrong.sum() <= most()
     assert missed.sum() <= most()
 
@@ -176,14 +194,48 @@ def test_what_the_seed_does_to_all_makes_no_spread():
     assert advanced(shifted).variances == pytest.approx(advanced(rounds).variances)
 
 
-def test_the_spread_is_that_of_a_two_way_table_while_none_left():
+EVERY = np.ones(2, bool)
+
+
+def test_of_two_arms_the_spread_is_that_of_the_paired_t_test():
+    values = np.random.default_rng(0).normal(size=(5, 2)) * [1.0, 9.0]
+    variances, freedom = race.spreads(values, EVERY)
+    differences = values[:, 1] - values[:, 0]
+    assert variances.sum() == pytest.approx(differences.var(ddof=1))
+    # Satterthwaite's degrees of freedom of the sum.
+    assert variances.sum() ** 2 / (variances**2 / freedom).sum() == pytest.approx(4)
+
+
+def test_arms_with_equal_spreads_have_those_of_a_two_way_table():
+    one = np.random.default_rng(0).normal(size=(5, 4))
+    rest = one - one.mean(0) - one.mean(1, keepdims=True) + one.mean()
+    rest /= np.sqrt(np.square(rest).sum(0))  # no longer of a two-way table, but of equal spreads
+    rest = np.linalg.qr(np.c_[np.ones(5), rest[:, :2]])[0][:, 1:]
+    values = np.c_[rest, -rest]  # sums over arms are 0, and so are their medians
+    variances, freedom = race.spreads(values, np.ones(4, bool))
+    assert freedom == pytest.approx([3.0] * 4)
+    assert variances == pytest.approx(np.square(values).sum(0) / 3)
+
+
+def test_an_arm_that_varies_much_does_not_blur_the_others():
     random = np.random.default_rng(0)
-    values = random.normal(size=(5, 4))
-    standing = advanced(values.tolist(), margin=1e-9)
-    assert standing.racing.all()
-    rest = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
-    assert standing.squares.sum() == pytest.approx((rest**2).sum())
-    assert standing.freedom.sum() == pytest.approx(4 * 3)
+    true = np.r_[np.full(7, 0.2), 7.0]
+    seeds = random.normal(size=(2000, 4, 1))
+    values = seeds + true * random.normal(size=(2000, 4, 8))
+    variances, freedom = race.spreads(values, np.ones((2000, 8), bool))
+    assert variances.mean(axis=0)[:-1] == pytest.approx(true[:-1] ** 2, rel=0.25)
+    assert variances.mean(axis=0)[-1] == pytest.approx(true[-1] ** 2, rel=0.1)
+    assert (freedom > 2).all()
+
+
+def test_the_spread_of_arms_that_are_left_is_of_them_alone():
+    values = np.random.default_rng(0).normal(size=(6, 5))
+    inside = np.array([True, False, True, True, False])
+    for found, alone in zip(
+        race.spreads(values, inside), race.spreads(values[:, inside], inside[inside]), strict=True
+    ):
+        assert found[inside] == pytest.approx(alone)
+        assert (found[~inside] == 0).all()
 
 
 def test_more_looks_and_more_arms_need_wider_intervals():
