@@ -77,9 +77,10 @@ def recommended(ranking: Ranking, slot: str | None = None) -> RankedSlot:
     """The group where dropout shifts least, and is worth something.
 
     It is one before a layer of weights, as P6 is, if such a one shifts nearly as little as any; of
-    those without a shift the nearest to where dropout stands, or the last. The first layer's
-    input and the network's output count only where there is nothing else: dropout there is on
-    data, or on scores.
+    those without a shift the nearest to where dropout stands, or the last. Some count only where
+    there is nothing else: the first layer's input and the network's output, for dropout there is
+    on data, or on scores; and among maps of pixels the places of one pixel, as in a
+    squeeze-and-excitation, for dropout there is on the scales of whole channels.
 
     Args:
       ranking: of the network.
@@ -90,6 +91,9 @@ def recommended(ranking: Ranking, slot: str | None = None) -> RankedSlot:
     wanted = max(ranked.places for ranked in slots) if slot is None else ranking[slot].places
     alike = [ranked for ranked in slots if wanted / 2 < ranked.places < wanted * 2]
     inner = [ranked for ranked in alike if ranked not in (slots[0], slots[-1])] or alike
+    of_maps = _of_maps(ranking.model)
+    if slot is None or slot in of_maps:
+        inner = [ranked for ranked in inner if ranked.slot in of_maps] or inner
     least = min(map(_measure, inner))
     before_weights = _before_weights(ranking.model)
     at = len(slots) if slot is None else slots.index(ranking[slot])
@@ -105,6 +109,12 @@ def recommended(ranking: Ranking, slot: str | None = None) -> RankedSlot:
 
 def _measure(ranked: RankedSlot) -> float:
     return ranked.size if ranked.shift.norms else ranked.input_size
+
+
+def _of_maps(model: Any) -> set[str]:
+    """Groups that have several pixels; none where the slots are the network's own."""
+    places = getattr(model, "places", ())
+    return {place.group for place in places if place.boundary.pixels > 1}
 
 
 def _before_weights(model: Any) -> set[str]:

@@ -11,9 +11,10 @@ are one place.
 
 import collections
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -42,17 +43,31 @@ class Boundary:
       kind: class of the module.
       shape: of a value that reaches it through "params": the axes of the scans around the module,
         among axes of length 1. None: "params" do not reach it, as in a scan without parameters.
+      pixels: of each map there; 1 also behind a pooling of all of them.
     """
 
     path: Path
     side: str
     kind: type
     shape: tuple[int, ...] | None
+    pixels: int
 
     @property
     def name(self) -> str:
         """The path and the side, as in "Block_0/Conv_1:in"."""
         return f"{'/'.join(self.path)}:{self.side}"
+
+
+class Seen(NamedTuple):
+    """What is known of a side of a module when it is called.
+
+    Attributes:
+      kind: class of the module.
+      pixels: as of `Boundary`.
+    """
+
+    kind: type
+    pixels: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +98,7 @@ def find_boundaries(
     Returns:
       Its boundaries; none are of the network itself.
     """
-    seen: dict[tuple[Path, str], type] = {}
+    seen: dict[tuple[Path, str], Seen] = {}
     left_out: dict[str, str] = {}
 
     def mark(module: nn.Module, side: str, value: Any, reason: str | None) -> Any:
@@ -91,7 +106,7 @@ def find_boundaries(
         if reason is not None:
             left_out[name] = reason
             return value
-        seen.setdefault((module.path, side), type(module))
+        seen.setdefault((module.path, side), Seen(type(module), pixels(value)))
         if module.is_mutable_collection("params"):
             module.put_variable("params", f":{side}", jnp.zeros(MARK_SHAPE))
         return checkpoint_name(value, LABEL + name)
@@ -135,6 +150,11 @@ def _is_dropout(module: nn.Module) -> bool:
 def _is_units(value: Any) -> bool:
     dtype = getattr(value, "dtype", None)
     return dtype is not None and jnp.issubdtype(dtype, jnp.floating) and jnp.ndim(value) > 0
+
+
+def pixels(value: Any) -> int:
+    """Of each map in an array `[N, ..., C]`."""
+    return math.prod(value.shape[1:-1])
 
 
 def single_input(
@@ -189,7 +209,7 @@ def _marks(params: Any, path: Path = ()) -> Iterator[tuple[tuple[Path, str], tup
 
 
 def _ordered(
-    seen: Mapping[tuple[Path, str], type], marks: Mapping[tuple[Path, str], tuple[int, ...]]
+    seen: Mapping[tuple[Path, str], Seen], marks: Mapping[tuple[Path, str], tuple[int, ...]]
 ) -> list[Boundary]:
     """The boundaries in calling order.
 
@@ -206,7 +226,10 @@ def _ordered(
         ]
         if alike:
             order.append(((path, side), order[alike[-1]][1]))
-    return [Boundary(path, side, kind, marks.get((path, side))) for (path, side), kind in order]
+    return [
+        Boundary(path, side, found.kind, marks.get((path, side)), found.pixels)
+        for (path, side), found in order
+    ]
 
 
 def numbers(name: str) -> list[int]:

@@ -19,8 +19,10 @@ from flaxdrop.boundaries.tracing import (
     LABEL,
     Boundaries,
     Boundary,
+    Seen,
     find_chains,
     output_reason,
+    pixels,
     single_input,
     value_at,
     with_value,
@@ -37,13 +39,13 @@ class _Seen:
 
     Attributes:
       shapes: path of a Variable -> its shape outside.
-      sides: (path of a module, side) -> its class, in the order of the calls.
+      sides: (path of a module, side) -> its class and pixels, in the order of the calls.
       turns: path of a module -> lengths of the scans around it.
       left_out: name of a boundary -> why it takes no dropout.
     """
 
     shapes: Mapping[Path, Shape]
-    sides: dict[tuple[Path, str], type] = dataclasses.field(default_factory=dict)
+    sides: dict[tuple[Path, str], Seen] = dataclasses.field(default_factory=dict)
     turns: dict[Path, Shape] = dataclasses.field(default_factory=dict)
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -52,7 +54,7 @@ class _Seen:
         if reason is not None:
             self.left_out[name] = reason
             return value
-        self.sides.setdefault((path, side), kind)
+        self.sides.setdefault((path, side), Seen(kind, pixels(value)))
         return checkpoint_name(value, LABEL + name)
 
     def note_turns(self, path: Path, module: nnx.Module) -> None:
@@ -74,7 +76,8 @@ class _Mark:
     def __call__(self, call: Call) -> Any:
         self.seen.note_turns(self.path, call.module)
         if self.kind is Dropout:  # a slot by its own name
-            self.seen.sides.setdefault((self.path, "in"), Dropout)
+            x, *_ = (*call.arguments, *call.options.values())
+            self.seen.sides.setdefault((self.path, "in"), Seen(Dropout, pixels(x)))
         if not self.path or self.kind is Dropout:
             return call.go()
         arguments, options = call.arguments, call.options
@@ -114,8 +117,8 @@ def find_boundaries(
 
     program = jax.make_jaxpr(call)(state, tuple(arguments))
     every = tuple(
-        Boundary(path, side, kind, _turns_at(seen.turns, path))
-        for (path, side), kind in seen.sides.items()
+        Boundary(path, side, found.kind, _turns_at(seen.turns, path), found.pixels)
+        for (path, side), found in seen.sides.items()
     )
     names = {boundary.name for boundary in every}
     return Boundaries(

@@ -1,3 +1,4 @@
+import functools
 import re
 
 import flax.linen as nn
@@ -135,6 +136,36 @@ def test_a_network_with_slots_and_dropout_has_both_judged(batch, initialise):
     assert wrong.shift.mean_abs_log_ratio > 0.2
     assert [advice.dropout for advice in slots] == ["behind", "before"]
     assert slots[0].size < 1e-4 < slots[1].size
+
+
+class Excited(nn.Module):
+    """A block of which the channels are scaled, as in squeeze-and-excitation."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        norm = functools.partial(nn.BatchNorm, use_running_average=not train)
+        y = norm()(nn.Conv(8, (1, 1))(x))
+        scales = nn.Conv(8, (1, 1), name="squeeze")(y.mean((1, 2), keepdims=True))
+        scales = nn.Conv(8, (1, 1), name="excite")(nn.relu(scales))
+        return x + norm()(nn.Conv(8, (1, 1))(nn.relu(y) * nn.sigmoid(scales)))
+
+
+class Scaled(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        for _ in range(2):
+            x = Excited()(x, train)
+        return nn.Dense(3)(x.mean((1, 2)))
+
+
+def test_dropout_does_not_belong_on_the_scales_of_channels(initialise):
+    x = jnp.asarray(np.random.RandomState(0).randn(64, 4, 4, 8), jnp.float32)
+    found = advise(Scaled(), initialise(Scaled(), x), x)
+    sizes = {advice.dropout: advice.size for advice in found}
+    [best] = [advice.dropout for advice in found if "belongs here" in advice.words]
+    assert "squeeze" not in best
+    assert "excite" not in best
+    assert min(size for name, size in sizes.items() if "Excited" in name) < sizes[best]
 
 
 def test_other_norms_renormalise(batch, initialise):
