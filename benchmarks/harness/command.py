@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from benchmarks.harness.arguments import HELP, UsageError, exit_status, leave, one_line, parse
 from benchmarks.harness.catalog import command_of
@@ -82,6 +82,9 @@ def execute(
             parse(values, arguments)
             if config.value is None:
                 raise ValueError(f"--config is missing, for example --config {study.example}")
+            if not isinstance(config.value, ConfigDict | dict):
+                kind = type(config.value).__name__
+                raise ValueError(f"config: get_config must return a ConfigDict, got {kind}")
             given = {
                 name: values[name].value for name in study.short if values[name].value is not None
             }

@@ -141,6 +141,7 @@ def test_unknown_form_of_a_config(refused):
         ("def get_config():\n    raise RuntimeError('one\\ntwo')", "config: RuntimeError: one two"),
         ("def get_config():\n    return 1 / 0", "config: ZeroDivisionError: division by zero"),
         ("def get_config():\n    return {'depth': 8}", "missing"),
+        ("def get_config():\n    return 5", "config: get_config must return a ConfigDict, got int"),
         (
             "from benchmarks.preresnet import PreResNetSettings\n"
             "def get_config():\n"
