@@ -5,14 +5,17 @@ from typing import Any
 
 from benchmarks.preresnet import SCORES
 from flaxdrop.table import EMPTY, Table
+from flaxdrop.training.content import NUMERICS
 
 FILE = "photos.jsonl"
 
 
 def section(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows, each with what it was trained on, in Markdown."""
+    """The rows of the present numerics, each with what it was trained on, in Markdown."""
     cells = []
     for row in rows:
+        if row["numerics"] != NUMERICS:
+            continue
         config, measured = row["config"], row["measured"]
         trained = (
             f"{config['dataset']}, PreResNet-{config['depth']}, {config['image_size']} pixels,"
