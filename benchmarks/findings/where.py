@@ -214,8 +214,9 @@ def _more(plan: Plan[Any], raced: Race, rows: Sequence[Row]) -> str:
     cells = int(more.sum() + more.max())
     seconds = float(np.median([row.wall_seconds for row in rows]))
     hours = cells * seconds / (len(plan.devices) * plan.settings.cells_per_device) / 3600
-    words = f"{left} arms are open. If the effects are as measured, it takes"
-    words += f" about {cells} more cells, {time_in_words(hours)}, at most {known.max():.0f} seeds"
+    words = "1 arm is open." if left == 1 else f"{left} arms are open."
+    words += f" If the effects are as measured, it takes about {cells} more cells,"
+    words += f" {time_in_words(hours)}, at most {known.max():.0f} seeds"
     if known.max() > plan.settings.seeds:
         words += f" (--config.seeds={min(int(known.max()), race.MOST_SEEDS)}"
         words += "" if known.max() <= race.MOST_SEEDS else ", and a larger --config.margin"

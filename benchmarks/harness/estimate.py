@@ -89,7 +89,11 @@ def flops_per_second(repeats: int = 5) -> float:
 
 
 def time_in_words(hours: float) -> str:
-    """A duration, rounded, in its fitting unit."""
-    if hours < 1 / 60:
+    """A duration, rounded, in its fitting unit.
+
+    >>> time_in_words(1 / 60), time_in_words(1.5)
+    ('60 seconds', '90 minutes')
+    """
+    if hours < 1.5 / 60:
         return f"{3600 * hours:.0f} seconds"
     return f"{60 * hours:.0f} minutes" if hours < 2 else f"{hours:.0f} hours"
