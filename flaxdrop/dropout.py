@@ -50,7 +50,7 @@ def dropout(
         rank of `x`; more than 2^32 elements.
 
     >>> dropout(jax.random.key(1), jnp.ones(8), 0.5)
-    Array([0., 2., 0., 0., 0., 2., 2., 0.], dtype=float32)
+    Array([0., 0., 0., 0., 2., 0., 2., 0.], dtype=float32)
     """
     kind, size = parse_mask(mask)
     check_rate(rate)

@@ -20,10 +20,10 @@ from tests.torture.masks import AXES, MaskWords, block
 
 COUNT = 1 << 19
 DIGESTS = {
-    "element": "36c7ef8936b0f076",
-    "slot": "ef63a9305ff45145",
-    "step": "53a4af050ee46437",
-    "seed": "972127be26dc5e09",
+    "element": "a0b5cc5123f61ee8",
+    "slot": "1a3399c0e2963fb5",
+    "step": "c2f92cfcdbcb40e9",
+    "seed": "d98ce3115259e1d9",
 }
 
 

@@ -215,5 +215,5 @@ def test_digits_are_learnt(network, images, make_cell):
         state = epoch(cell, state)
     curve = {name: np.asarray(state.curve[:, i]) for i, name in enumerate(METRICS)}
     assert (np.diff(curve["train_loss"][:5]) < 0).all()
-    assert curve["train_loss"][-1] < 0.2
+    assert curve["train_loss"][-1] < 0.3
     assert curve["test_accuracy"][-1] > 0.6

@@ -92,7 +92,8 @@ def test_cells_are_those_whose_images_are_on_the_device(task, kept, programs):
     found = trained(programs, together, (5, 5))
     assert np.isfinite(expected.curve).all()
     np.testing.assert_array_equal(found.right, expected.right)
-    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-5)
+    # Roundings, of which two programs have others, grow over ten steps.
+    chex.assert_trees_all_close(found, expected, rtol=1e-3, atol=2e-4)
 
 
 def test_any_split_into_calls_gives_the_same_bits(task, programs, bits_of):
