@@ -194,12 +194,9 @@ def test_what_the_seed_does_to_all_makes_no_spread():
     assert advanced(shifted).variances == pytest.approx(advanced(rounds).variances)
 
 
-EVERY = np.ones(2, bool)
-
-
 def test_of_two_arms_the_spread_is_that_of_the_paired_t_test():
     values = np.random.default_rng(0).normal(size=(5, 2)) * [1.0, 9.0]
-    variances, freedom = race.spreads(values, EVERY)
+    variances, freedom = race.spreads(values, np.ones(2, bool))
     differences = values[:, 1] - values[:, 0]
     assert variances.sum() == pytest.approx(differences.var(ddof=1))
     # Satterthwaite's degrees of freedom of the sum.
@@ -207,10 +204,8 @@ def test_of_two_arms_the_spread_is_that_of_the_paired_t_test():
 
 
 def test_arms_with_equal_spreads_have_those_of_a_two_way_table():
-    one = np.random.default_rng(0).normal(size=(5, 4))
-    rest = one - one.mean(0) - one.mean(1, keepdims=True) + one.mean()
-    rest /= np.sqrt(np.square(rest).sum(0))  # no longer of a two-way table, but of equal spreads
-    rest = np.linalg.qr(np.c_[np.ones(5), rest[:, :2]])[0][:, 1:]
+    random = np.random.default_rng(0)
+    rest = np.linalg.qr(np.c_[np.ones(5), random.normal(size=(5, 2))])[0][:, 1:]
     values = np.c_[rest, -rest]  # sums over arms are 0, and so are their medians
     variances, freedom = race.spreads(values, np.ones(4, bool))
     assert freedom == pytest.approx([3.0] * 4)

@@ -202,7 +202,7 @@ def test_evaluation_closes_the_epoch_and_changes_nothing_else(
 
 
 def test_digits_are_learnt(network, images, make_cell):
-    task = Task(network, Recipe(epochs=24, batch=10, learning_rate=0.02), examples=70)
+    task = Task(network, Recipe(epochs=36, batch=10, learning_rate=0.02), examples=70)
 
     @jax.jit
     def epoch(cell, state):
@@ -215,5 +215,5 @@ def test_digits_are_learnt(network, images, make_cell):
         state = epoch(cell, state)
     curve = {name: np.asarray(state.curve[:, i]) for i, name in enumerate(METRICS)}
     assert (np.diff(curve["train_loss"][:5]) < 0).all()
-    assert curve["train_loss"][-1] < 0.3
+    assert curve["train_loss"][-1] < 0.2
     assert curve["test_accuracy"][-1] > 0.6

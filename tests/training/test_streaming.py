@@ -86,14 +86,14 @@ def trained(programs, together, counts):
 
 
 def test_cells_are_those_whose_images_are_on_the_device(task, kept, programs):
-    together = [make_cell(task, 0), make_cell(task, 1, rate=0.0)]
+    # With seed 0 a batch of four keeps so little of a unit that its norm magnifies roundings.
+    together = [make_cell(task, 2), make_cell(task, 1, rate=0.0)]
     own = cells.compile_programs(task, kept, together[0], jax.devices("cpu")[:2])
     expected = trained(own, together, (5, 5))
     found = trained(programs, together, (5, 5))
     assert np.isfinite(expected.curve).all()
     np.testing.assert_array_equal(found.right, expected.right)
-    # Roundings, of which two programs have others, grow over ten steps.
-    chex.assert_trees_all_close(found, expected, rtol=1e-3, atol=2e-4)
+    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_any_split_into_calls_gives_the_same_bits(task, programs, bits_of):
