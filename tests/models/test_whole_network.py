@@ -18,6 +18,8 @@ from tests.models import whole_network
 # oneDNN chooses its instructions by itself: it is told them in words of its own.
 INSTRUCTION_SETS = {"AVX2": "AVX2", "SSE4_2": "SSE41"}
 
+SLOW = ("vgg", "bottleneck")  # XLA's convolutions of these compile for half a minute
+
 pytestmark = pytest.mark.optimised
 
 
@@ -65,16 +67,14 @@ class Reference:
     """What the gradients of a network are held to.
 
     Attributes:
-      name: of the network.
       true: its gradients in float64.
       usual: the largest error of plain Flax in float32.
     """
 
-    name: str
     true: dict
     usual: float
 
-    def hold(self, found):
+    def hold(self, how, found):
         """The errors of our gradients are at most twice those of plain Flax.
 
         A unit within rounding of 0, or of its neighbour under a pooling, falls on the other side
@@ -82,45 +82,39 @@ class Reference:
         it count.
         """
         for path, own in whole_network.errors(found, self.true).items():
-            assert own.min() < 2 * self.usual, (path, own, self.usual)
-            assert own.max() < 0.02, (path, own)
+            assert own.min() < 2 * self.usual, (how, path, own, self.usual)
+            assert own.max() < 0.02, (how, path, own)
 
 
-@pytest.fixture(scope="module", params=whole_network.NETWORKS)
-def reference(request):
-    """Of every network."""
-    name = request.param
+def reference(name):
     with whole_network.library_operations(jnp.float64):
         # Less optimised, it is the same but for the rounding of f64, and compiles sooner.
         options = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
         true = whole_network.gradients(name, jnp.float64, options)
     with whole_network.library_operations(jnp.float32):
         plain = whole_network.errors(whole_network.gradients(name), true)
-    return Reference(name, true, max(error.min() for error in plain.values()))
+    return Reference(true, max(error.min() for error in plain.values()))
 
 
-def test_kernels_have_the_gradients_of_float64(reference):
-    reference.hold(whole_network.gradients(reference.name))
-
-
-# Half a minute of the VGG's is compiling.
-FOR_XLA = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "vgg" else name
-    for name in whole_network.NETWORKS
-]
-
-
-@pytest.mark.parametrize("reference", FOR_XLA, indirect=True, scope="module")
-def test_so_they_have_by_the_convolutions_of_xla(reference):
-    product = compiler_options(jax.devices()[0])
-    with whole_network.without_onednn():
-        reference.hold(whole_network.gradients(reference.name, options=product))
-
-
-def test_so_they_have_on_avx2(reference, on_avx2):
-    reference.hold(on_avx2(reference.name))
+# Most of the time is the reference's: what is held to it stands in one test.
+@pytest.mark.parametrize("name", whole_network.NETWORKS)
+def test_kernels_have_the_gradients_of_float64(name, on_avx2):
+    true = reference(name)
+    true.hold("as compiled here", whole_network.gradients(name))
+    true.hold("on AVX2", on_avx2(name))
+    if name not in SLOW:
+        true.hold("by the convolutions of XLA", by_xla(name))
 
 
 @pytest.mark.slow
-def test_so_they_have_on_sse4_2_by_the_convolutions_of_xla(reference, on_sse4_2):
-    reference.hold(on_sse4_2(reference.name))
+@pytest.mark.parametrize("name", whole_network.NETWORKS)
+def test_so_they_have_by_the_convolutions_of_xla_on_sse4_2(name, on_sse4_2):
+    true = reference(name)
+    true.hold("on SSE4.2", on_sse4_2(name))
+    if name in SLOW:
+        true.hold("by the convolutions of XLA", by_xla(name))
+
+
+def by_xla(name):
+    with whole_network.without_onednn():
+        return whole_network.gradients(name, options=compiler_options(jax.devices()[0]))

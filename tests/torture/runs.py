@@ -31,6 +31,7 @@ def get_config():
 RUN_SECONDS = 600
 DISKS = ("full", "inodes", "broken")  # what the shim lets a disk be
 KILLS = ("kill", "half")
+MOST = 6  # times that a run is disturbed before it goes on to its end
 COLD = 0.1  # of the runs begin without compiled programs and decoded data
 
 
@@ -98,7 +99,7 @@ class Torture:
             self.faults.append(f"{kind}: {words}")
 
     def kills(self) -> None:
-        """Kills a run at one to three moments, and lets it go on."""
+        """Kills a run at some moments, and lets it go on."""
 
         def kill(part: str) -> str:
             after = self.chance.uniform(0, 1.05) * self.seconds[part]
@@ -109,7 +110,7 @@ class Torture:
         self._disturbed("killed at moments", kill)
 
     def kills_at_calls(self) -> None:
-        """Kills a run at one to three calls of the file system, and lets it go on."""
+        """Kills a run at some calls of the file system, and lets it go on."""
 
         def kill(part: str) -> str:
             do, call = self.chance.choice(KILLS), self.chance.randint(1, self.calls[part])
@@ -145,14 +146,14 @@ class Torture:
         self._disturbed("small files", fail)
 
     def _disturbed(self, kind: str, disturb: Callable[[str], str]) -> None:
-        """Disturbs a run one to three times, lets it go on, and looks at what it leaves."""
+        """Disturbs a run a few times, lets it go on, and looks at what it leaves."""
         work = self.folder / "work"
         shutil.rmtree(work, ignore_errors=True)
         part = "work"
         if self.chance.random() < COLD:
             shutil.rmtree(self.folder / "cache")
             part = "cache"
-        done = [disturb(part) for _ in range(self.chance.randint(1, 3))]
+        done = [disturb(part) for _ in range(self.chance.randint(1, MOST))]
         ended = self.run("work")
         same = ended.status == 0 and digests(work) == self.right
         left = [str(path) for path in work.rglob("*") if "tmp" in path.name or "half" in path.name]
