@@ -86,7 +86,8 @@ def trained(programs, together, counts):
 
 
 def test_cells_are_those_whose_images_are_on_the_device(task, kept, programs):
-    # With seed 0 a batch of four keeps so little of a unit that its norm magnifies roundings.
+    # With seed 0 a unit is -1.00 +- 0.09 on the four images of the first batch: their variance is
+    # a difference of squares, which magnifies roundings a hundredfold.
     together = [make_cell(task, 2), make_cell(task, 1, rate=0.0)]
     own = cells.compile_programs(task, kept, together[0], jax.devices("cpu")[:2])
     expected = trained(own, together, (5, 5))
