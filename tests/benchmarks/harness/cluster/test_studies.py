@@ -1,10 +1,14 @@
-"""Studies that are more than a table of networks train on a cluster as they do on one machine."""
+"""What is more than one table of networks trains on a cluster as it does on one machine."""
 
+import json
+import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import where
+from flaxdrop.data import load
 from tests.benchmarks.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.optimised]
@@ -24,6 +28,41 @@ class Network(nn.Module):
 
 def make(num_classes):
     return Network(num_classes)
+"""
+# The folder of the ledgers and the address of a cluster; the digits are as if they were CIFAR-10.
+REPRODUCTION = """
+import pathlib
+import sys
+
+import numpy as np
+
+from benchmarks.harness.cluster.joining import joined
+from benchmarks.harness.published_data import PUBLISHED
+from benchmarks.preresnet import STUDY, PreResNetSettings
+from benchmarks.reproduce import reproduce
+from benchmarks.reproduction.jobs import Job
+from flaxdrop.data import load
+from flaxdrop.training.stopping import Stop
+
+
+def job(rate, seeds):
+    settings = PreResNetSettings(
+        dataset="cifar10", train_examples=60, test_examples=50, depth=4, widths=(4,), rate=rate,
+        variants="none,p6", seeds=seeds, epochs=2, batch=20, devices=0,
+    )
+    return Job(STUDY, "configs/a.py", "tiny", settings)
+
+
+def main(ledgers, address):
+    PUBLISHED["cifar10"] = load("cifar10", data_dir="data").digest
+    stop = Stop()
+    with joined(address) as cluster, stop.listening():
+        jobs = [job(0.5, seeds=2), job(0.25, seeds=1)]
+        return reproduce(jobs, pathlib.Path(ledgers), stop, "data", cluster)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
 """
 RACE = {"train_examples": 40, "test_examples": 50, "epochs": 1, "batch": 20, "rates": 0.3}
 FEATURES = {"train_examples": 100, "test_examples": 100, "image_size": 32, "layers": (1, 1, 1, 1)}
@@ -66,3 +105,29 @@ def test_features_of_a_frozen_network(lab, run_study, digests_in):
     alone = run_study(STUDY, *words("configs/transfer_digits.py", "serial", **fields))
     assert alone.status == 0, alone.err
     assert digests_in(lab.folder / "wide") == digests_in(lab.folder / "serial")
+
+
+def test_a_reproduction_of_two_tables(lab):
+    digits = load("digits").first(100, 100)
+    arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    (lab.folder / "data").mkdir()
+    np.savez(lab.folder / "data" / "cifar10.npz", **arrays)
+    (lab.folder / "reproduction.py").write_text(REPRODUCTION)
+    head, *_ = lab.up(2)
+    program = (sys.executable, "reproduction.py")
+    for _ in range(2):  # the second time nothing is left
+        run = head.start(*program, "wide", lab.address)
+        said, complaint = run.communicate()
+        assert run.returncode == 0, complaint
+        assert said.splitlines()[-1] == "done: 0 cells are missing"
+    subprocess.run([*program, "serial", ""], check=True, cwd=lab.folder, env=lab.environment)
+    wide, serial = (rows_of(lab.folder / name / "preresnet.jsonl") for name in ("wide", "serial"))
+    assert len(serial) == 6
+    assert wide == serial
+
+
+def rows_of(ledger):
+    """Rate, variant, seed and digest of each row, sorted."""
+    rows = map(json.loads, ledger.read_text().splitlines())
+    own = ("variant", "seed", "digest")
+    return sorted((row["config"]["rate"], *map(row.get, own)) for row in rows)
