@@ -16,7 +16,7 @@ from flaxdrop.mask import parse_mask
 from flaxdrop.rate import parse_rate, print_rate, rate_at, spread_rate
 
 # A slot is a word, or a place of `flaxdrop.with_slots`, or a pattern of places.
-_WORD = re.compile(r"([A-Za-z_]\w*|[^\s:=,]+:(?:in|out))\s*=\s*([^:]+)(?::(\w+))?")
+_WORD = re.compile(r"([A-Za-z_][A-Za-z_0-9]*|[^\s:=,]+:(?:in|out))\s*=\s*([^:]+)(?::(\w+))?")
 
 # Published placements. Kim et al. 2023 recommend p6 in the branch, h4 in the head; their head's
 # rate is 0.2, their branch's is not known to us and 0.1 is ours. Wide ResNet drops at the same

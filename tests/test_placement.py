@@ -291,3 +291,9 @@ def test_a_placement_with_a_traced_rate_has_no_hash():
 def test_a_rate_in_other_digits_than_those_of_ascii_is_refused(rate):
     with pytest.raises(ValueError, match=r"^placement: "):
         Placement.parse(f"p6={rate}")
+
+
+@pytest.mark.parametrize("slot", ["\uff506", "p\uff16", "p\u0666", "p\u00e9"])
+def test_a_slot_in_other_letters_than_those_of_ascii_is_refused(slot):
+    with pytest.raises(ValueError, match=r"^placement: "):
+        Placement.parse(f"{slot}=0.1")

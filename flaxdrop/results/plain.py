@@ -54,7 +54,7 @@ def _plain_integer(name: str, value: Any) -> int:
             return operator.index(value)
     except TypeError:
         pass
-    raise ValueError(f"{name}: {value!r}, must be an integer")
+    raise ValueError(f"{name}: {value!r:.40}, must be an integer")
 
 
 def _plain_float(name: str, value: Any) -> float:
@@ -67,9 +67,9 @@ def _plain_float(name: str, value: Any) -> float:
         if not isinstance(value, (str, bool)):
             number = float(value)
             return number if math.isfinite(number) else math.nan
-    except TypeError:
+    except (TypeError, OverflowError):
         pass
-    raise ValueError(f"{name}: {value!r}, must be a number")
+    raise ValueError(f"{name}: {value!r:.40}, must be a number")
 
 
 def _plain_floats(name: str, values: Any) -> "array[float]":

@@ -93,6 +93,20 @@ _LATER: dict[int, dict[str, Any]] = {
 }
 
 
+_COUNT = 2**63 - 1
+# Field -> its largest value; the smallest is 0. Accuracies and calibration errors are rounded to
+# single precision.
+_MOST = {
+    **dict.fromkeys(("seed", "parameters", "numerics", "train_examples", "test_examples"), _COUNT),
+    **dict.fromkeys(("wall_seconds", "compile_seconds", "images_per_second"), math.inf),
+    "chance": 1,
+}
+_MOST_IN_CURVE = {
+    **dict.fromkeys(("train_loss", "test_nll"), math.inf),
+    **dict.fromkeys(("train_accuracy", "test_accuracy", "test_ece"), 1 + 1e-6),
+}
+
+
 class NewerSchemaError(ValueError):
     """A row that a newer flaxdrop wrote."""
 
@@ -155,6 +169,7 @@ class Row:
             accuracy = getattr(self, name)
             if not (0 <= accuracy <= 1 or (math.isnan(accuracy) and not finished)):
                 raise ValueError(f"{name}: {accuracy}, must be a fraction in [0, 1]")
+        self._check_ranges()
         epochs = len(self.curve["test_accuracy"])
         known = range(1, epochs + 1) if finished else (None, *range(1, epochs + 1))
         if self.best_epoch not in known:
@@ -164,6 +179,24 @@ class Row:
         if finished:
             self._check_curve()
         self._check_right()
+
+    def _check_ranges(self) -> None:
+        """Whether counts, times and the numbers of the curve are such; NaN is not known.
+
+        Raises:
+          ValueError: one is not.
+        """
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            if not (0 <= value <= most or value != value):
+                raise ValueError(f"{name}: {value}, must be in [0, {most}]")
+        for name, most in _MOST_IN_CURVE.items():
+            values = self.curve[name]
+            if values and min(values) >= 0 and max(values) <= most:
+                continue  # nearly all; a NaN is neither the least nor the largest, unless it is first
+            for value in values:
+                if not (0 <= value <= most or value != value):
+                    raise ValueError(f"curve, {name}: {value}, must be in [0, {most}]")
 
     def _check_curve(self) -> None:
         """Whether the numbers of a finished cell are those of its curve.
@@ -274,6 +307,8 @@ class Row:
             raise ValueError(f"schema: must be an integer, got {schema!r}")
         if schema in _LATER:
             later = [added for version, added in _LATER.items() if version >= schema]
+            if _DIGEST in fields:
+                raise ValueError(f"schema: {schema}, whose rows have no {_DIGEST}")
             fields = {k: v for added in later for k, v in added.items()} | fields
             fields |= {"schema": SCHEMA, _DIGEST: None}
         if fields.keys() != _names():

@@ -3,6 +3,7 @@ import errno
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -107,6 +108,12 @@ def test_array_scalars_become_plain_numbers(make_row):
         ({"measured": [1]}, "measured: a list, must be a dict"),
         ({"measured": {"variance": "1"}}, "measured variance: '1', must be a number"),
         ({"schema": 0}, "schema: 0, must be 4"),
+        ({"seed": -1}, "seed: -1, must be in"),
+        ({"seed": 10**400}, "seed: 1000.*, must be in"),
+        ({"parameters": -5}, "parameters: -5, must be in"),
+        ({"wall_seconds": -1.0}, "wall_seconds: -1.0, must be in"),
+        ({"wall_seconds": 10**400}, "wall_seconds: 1000.*, must be a number"),
+        ({"chance": 5.0}, r"chance: 5.0, must be in \[0, 1\]"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line(make_row, fields, message):
@@ -121,6 +128,17 @@ def test_curves_of_other_names_or_of_different_lengths_are_refused(make_row):
         dataclasses.replace(row, curve={"train_loss": []})
     with pytest.raises(ValueError, match=r"curve: lengths differ .*train_loss 1"):
         dataclasses.replace(row, curve={**row.curve, "train_loss": [1.0]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("test_nll", -5.0), ("train_loss", -1.0), ("test_ece", 7.0), ("train_accuracy", 9.0)],
+)
+def test_a_curve_that_leaves_its_range_is_refused(make_row, name, value):
+    row = make_row()
+    curve = {**row.curve, name: [*row.curve[name][:-1], value]}
+    with pytest.raises(ValueError, match=rf"^curve, {name}: {value}, must be in \[0, "):
+        dataclasses.replace(row, curve=curve)
 
 
 def test_a_missing_and_an_unknown_field_are_refused_by_name(make_row):
@@ -383,6 +401,9 @@ def test_a_row_of_schema_3_had_no_digest(make_row):
     assert row == make_row()
     with pytest.raises(ValueError, match="fields missing or unknown: row_digest"):
         Row.from_json(json.dumps(fields))
+    digest = {"row_digest": "f" * 64, "schema": 3}
+    with pytest.raises(ValueError, match="schema: 3, whose rows have no row_digest"):
+        Row.from_json(json.dumps({**fields, **digest}))
 
 
 def test_a_line_of_a_hundred_thousand_brackets_is_left_out(tmp_path):
@@ -391,6 +412,17 @@ def test_a_line_of_a_hundred_thousand_brackets_is_left_out(tmp_path):
     rows, [warning] = ledger.read(path)
     assert not rows
     assert "line 1: left out" in warning
+
+
+def test_a_line_with_a_number_too_large_is_left_out(path, make_row):
+    text = make_row().to_json()
+    (change,) = re.findall(r'"last_nll": [0-9.]+', text)
+    large = text.replace(change, '"last_nll": 1' + 400 * "0")
+    path.write_text(f"{large}\n")
+    ledger.append(path, make_row())
+    rows, [warning] = ledger.read(path)
+    assert rows == [make_row()]
+    assert "line 1: left out, " in warning
 
 
 def test_the_order_of_the_fields_and_spaces_are_no_edit(make_row):
