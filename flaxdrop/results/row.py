@@ -193,7 +193,7 @@ class Row:
         for name, most in _MOST_IN_CURVE.items():
             values = self.curve[name]
             if values and min(values) >= 0 and max(values) <= most:
-                continue  # nearly all; a NaN is neither the least nor the largest, unless it is first
+                continue  # nearly all; a NaN is neither, unless it is the first
             for value in values:
                 if not (0 <= value <= most or value != value):
                     raise ValueError(f"curve, {name}: {value}, must be in [0, {most}]")
