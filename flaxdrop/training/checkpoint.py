@@ -242,7 +242,9 @@ def _neutral(path: pathlib.Path) -> Iterator[pathlib.Path]:
     if _PLAIN_PATH.fullmatch(str(path)):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="flaxdrop-") as folder:
+    place = tempfile.gettempdir()  # of the user, who may call it anything, too
+    place = place if _PLAIN_PATH.fullmatch(place) else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="flaxdrop-", dir=place) as folder:
         link = pathlib.Path(folder) / "checkpoints"
         link.symlink_to(path.parent, target_is_directory=True)
         yield link / path.name

@@ -1,5 +1,6 @@
 import resource
 import shutil
+import tempfile
 from contextlib import contextmanager
 
 import jax
@@ -62,6 +63,18 @@ def test_a_folder_of_any_name_is_read_again(tmp_path, state, like, bits_of, name
     checkpoints(tmp_path / name).save({"p6-seed0": (state, 1.25)})
     assert bits_of(checkpoints(tmp_path / name).load("p6-seed0", like)[0]) == bits_of(state)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_so_may_the_folder_of_temporary_files_be_called(
+    tmp_path, state, like, bits_of, monkeypatch
+):
+    odd = tmp_path / "a [1]*"
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    checkpoints(tmp_path / "exp [v2]").save({"p6-seed0": (state, 1.25)})
+    found, _ = checkpoints(tmp_path / "exp [v2]").load("p6-seed0", like)
+    assert bits_of(found) == bits_of(state)
+    assert not list(odd.iterdir())
 
 
 def test_what_cannot_be_read_again_is_no_checkpoint(tmp_path, state, monkeypatch):
