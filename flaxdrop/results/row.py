@@ -61,7 +61,6 @@ import functools
 import hashlib
 import json
 import math
-import re
 from array import array
 from collections.abc import Callable
 from typing import Any, Self
@@ -70,11 +69,11 @@ import numpy as np
 
 from flaxdrop.results.plain import CURVES, plain
 from flaxdrop.results.right import unpack_right
+from flaxdrop.results.row_checks import check
 from flaxdrop.training.content import Content
 
 SCHEMA = 4
 _DIGEST = "row_digest"
-STATUSES = ("finished", "diverged")
 
 
 # Schema -> the fields that came after it, as its rows are read.
@@ -90,20 +89,6 @@ _LATER: dict[int, dict[str, Any]] = {
         "test_examples": 0,
     },
     3: {},
-}
-
-
-_COUNT = 2**63 - 1
-# Field -> its largest value; the smallest is 0. Accuracies and calibration errors are rounded to
-# single precision.
-_MOST = {
-    **dict.fromkeys(("seed", "parameters", "numerics", "train_examples", "test_examples"), _COUNT),
-    **dict.fromkeys(("wall_seconds", "compile_seconds", "images_per_second"), math.inf),
-    "chance": 1,
-}
-_MOST_IN_CURVE = {
-    **dict.fromkeys(("train_loss", "test_nll"), math.inf),
-    **dict.fromkeys(("train_accuracy", "test_accuracy", "test_ece"), 1 + 1e-6),
 }
 
 
@@ -162,81 +147,7 @@ class Row:
             object.__setattr__(self, name, make_plain(getattr(self, name)))
         if self.schema != SCHEMA:
             raise ValueError(f"schema: {self.schema}, must be {SCHEMA}")
-        if self.status not in STATUSES:
-            raise ValueError(f"status: {self.status!r}, must be one of {', '.join(STATUSES)}")
-        finished = self.status == "finished"
-        for name in ("best_accuracy", "last_accuracy"):
-            accuracy = getattr(self, name)
-            if not (0 <= accuracy <= 1 or (math.isnan(accuracy) and not finished)):
-                raise ValueError(f"{name}: {accuracy}, must be a fraction in [0, 1]")
-        self._check_ranges()
-        epochs = len(self.curve["test_accuracy"])
-        known = range(1, epochs + 1) if finished else (None, *range(1, epochs + 1))
-        if self.best_epoch not in known:
-            raise ValueError(f"best_epoch: {self.best_epoch}, must be one of the {epochs} epochs")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.digest):
-            raise ValueError(f"digest: must be 64 hex digits, got {self.digest!r}")
-        if finished:
-            self._check_curve()
-        self._check_right()
-
-    def _check_ranges(self) -> None:
-        """Whether counts, times and the numbers of the curve are such; NaN is not known.
-
-        Raises:
-          ValueError: one is not.
-        """
-        for name, most in _MOST.items():
-            value = getattr(self, name)
-            if not (0 <= value <= most or value != value):
-                raise ValueError(f"{name}: {value}, must be in [0, {most}]")
-        for name, most in _MOST_IN_CURVE.items():
-            values = self.curve[name]
-            if values and min(values) >= 0 and max(values) <= most:
-                continue  # nearly all; a NaN is neither, unless it is the first
-            for value in values:
-                if not (0 <= value <= most or value != value):
-                    raise ValueError(f"curve, {name}: {value}, must be in [0, {most}]")
-
-    def _check_curve(self) -> None:
-        """Whether the numbers of a finished cell are those of its curve.
-
-        Raises:
-          ValueError: they are not.
-        """
-        accuracies = self.curve["test_accuracy"]
-        assert self.best_epoch is not None
-        for name, right in (
-            ("last_accuracy", accuracies[-1]),
-            ("best_accuracy", max(accuracies)),
-            ("last_nll", self.curve["test_nll"][-1]),
-            ("last_ece", self.curve["test_ece"][-1]),
-        ):
-            value = getattr(self, name)
-            if not (math.isclose(value, right, abs_tol=1e-9) or math.isnan(value + right)):
-                raise ValueError(f"{name}: must be {right}, as in the curve, got {value}")
-        if accuracies[self.best_epoch - 1] != max(accuracies):
-            best = accuracies.index(max(accuracies)) + 1
-            raise ValueError(f"best_epoch: must be {best}, as in the curve, got {self.best_epoch}")
-
-    def _check_right(self) -> None:
-        """Whether the accuracies are those of the examples that were right.
-
-        Raises:
-          ValueError: they are not.
-        """
-        if not self.right:
-            return
-        judged = self.curve["test_accuracy"][len(self.curve["test_accuracy"]) - len(self.right) :]
-        if len(judged) < len(self.right):
-            raise ValueError(f"right: {len(self.right)} epochs, must be at most {len(judged)}")
-        for accuracy, line in zip(judged, self.right, strict=True):
-            # The bits after the last example are 0.
-            right = int.from_bytes(unpack_right(line, self.test_examples)).bit_count()
-            if not math.isclose(accuracy, right / self.test_examples, abs_tol=1e-6):
-                raise ValueError(
-                    f"right: {right} of {self.test_examples} examples, must be {accuracy}"
-                )
+        check(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Row) and self.to_json() == other.to_json()

@@ -9,10 +9,12 @@ import warnings
 from contextlib import contextmanager
 
 import jax
+import numpy as np
 import pytest
 
 from benchmarks.harness.command import execute
 from benchmarks.preresnet import STUDY
+from flaxdrop.data import load
 from flaxdrop.results.plain import CURVES
 from flaxdrop.results.row import Row
 
@@ -53,6 +55,14 @@ def folder(tmp_path, monkeypatch):
     # Tests look at what a command leaves there; Python may keep the compiled config, too.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return tmp_path
+
+
+def write_digits_as_cifar10(folder):
+    """Makes a folder with a `cifar10.npz`, which holds a hundred digits."""
+    digits = load("digits").first(100, 100)
+    arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    folder.mkdir()
+    np.savez(folder / "cifar10.npz", **arrays)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 import benchmarks.harness.training
@@ -21,7 +20,7 @@ from benchmarks.reproduction.jobs import FORMS, Job, all_jobs
 from flaxdrop.data import load
 from flaxdrop.training.stopping import Stop
 
-from .conftest import ROOT, as_in_a_process_of_its_own
+from .conftest import ROOT, as_in_a_process_of_its_own, write_digits_as_cifar10
 
 
 def settings_of(**fields):
@@ -62,10 +61,7 @@ CELLS = [
 def data(tmp_path, monkeypatch):
     """A folder with a `cifar10.npz`, as if it were published; the user is beside it."""
     monkeypatch.chdir(tmp_path)
-    digits = load("digits").first(100, 100)
-    arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
-    (tmp_path / "data").mkdir()
-    np.savez(tmp_path / "data" / "cifar10.npz", **arrays)
+    write_digits_as_cifar10(tmp_path / "data")
     folder = str(tmp_path / "data")
     monkeypatch.setitem(PUBLISHED, "cifar10", load("cifar10", data_dir=folder).digest)
     return folder

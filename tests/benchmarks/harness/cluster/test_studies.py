@@ -1,15 +1,13 @@
 """What is more than one table of networks trains on a cluster as it does on one machine."""
 
-import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from benchmarks import where
-from flaxdrop.data import load
-from tests.benchmarks.conftest import ROOT
+from flaxdrop.results import ledger
+from tests.benchmarks.conftest import ROOT, write_digits_as_cifar10
 
 pytestmark = [pytest.mark.slow, pytest.mark.optimised]
 
@@ -33,8 +31,6 @@ def make(num_classes):
 REPRODUCTION = """
 import pathlib
 import sys
-
-import numpy as np
 
 from benchmarks.harness.cluster.joining import joined
 from benchmarks.harness.published_data import PUBLISHED
@@ -108,10 +104,7 @@ def test_features_of_a_frozen_network(lab, run_study, digests_in):
 
 
 def test_a_reproduction_of_two_tables(lab):
-    digits = load("digits").first(100, 100)
-    arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
-    (lab.folder / "data").mkdir()
-    np.savez(lab.folder / "data" / "cifar10.npz", **arrays)
+    write_digits_as_cifar10(lab.folder / "data")
     (lab.folder / "reproduction.py").write_text(REPRODUCTION)
     head, *_ = lab.up(2)
     program = (sys.executable, "reproduction.py")
@@ -121,13 +114,13 @@ def test_a_reproduction_of_two_tables(lab):
         assert run.returncode == 0, complaint
         assert said.splitlines()[-1] == "done: 0 cells are missing"
     subprocess.run([*program, "serial", ""], check=True, cwd=lab.folder, env=lab.environment)
-    wide, serial = (rows_of(lab.folder / name / "preresnet.jsonl") for name in ("wide", "serial"))
+    wide, serial = (digests_of(lab.folder / name) for name in ("wide", "serial"))
     assert len(serial) == 6
     assert wide == serial
 
 
-def rows_of(ledger):
-    """Rate, variant, seed and digest of each row, sorted."""
-    rows = map(json.loads, ledger.read_text().splitlines())
-    own = ("variant", "seed", "digest")
-    return sorted((row["config"]["rate"], *map(row.get, own)) for row in rows)
+def digests_of(folder):
+    """Rate, variant, seed and digest of each row of a reproduction, sorted."""
+    rows, warnings = ledger.read(folder / "preresnet.jsonl")
+    assert not warnings  # such as: a cell is there twice
+    return sorted((row.config["rate"], row.variant, row.seed, row.digest) for row in rows)
